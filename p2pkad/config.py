@@ -1,0 +1,221 @@
+"""Every option of a node: its meaning, its unit, its default and its range, once.
+
+`HostConfig` is what the host needs (keys, addresses, connections), `KademliaConfig` what the service on top of it needs;
+`Config` is both, what `open_node` takes. The sentence under a field is its documentation; `--help` shows it.
+A config is checked when it is made: a value that cannot work raises ConfigError and says what would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from p2pkad.errors import ConfigError
+
+if TYPE_CHECKING:
+    from p2pkad.validators.base import Validator
+
+Mode = Literal["server", "client"]
+ScopeRule = Literal["auto", "wan", "lan", "all"]
+
+HOUR = 3600.0
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostConfig:
+    """Keys, addresses and connections."""
+
+    listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4001",)
+    """Addresses to listen on. Port 0 takes a free one; none at all makes a node that only dials."""
+    announce: tuple[str, ...] = ()
+    """Addresses to tell peers instead of those listened on (behind a port forwarding, say)."""
+    data_dir: str | None = None
+    """Directory of the node's state, its key file first. None: nothing is kept, the identity is new each time."""
+    security: tuple[Literal["noise", "tls"], ...] = ("noise", "tls")
+    """Security transports, preferred first."""
+    dial_timeout: float = 5.0
+    """Seconds for one address, handshakes included; above 0. go and rust take 5 to 10."""
+    max_connections: int = 300
+    """Connections at most, both directions together; 4 or more."""
+    connection_reserve: int = 16
+    """Of these, how many are kept free for dialling; below `max_connections`. Idle and least useful connections go first."""
+    max_streams_per_peer: int = 64
+    """Inbound streams that one peer may hold open; 1 or more. Beyond it its new streams are reset."""
+    idle_stream_timeout: float = 60.0
+    """Seconds without a request after which an inbound stream is reset; above 0. As go."""
+    close_timeout: float = 3.0
+    """Seconds that closing may take before it is cut short; above 0."""
+
+    def __post_init__(self) -> None:
+        self.validate()
+
+    def validate(self) -> None:
+        """Raises ConfigError for the first value out of its range."""
+        _positive(self, "dial_timeout", "idle_stream_timeout", "close_timeout")
+        _at_least(self, 4, "max_connections")
+        _at_least(self, 1, "max_streams_per_peer")
+        _at_least(self, 0, "connection_reserve")
+        if self.connection_reserve >= self.max_connections:
+            raise ConfigError(
+                f"connection_reserve={self.connection_reserve}: must be below max_connections={self.max_connections}"
+            )
+        if not self.security or not set(self.security) <= {"noise", "tls"}:
+            raise ConfigError(f"security={self.security!r}: name one or both of 'noise' and 'tls'")
+        _tuples(self, "listen", "announce", "security")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KademliaConfig:
+    """One Kademlia network: its name, its size, its patience."""
+
+    protocol: str = "/p2pkad/kad/1.0.0"
+    """The protocol id, used verbatim: nodes with another one are another network."""
+    mode: Mode = "server"
+    """server: answers requests and enters other nodes' routing tables. client: only asks."""
+    bootstrap: tuple[str, ...] = ()
+    """Peers to begin with: multiaddrs that end in /p2p/<peer id>."""
+    validators: Mapping[str, Validator] = field(default_factory=dict)
+    """Validators by namespace, without slashes. `pk` is there unless it is replaced."""
+    default_validator: Validator | None = None
+    """For keys without a registered namespace; None refuses them."""
+    scope: ScopeRule = "auto"
+    """Addresses told and believed. auto: those as wide as the connection or wider; wan: public; lan: not loopback; all."""
+    allow_zero_peers: bool = False
+    """Let a put or provide that finds nobody to ask stay local, and say so, instead of raising."""
+
+    bucket_size: int = 20
+    """Peers in one bucket of the routing table; 1 or more."""
+    k: int = 20
+    """Replication: how many closest peers a lookup finds and a record is stored on; 1 or more. As all implementations."""
+    alpha: int = 10
+    """Requests of one lookup in flight; 1 or more. As go; rust has 3."""
+    beta: int = 3
+    """Nearest candidates that must have answered before the rest of the k are asked; 1 to k. As go; rust waits for k."""
+    max_peers_per_group: int = 3
+    """Peers in the routing table that share a public /16 (IPv4) or /32 (IPv6); 1 or more. As go."""
+    max_peers_per_group_and_bucket: int = 2
+    """The same within one bucket; 1 or more. As go."""
+
+    request_timeout: float = 10.0
+    """Seconds for one request, dial included; above 0. As go and rust."""
+    late_after: float = 2.0
+    """Seconds after which a silent peer gives its slot in a lookup to the next; above 0. Its answer still counts."""
+    lookup_timeout: float = 60.0
+    """Seconds for one lookup; above 0. As rust."""
+    put_timeout: float = 60.0
+    """Seconds for a put or a provide, the lookup included; above 0."""
+
+    record_lifetime: float = 48 * HOUR
+    """Seconds a record is kept after it was received; above 0. As all implementations."""
+    provider_lifetime: float = 48 * HOUR
+    """Seconds a provider record is kept after it was received; above 0. kad-dht r2."""
+    provider_address_lifetime: float = 24 * HOUR
+    """Seconds for which the addresses in a provider record are told; above 0. As go."""
+    address_lifetime: float = 1 * HOUR
+    """Seconds for which the addresses of a peer that was heard of are remembered; above 0."""
+    refresh_interval: float = 600.0
+    """Seconds between refreshes of the routing table; above 0. As go and the specification."""
+    expire_interval: float = 300.0
+    """Seconds between sweeps of what has expired; above 0. What has expired is never served, swept or not."""
+    bootstrap_interval: float = 30.0
+    """Seconds between attempts to reach bootstrap peers while the routing table is empty; above 0."""
+
+    max_message: int = 4 * MIB
+    """Bytes of the largest message accepted; 1 KiB or more. As go and js."""
+    max_reply: int = 16 * KIB
+    """Bytes of the largest reply sent; 1 KiB or more. rust decodes no more."""
+    max_records: int = 100_000
+    """Records kept; 1 or more."""
+    max_provider_keys: int = 100_000
+    """Keys with providers kept; 1 or more."""
+    max_providers_per_key: int = 200
+    """Providers kept for one key; 1 or more. A reply of 16 KiB carries about as many."""
+    max_store_bytes: int = 256 * MIB
+    """Bytes of keys, values and addresses kept; 1 MiB or more."""
+
+    def __post_init__(self) -> None:
+        self.validate()
+
+    def validate(self) -> None:
+        """Raises ConfigError for the first value out of its range."""
+        if not self.protocol.startswith("/") or len(self.protocol) < 2:
+            raise ConfigError(f"protocol={self.protocol!r}: a protocol id begins with a slash, as /p2pkad/kad/1.0.0")
+        _one_of(self, "mode", ("server", "client"))
+        _one_of(self, "scope", ("auto", "wan", "lan", "all"))
+        _tuples(self, "bootstrap")
+        _at_least(
+            self,
+            1,
+            "bucket_size",
+            "k",
+            "alpha",
+            "beta",
+            "max_peers_per_group",
+            "max_peers_per_group_and_bucket",
+            "max_records",
+            "max_provider_keys",
+            "max_providers_per_key",
+        )
+        _at_least(self, KIB, "max_message", "max_reply")
+        _at_least(self, MIB, "max_store_bytes")
+        _positive(
+            self,
+            "request_timeout",
+            "late_after",
+            "lookup_timeout",
+            "put_timeout",
+            "record_lifetime",
+            "provider_lifetime",
+            "provider_address_lifetime",
+            "address_lifetime",
+            "refresh_interval",
+            "expire_interval",
+            "bootstrap_interval",
+        )
+        if self.beta > self.k:
+            raise ConfigError(f"beta={self.beta}: must not exceed k={self.k}")
+        for name in self.validators:
+            if not name or "/" in name:
+                raise ConfigError(f"validators: {name!r} is no namespace; write it without slashes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(HostConfig, KademliaConfig):
+    """A host and a Kademlia service on it."""
+
+    def validate(self) -> None:
+        """Raises ConfigError for the first value out of its range."""
+        HostConfig.validate(self)
+        KademliaConfig.validate(self)
+
+
+def _positive(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{name}={value!r}: must be above 0")
+
+
+def _at_least(config: object, least: int, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value < least:
+            raise ConfigError(f"{name}={value!r}: must be {least} or more")
+
+
+def _one_of(config: object, name: str, choices: tuple[str, ...]) -> None:
+    value = getattr(config, name)
+    if value not in choices:
+        raise ConfigError(f"{name}={value!r}: must be one of {', '.join(choices)}")
+
+
+def _tuples(config: object, *names: str) -> None:
+    # A text where several texts are expected would otherwise be read letter by letter.
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, str):
+            raise ConfigError(f"{name}={value!r}: give a list, also for one")
+        object.__setattr__(config, name, tuple(value))

@@ -1,0 +1,42 @@
+"""The key space: where peers and records live, and how far apart.
+
+A key is an integer of `bits` bits. Peers and records are mapped into the space by a hash; the distance of two keys is
+their XOR, read as an integer. Paper: Maymounkov and Mazieres, "Kademlia", section 2; kad-dht r2, "Kademlia keyspace".
+
+The width is a parameter: tests use spaces of 8 bits, in which each case can be enumerated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
+Key = int
+"""A point of the key space: 0 <= key < 2**bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpace:
+    """A width in bits, and the hash that maps names (peer ids, record keys: bytes) to keys."""
+
+    bits: int
+    key: Callable[[bytes], Key]
+
+    def common_prefix(self, a: Key, b: Key) -> int:
+        """How many leading bits two keys share: 0 to `bits`. The further down, the nearer."""
+        return self.bits - (a ^ b).bit_length()
+
+
+def sha256_key(name: bytes) -> Key:
+    """The key of a peer id or of a record key: SHA-256 of its bytes, big-endian."""
+    return int.from_bytes(sha256(name).digest(), "big")
+
+
+def distance(a: Key, b: Key) -> int:
+    """The XOR metric: 0 for equal keys, symmetric, and for each key and distance there is exactly one other key."""
+    return a ^ b
+
+
+SHA256 = KeySpace(bits=256, key=sha256_key)
+"""The space that every libp2p Kademlia network uses."""

@@ -1,0 +1,75 @@
+"""Peers: who they are and where they can be reached.
+
+A `PeerId` names a peer, an `Address` is one place to dial, a `PeerInfo` is both together as it travels in messages.
+All are values. Bytes from the wire become addresses in `p2pkad.wire.addresses`, text becomes peer ids in `p2pkad.identity`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+class PeerId(bytes):
+    """The bytes of a peer id: the multihash of a public key (libp2p specification, "Peer Ids").
+
+    It is bytes, so that it hashes, compares and goes into messages as it is. `str()` is base58, what people type.
+    """
+
+    __slots__ = ()
+
+    # Written here rather than taken from the base58 package: core has the standard library only, and a printed form
+    # that depends on which other module was imported would be a trap. Reading text is `identity.peer_id`.
+    def __str__(self) -> str:
+        number = int.from_bytes(self, "big")
+        digits = []
+        while number:
+            number, digit = divmod(number, 58)
+            digits.append(_BASE58[digit])
+        zeros = len(self) - len(self.lstrip(b"\0"))
+        return _BASE58[0] * zeros + "".join(reversed(digits))
+
+    def __repr__(self) -> str:
+        return f"<peer {str(self)[-6:]}>"
+
+
+class Scope(IntEnum):
+    """How far an address reaches; wider is larger."""
+
+    LOOPBACK = 0
+    PRIVATE = 1  # private, link-local, carrier-grade NAT, unique local
+    PUBLIC = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One place to dial, parsed once at the border. Equal when the bytes are.
+
+    raw: the multiaddr in binary, without a trailing /p2p/<id>.
+    text: the same as people write it.
+    ip_group: what diversity limits count, the /16 of an IPv4 or the /32 of an IPv6 address, as text; None without an IP.
+    """
+
+    raw: bytes
+    text: str
+    scope: Scope
+    ip_group: str | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"<{self.text}>"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerInfo:
+    """A peer and the addresses it was heard of at, best first. Without addresses only a connected peer can be asked."""
+
+    id: PeerId
+    addresses: tuple[Address, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<peer {str(self.id)[-6:]} at {len(self.addresses)}>"

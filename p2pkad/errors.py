@@ -1,0 +1,197 @@
+"""Everything that p2pkad raises.
+
+P2pkadError
+├── ConfigError
+├── ProtocolError
+│   ├── LocalProtocolError        this program broke the protocol's rules
+│   └── RemoteProtocolError       the peer did
+├── NetworkError
+│   ├── PeerUnreachable           no address led to the peer
+│   ├── RequestTimeout            the peer is silent
+│   ├── RequestFailed             the peer reset the stream or went away
+│   └── LocalLimit                this node's own bound; says nothing about the peer
+├── RecordError
+│   ├── InvalidRecord
+│   ├── StaleRecord
+│   └── RecordTooLarge
+├── LookupFailed
+│   ├── NotFound
+│   ├── NoPeers
+│   └── QuorumNotMet
+├── StoreFull
+└── NodeClosed
+
+An error carries as attributes what its sentence says, so that nobody has to parse the sentence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from p2pkad.core.peers import PeerId
+
+
+class P2pkadError(Exception):
+    """The root: `except P2pkadError` catches all that this package raises on purpose."""
+
+
+class ConfigError(P2pkadError):
+    """An option has a value that cannot work, or the machine refuses it. The sentence says what to do."""
+
+
+class ProtocolError(P2pkadError):
+    """Somebody left the kad-dht specification."""
+
+
+class LocalProtocolError(ProtocolError):
+    """The caller asked for something that the protocol cannot express."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """A peer sent what the specification forbids."""
+
+    def __init__(self, reason: str, *, peer: PeerId | None = None) -> None:
+        super().__init__(reason if peer is None else f"{peer}: {reason}")
+        self.reason = reason
+        self.peer = peer
+
+
+class NetworkError(P2pkadError):
+    """A peer could not be talked to."""
+
+
+class PeerUnreachable(NetworkError):
+    """No address led to the peer. `causes` has a reason for each address that was dialled."""
+
+    def __init__(self, peer: PeerId, causes: Sequence[tuple[str, str]] = ()) -> None:
+        tried = "; ".join(f"{address}: {reason}" for address, reason in causes)
+        super().__init__(f"{peer}: unreachable ({tried or 'no usable address'})")
+        self.peer = peer
+        self.causes = tuple(causes)
+
+
+class RequestTimeout(NetworkError):
+    """The peer did not answer within the deadline. Whether it acted on the request is unknown."""
+
+    def __init__(self, peer: PeerId, doing: str, seconds: float) -> None:
+        super().__init__(f"{peer}: no answer to {doing} within {seconds:.3g} s")
+        self.peer = peer
+        self.doing = doing
+        self.seconds = seconds
+
+
+class RequestFailed(NetworkError):
+    """The peer reset the stream, refused the protocol or went away."""
+
+    def __init__(self, peer: PeerId, reason: str) -> None:
+        super().__init__(f"{peer}: {reason}")
+        self.peer = peer
+        self.reason = reason
+
+
+class LocalLimit(NetworkError):
+    """A bound of this node was reached. It is never held against the peer."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(f"{what}: the limit of {limit} is reached")
+        self.what = what
+        self.limit = limit
+
+
+class RecordError(P2pkadError):
+    """A record cannot be stored or served. `key` is the record's key."""
+
+    def __init__(self, key: bytes, reason: str) -> None:
+        super().__init__(f"{key_text(key)}: {reason}")
+        self.key = key
+        self.reason = reason
+
+
+class InvalidRecord(RecordError):
+    """The validator of the key's namespace refuses the value, or there is no validator for it."""
+
+
+class StaleRecord(RecordError):
+    """A better record for the key is stored already."""
+
+
+class RecordTooLarge(RecordError):
+    """The record does not fit into a message that every implementation accepts."""
+
+    def __init__(self, key: bytes, size: int, limit: int) -> None:
+        super().__init__(key, f"the record takes {size} bytes on the wire, {limit} are accepted by every peer")
+        self.size = size
+        self.limit = limit
+
+
+class LookupFailed(P2pkadError):
+    """A lookup ended without what was asked for.
+
+    asked, answered: how many peers were asked, and how many of those answered.
+    """
+
+    def __init__(self, sentence: str, *, asked: int = 0, answered: int = 0) -> None:
+        super().__init__(sentence)
+        self.asked = asked
+        self.answered = answered
+
+
+class NotFound(LookupFailed):
+    """Nobody who was asked has it."""
+
+    def __init__(self, what: str, *, asked: int, answered: int, complete: bool = True) -> None:
+        ended = "" if complete else ", ended by its deadline"
+        super().__init__(f"{what}: not found ({asked} asked, {answered} answered{ended})", asked=asked, answered=answered)
+        self.what = what
+        self.complete = complete
+
+
+class NoPeers(LookupFailed):
+    """The routing table is empty and no bootstrap peer was reached: there is nobody to ask."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}: the routing table is empty and no bootstrap peer answered. "
+            "Pass bootstrap=[...], or connect to a peer first."
+        )
+
+
+class QuorumNotMet(LookupFailed):
+    """Fewer peers agreed, or stored, than were asked for.
+
+    best: the best value found, or None. receipt: of a put, whose copies stay where they are.
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        asked: int = 0,
+        answered: int = 0,
+        best: bytes | None = None,
+        receipt: object | None = None,
+    ) -> None:
+        super().__init__(sentence, asked=asked, answered=answered)
+        self.best = best
+        self.receipt = receipt
+
+
+class StoreFull(P2pkadError):
+    """The store is at its bound and everything in it is worth more than what came."""
+
+
+class NodeClosed(P2pkadError):
+    """The node is closed, or closing."""
+
+    def __init__(self) -> None:
+        super().__init__("the node is closed")
+
+
+def key_text(key: bytes) -> str:
+    """A key as people type it: `/ns/name` where all of it is printable ASCII, `hex:…` elsewhere."""
+    if key.startswith(b"/") and all(0x20 < byte < 0x7F for byte in key):
+        return key.decode("ascii")
+    return f"hex:{key.hex()}"

@@ -1,0 +1,164 @@
+"""The seam between a node and whatever carries its messages.
+
+A node knows peers by id and address and speaks in messages; connections, streams, frames and negotiation live behind
+`Network`. One network serves one protocol id; several share one host. `net/libp2p` talks to real peers.
+
+Deadlines are absolute, in the seconds of `trio.current_time()`. Every method that can wait takes one, ends by it, and
+raises only what `p2pkad.errors` lists: foreign exceptions are mapped behind this seam and never cross it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
+from p2pkad.core.peers import Address, PeerId, PeerInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A message from a peer. remote_address: where its connection comes from or goes to; None when unknown."""
+
+    peer: PeerId
+    remote_address: Address | None
+    message: AnyRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A peer's answer to a request, and through which address it came."""
+
+    peer: PeerId
+    remote_address: Address | None
+    message: AnyReply
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open connection. remote_address: as in `Request`. opened: seconds, as deadlines."""
+
+    peer: PeerId
+    remote_address: Address | None
+    inbound: bool
+    opened: float
+
+
+Handler = Callable[[Request], Awaitable[AnyReply | None]]
+"""Answers a request. None: there is no answer, the stream stays open. Raising a `P2pkadError`: the stream is reset."""
+
+
+class Usefulness(IntEnum):
+    """What a node thinks of a connected peer; connections to the least useful are closed first."""
+
+    NONE = 0
+    IN_TABLE = 1
+    PROTECTED = 2  # bootstrap peers and the k nearest: never closed to make room
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The first connection to a peer is open."""
+
+    peer: PeerId
+    remote_address: Address | None
+    inbound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The last connection to a peer is closed."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class SpeaksProtocol:
+    """A connected peer lists our protocol id (identify, or identify push): it is a server.
+
+    Sent for each such identify, also when it had said so before. addresses: where it says it can be reached.
+    """
+
+    peer: PeerId
+    addresses: tuple[Address, ...]
+    remote_address: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftProtocol:
+    """A connected peer that listed our protocol id no longer does: it turned client."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAddressesChanged:
+    """`local_addresses()` has changed."""
+
+    addresses: tuple[Address, ...]
+
+
+NetworkEvent = Connected | Gone | SpeaksProtocol | LeftProtocol | OwnAddressesChanged
+
+
+class Network(Protocol):
+    """Everything a node asks of the world."""
+
+    @property
+    def id(self) -> PeerId:
+        """The peer id of this end."""
+        ...
+
+    def local_addresses(self) -> tuple[Address, ...]:
+        """Where this end can be reached: concrete addresses, wildcards expanded, announced ones as configured."""
+        ...
+
+    def connections(self) -> Mapping[PeerId, Connection]:
+        """The connected peers, each with the connection that requests would use."""
+        ...
+
+    async def request(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> Response:
+        """Ask a peer, connecting to it first where needed.
+
+        Raises PeerUnreachable, RequestTimeout, RequestFailed: the peer's failure. LocalLimit: ours. RemoteProtocolError:
+        it answered, with nonsense. LocalProtocolError: `message` is an AddProvider, or does not fit a frame.
+        Cancelled or failed: the stream is reset, and never used again.
+        """
+        ...
+
+    async def send(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
+        """Send what has no reply. Returning says that it left this machine, no more. Raises as `request`."""
+        ...
+
+    async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
+        """The connection to a peer, dialled where there is none yet. Raises PeerUnreachable, RequestTimeout, LocalLimit."""
+        ...
+
+    async def ping(self, peer: PeerInfo, deadline: float) -> float:
+        """The round trip to a peer over libp2p's ping protocol, in seconds. Raises as `request`."""
+        ...
+
+    async def disconnect(self, peer: PeerId) -> None:
+        """Close every connection to a peer, those made meanwhile included. Nothing happens when there is none."""
+        ...
+
+    def serve(self, handler: Handler) -> None:
+        """Answer requests with `handler` whenever this end is a server. Called once, before anything arrives."""
+        ...
+
+    async def set_server(self, on: bool) -> None:
+        """Turn server or client, and push the news to connected peers. Turning client resets the open inbound streams."""
+        ...
+
+    def subscribe(self, listener: Callable[[NetworkEvent], None]) -> None:
+        """Tell `listener` what happens, as it happens. It is called from the event loop; it must not raise or take long.
+
+        A call and not a queue: nothing is lost, nothing grows, and the order is the order of events.
+        """
+        ...
+
+    def rank_connections(self, usefulness: Callable[[PeerId], Usefulness]) -> None:
+        """Ask this function, at the moment room is needed, which connections may go."""
+        ...

@@ -1,0 +1,75 @@
+"""What a store promises.
+
+A store keeps records and provider records of one node. It decides nothing about the protocol: which of two records stays
+is the `decide` that comes with an update. Every implementation passes the suite in `p2pkad.testing`.
+
+All times are wall-clock seconds; "now" comes from the caller, so that a store needs no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from p2pkad.core.peers import PeerId
+from p2pkad.core.records import StoredProvider, StoredRecord
+
+Decide = Callable[[StoredRecord | None], StoredRecord | None]
+"""Given what is stored, what is to be stored: pure, it may run more than once. None: nothing. Raising changes nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStats:
+    """What is in a store. bytes: keys and values of records and the addresses of providers."""
+
+    records: int
+    provider_keys: int
+    providers: int
+    bytes: int
+
+
+class Store(Protocol):
+    """Records by key and providers by key.
+
+    Bounded in count and bytes: under pressure the keys farthest from the node's own id go first; what the node itself
+    publishes or provides (`own`) never does. A returned call is a kept promise: what it stored is stored.
+    """
+
+    async def get(self, key: bytes, now: float) -> StoredRecord | None:
+        """The record under `key`; None when there is none or it has expired."""
+        ...
+
+    async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
+        """Replace what is under `key` by what `decide` makes of it, atomically for this key; returns what is there now.
+
+        Raises what `decide` raises, with nothing changed. StoreFull: at the bound, and all that is kept is nearer or own.
+        """
+        ...
+
+    async def add_provider(self, key: bytes, provider: StoredProvider) -> None:
+        """Remember who provides `key`; a peer that is known for it is replaced. Raises StoreFull, as `update`.
+
+        At the limit of providers per key the one that expires first makes room; an own one never does.
+        """
+        ...
+
+    async def providers(self, key: bytes, now: float) -> tuple[StoredProvider, ...]:
+        """Who provides `key` and has not expired; addresses that have are left out. In no particular order."""
+        ...
+
+    async def remove_provider(self, key: bytes, peer: PeerId) -> bool:
+        """Forget that `peer` provides `key`; False when it did not."""
+        ...
+
+    async def expire(self, now: float) -> int:
+        """Remove everything that has expired; returns how many records and providers that were."""
+        ...
+
+    def stats(self) -> StoreStats:
+        """What is stored at this moment, what has expired but was not removed yet included."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of files and memory. Idempotent. Every later call raises NodeClosed."""
+        ...

@@ -1,0 +1,99 @@
+"""Who decides what a record may say: one validator for each namespace.
+
+A record key `/ns/rest` belongs to the namespace `ns` (bytes, as the keys are). go and js refuse keys whose namespace has
+no validator, rust stores everything; this node refuses, unless it was given a default validator.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from p2pkad.errors import InvalidRecord, P2pkadError
+
+log = logging.getLogger(__name__)
+
+
+class Validator(Protocol):
+    """The rules of one namespace."""
+
+    def validate(self, key: bytes, value: bytes, now: float) -> None:
+        """Return when `value` may stand under `key` at wall time `now` (seconds). Raises InvalidRecord with the reason."""
+        ...
+
+    def select(self, key: bytes, values: Sequence[bytes]) -> int:
+        """The index of the best of several valid values. Every node must choose alike, whatever their order."""
+        ...
+
+
+@runtime_checkable
+class ExpiringValidator(Validator, Protocol):
+    """A validator whose values say how long they live. go and js keep no lifetime beside a record: it has to be inside."""
+
+    def expires(self, key: bytes, value: bytes) -> float | None:
+        """The wall time (seconds) after which a valid `value` is dead; None when it does not say."""
+        ...
+
+
+def namespace(key: bytes) -> bytes | None:
+    """The `ns` of `/ns/rest`; None for a key of another shape."""
+    if not key.startswith(b"/"):
+        return None
+    name, slash, _ = key[1:].partition(b"/")
+    return name if name and slash else None
+
+
+class Validators:
+    """The validators of a node, chosen by namespace.
+
+    A validator that raises anything but InvalidRecord counts as a refusal and is logged: a bug in one namespace must not
+    end the node. default: for keys without a namespace, and for namespaces that nobody registered.
+    """
+
+    def __init__(self, by_namespace: Mapping[str, Validator], default: Validator | None = None) -> None:
+        self._by_namespace = {name.encode(): validator for name, validator in by_namespace.items()}
+        self._default = default
+
+    def validate(self, key: bytes, value: bytes, now: float) -> None:
+        """Raises InvalidRecord when no validator is responsible for `key`, or the one that is refuses `value`."""
+        validator = self._for(key)
+        try:
+            validator.validate(key, value, now)
+        except P2pkadError:
+            raise
+        except Exception as error:
+            log.exception("the validator of a namespace failed", extra={"validator": type(validator).__name__})
+            raise InvalidRecord(key, f"its validator failed: {error!r}") from error
+
+    def select(self, key: bytes, values: Sequence[bytes]) -> int:
+        """The index of the best of one or more valid values; of equal ones the first."""
+        if len(values) == 1:
+            return 0
+        validator = self._for(key)
+        try:
+            index = validator.select(key, values)
+        except Exception as error:
+            log.exception("the validator of a namespace failed", extra={"validator": type(validator).__name__})
+            raise InvalidRecord(key, f"its validator failed: {error!r}") from error
+        return values.index(values[index])
+
+    def expires(self, key: bytes, value: bytes) -> float | None:
+        """When a valid `value` dies, in wall seconds; None when its validator does not say."""
+        validator = self._for(key)
+        if not isinstance(validator, ExpiringValidator):
+            return None
+        try:
+            return validator.expires(key, value)
+        except Exception as error:
+            log.exception("the validator of a namespace failed", extra={"validator": type(validator).__name__})
+            raise InvalidRecord(key, f"its validator failed: {error!r}") from error
+
+    def _for(self, key: bytes) -> Validator:
+        name = namespace(key)
+        validator = self._default if name is None else self._by_namespace.get(name, self._default)
+        if validator is not None:
+            return validator
+        if name is None:
+            raise InvalidRecord(key, "the key has no namespace (/ns/...) and there is no default validator")
+        raise InvalidRecord(key, f"no validator is registered for the namespace {name.decode(errors='backslashreplace')!r}")
