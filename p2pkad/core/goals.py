@@ -1,0 +1,194 @@
+"""What a lookup is for: which request it sends, what it makes of the answers, and when it has enough.
+
+goal           request        ends early when                          has something to show when
+ClosestPeers   FindNode       never                                    anybody answered
+OnePeer        FindNode       the peer itself was reached              its addresses were heard
+Value          GetValue       `quorum` peers gave the best value       there is a valid value
+Providers      GetProviders   `count` providers are known              there is a provider
+
+A goal is told what is believed already: values validated, addresses filtered. kad-dht r2, "DHT Operations".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from typing import Protocol
+
+from p2pkad.core.messages import AnyReply, AnyRequest, FindNode, GetProviders, GetProvidersReply, GetValue, GetValueReply
+from p2pkad.core.peers import PeerId, PeerInfo
+
+
+class Failure(Enum):
+    """Why a peer gave no answer."""
+
+    UNREACHABLE = "unreachable"
+    SILENT = "silent"
+    REFUSED = "refused"  # it was reached, and closed the stream or does not speak the protocol
+    MALFORMED = "malformed"
+
+
+class Goal(Protocol):
+    """What `Lookup` asks of its goal. Every call is legal at any time."""
+
+    @property
+    def key(self) -> bytes:
+        """The name that is looked up; its hash is the lookup's target."""
+        ...
+
+    @property
+    def request(self) -> AnyRequest:
+        """What each peer is asked."""
+        ...
+
+    @property
+    def reached(self) -> bool:
+        """There is nothing left to ask for."""
+        ...
+
+    @property
+    def fruitful(self) -> bool:
+        """There is something to show. While there is not, peers that are late are waited for."""
+        ...
+
+    def on_reply(self, peer: PeerId, reply: AnyReply) -> None:
+        """`peer` answered."""
+        ...
+
+    def on_failure(self, peer: PeerId, reason: Failure) -> None:
+        """`peer` did not."""
+        ...
+
+
+class ClosestPeers:
+    """The k live peers nearest to a key."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.request: AnyRequest = FindNode(key)
+        self.fruitful = False
+
+    @property
+    def reached(self) -> bool:
+        return False
+
+    def on_reply(self, peer: PeerId, reply: AnyReply) -> None:
+        self.fruitful = True
+
+    def on_failure(self, peer: PeerId, reason: Failure) -> None:
+        pass
+
+
+class OnePeer:
+    """One peer, by id: reached when it answered, or refused in person (a client does). `info` is what was heard of it."""
+
+    def __init__(self, peer: PeerId) -> None:
+        self.key = bytes(peer)
+        self.request: AnyRequest = FindNode(self.key)
+        self.info: PeerInfo | None = None
+        self.reached = False
+        self._peer = peer
+
+    @property
+    def fruitful(self) -> bool:
+        return self.info is not None
+
+    def on_reply(self, peer: PeerId, reply: AnyReply) -> None:
+        self.reached = self.reached or peer == self._peer
+        for info in getattr(reply, "closer", ()):
+            if info.id == self._peer and info.addresses:
+                self._hear(info)
+
+    def on_failure(self, peer: PeerId, reason: Failure) -> None:
+        self.reached = self.reached or (peer == self._peer and reason is Failure.REFUSED)
+
+    def _hear(self, info: PeerInfo) -> None:
+        known = self.info.addresses if self.info else ()
+        self.info = PeerInfo(info.id, tuple(dict.fromkeys(known + info.addresses)))
+
+
+class Value:
+    """The best value under a key.
+
+    quorum: how many peers that give the best value are enough; 0 asks all of the k nearest.
+    select: the index of the best of several valid values, as a validator's.
+    own: the value that this node holds already, with the id that stands for it; it counts as one answer.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        quorum: int,
+        select: Callable[[Sequence[bytes]], int],
+        own: tuple[PeerId, bytes] | None = None,
+    ) -> None:
+        self.key = key
+        self.request: AnyRequest = GetValue(key)
+        self.quorum = quorum
+        self.best: bytes | None = None
+        self._select = select
+        self._holders: dict[bytes, list[PeerId]] = {}
+        if own is not None:
+            self._hear(*own)
+
+    @property
+    def fruitful(self) -> bool:
+        return self.best is not None
+
+    @property
+    def reached(self) -> bool:
+        return 0 < self.quorum <= len(self.holders)
+
+    @property
+    def holders(self) -> tuple[PeerId, ...]:
+        """Who gave the best value, in the order of their answers."""
+        return () if self.best is None else tuple(self._holders[self.best])
+
+    def outdated(self) -> tuple[PeerId, ...]:
+        """Who gave a value that is not the best one."""
+        return tuple(peer for value, peers in self._holders.items() if value != self.best for peer in peers)
+
+    def on_reply(self, peer: PeerId, reply: AnyReply) -> None:
+        if isinstance(reply, GetValueReply) and reply.record is not None:
+            self._hear(peer, reply.record.value)
+
+    def on_failure(self, peer: PeerId, reason: Failure) -> None:
+        pass
+
+    def _hear(self, peer: PeerId, value: bytes) -> None:
+        self._holders.setdefault(value, []).append(peer)
+        if self.best is None or (value != self.best and self._select((self.best, value)) == 1):
+            self.best = value
+
+
+class Providers:
+    """Who provides a key. count: how many are enough; None asks all of the k nearest. known: those this node knows of."""
+
+    def __init__(self, key: bytes, count: int | None, known: Iterable[PeerInfo] = ()) -> None:
+        self.key = key
+        self.request: AnyRequest = GetProviders(key)
+        self.count = count
+        self.found: dict[PeerId, PeerInfo] = {}
+        self._hear(known)
+
+    @property
+    def fruitful(self) -> bool:
+        return bool(self.found)
+
+    @property
+    def reached(self) -> bool:
+        return self.count is not None and len(self.found) >= self.count
+
+    def on_reply(self, peer: PeerId, reply: AnyReply) -> None:
+        if isinstance(reply, GetProvidersReply):
+            self._hear(reply.providers)
+
+    def on_failure(self, peer: PeerId, reason: Failure) -> None:
+        pass
+
+    def _hear(self, providers: Iterable[PeerInfo]) -> None:
+        for info in providers:
+            before = self.found.get(info.id)
+            # A provider is listed once. Holders forget addresses before they forget the provider: keep any that is told.
+            if before is None or (info.addresses and not before.addresses):
+                self.found[info.id] = info

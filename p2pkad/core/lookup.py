@@ -1,0 +1,332 @@
+"""One lookup, as a value: whom to ask next, and when it is over.
+
+            asked by next()  reply     failure  soft deadline
+  heard     asked
+  asked                      answered  failed   late
+  late                       answered  failed
+  answered, failed: final. A blank changes nothing: every input is legal in every state.
+
+The window is the k nearest candidates that are neither failed nor late. In it the nearest are asked first, alpha at a
+time; once the beta nearest have answered, the rest of it is asked at once. The lookup is over when all of the window has
+answered, when its goal is reached, or at its deadline. A late peer holds no slot and delays no result, but its answer
+counts until the end; only while there is nothing to show at all it is waited for. The driver reports a hard deadline as
+a failure.
+
+Times: monotonic seconds, from the caller. Follows kad-dht r2, "Peer routing"; the paper's section 2.3; ours: late, beta.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from p2pkad.core.goals import Failure, Goal
+from p2pkad.core.keyspace import SHA256, KeySpace, distance
+from p2pkad.core.messages import AnyReply, FindNodeReply, GetProvidersReply, GetValueReply
+from p2pkad.core.peers import PeerId, PeerInfo, Scope
+
+
+class State(Enum):
+    """What is known of a candidate; the table is in the head of this module."""
+
+    HEARD = "heard"
+    ASKED = "asked"
+    LATE = "late"
+    ANSWERED = "answered"
+    FAILED = "failed"
+
+
+class Input(Enum):
+    """What can happen to a candidate."""
+
+    ASKED = "asked by next()"
+    REPLY = "reply"
+    FAILURE = "failure"
+    SOFT_DEADLINE = "soft deadline"
+
+
+_AFTER = {
+    (State.HEARD, Input.ASKED): State.ASKED,
+    (State.ASKED, Input.REPLY): State.ANSWERED,
+    (State.ASKED, Input.FAILURE): State.FAILED,
+    (State.ASKED, Input.SOFT_DEADLINE): State.LATE,
+    (State.LATE, Input.REPLY): State.ANSWERED,
+    (State.LATE, Input.FAILURE): State.FAILED,
+}
+
+
+def after(state: State, given: Input) -> State:
+    """The state that follows; the same one where the table has a blank."""
+    return _AFTER.get((state, given), state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupLimits:
+    """How wide, how far and how long a lookup goes. Its defaults are those of `KademliaConfig`."""
+
+    k: int = 20
+    """How many nearest peers are wanted."""
+    alpha: int = 10
+    """Requests in flight before the beta nearest have answered; late ones do not count."""
+    beta: int = 3
+    """How many of the nearest must have answered before the rest of the k are asked at once."""
+    soft: float = 2.0
+    """Seconds until a silent peer is late."""
+    hard: float = 10.0
+    """Seconds until a silent peer has failed."""
+    duration: float = 60.0
+    """Seconds for the whole lookup."""
+    per_group: int = 3
+    """Peers of one public /16 or /32 that are believed in one reply."""
+    candidates: int = 1024
+    """Peers that are remembered: a bound on what liars can make a lookup do."""
+
+    @property
+    def per_reply(self) -> int:
+        """Closer peers that are believed in one reply: k, those of a peer whose k is the usual 20, and the target itself."""
+        return max(self.k, 20) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Ask this peer. late: when its slot goes to somebody else. failed: when to give up on it."""
+
+    peer: PeerId
+    late: float
+    failed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send the goal's request to these peers now."""
+
+    queries: tuple[Query, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """There is nothing to do before this time, unless an answer comes."""
+
+    until: float
+
+
+class Ending(Enum):
+    """Why a lookup ended."""
+
+    CONVERGED = "the k nearest have answered"
+    REACHED = "the goal is reached"
+    DEADLINE = "out of time"
+    NOBODY = "nobody answered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a lookup came to.
+
+    closest: the nearest peers that answered, nearest first, at most k of them. asked, answered, failed, late: how many.
+    """
+
+    closest: tuple[PeerId, ...]
+    ending: Ending
+    asked: int
+    answered: int
+    failed: int
+    late: int
+
+    @property
+    def complete(self) -> bool:
+        """It ended by itself: more time would not have made the result better."""
+        return self.ending in (Ending.CONVERGED, Ending.REACHED)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The lookup is over; every later call of `next` says the same."""
+
+    outcome: Outcome
+
+
+Step = Ask | Wait | Done
+
+
+@dataclass(slots=True)
+class _Candidate:
+    peer: PeerId
+    state: State = State.HEARD
+    late_at: float = 0.0
+
+
+class Lookup:
+    """A lookup of `goal.key`, beginning with `seeds`. It never asks `own`, and asks nobody twice."""
+
+    def __init__(
+        self,
+        goal: Goal,
+        seeds: Iterable[PeerId],
+        limits: LookupLimits,
+        own: PeerId,
+        now: float,
+        *,
+        space: KeySpace = SHA256,
+    ) -> None:
+        self.goal = goal
+        self.limits = limits
+        self._own = own
+        self._space = space
+        self._target = space.key(goal.key)
+        self._deadline = now + limits.duration
+        self._order: list[int] = []  # distances to the target, ascending: they identify candidates
+        self._candidates: dict[int, _Candidate] = {}
+        self._in_flight: dict[PeerId, _Candidate] = {}  # those in state ASKED
+        self._count: Counter[State] = Counter()  # of all states but HEARD
+        self._outcome: Outcome | None = None
+        for seed in seeds:
+            self._hear(seed)
+
+    def on_reply(self, peer: PeerId, reply: AnyReply, now: float) -> None:
+        """`peer` answered at `now`. No effect unless it was asked, and none after the end."""
+        candidate = self._waiting(peer)
+        if candidate is None:
+            return
+        self._move(candidate, Input.REPLY)
+        self.goal.on_reply(peer, reply)
+        if isinstance(reply, FindNodeReply | GetValueReply | GetProvidersReply):
+            for info in self._believed(reply.closer):
+                self._hear(info.id)
+
+    def on_failure(self, peer: PeerId, reason: Failure, now: float) -> None:
+        """`peer` will not answer any more. No effect unless it was asked, and none after the end."""
+        candidate = self._waiting(peer)
+        if candidate is None:
+            return
+        self._move(candidate, Input.FAILURE)
+        self.goal.on_failure(peer, reason)
+
+    def next(self, now: float) -> Step:
+        """What to do at `now`. Asking twice without an input between gives Wait or Done the second time."""
+        if self._outcome is None:
+            self._give_up_slots(now)
+            ending = self._ending(now)
+            if ending is None:
+                queries = tuple(self._ask(candidate, now) for candidate in self._choose())
+                return Ask(queries) if queries else Wait(self._next_deadline())
+            self._outcome = self._conclude(ending)
+        return Done(self._outcome)
+
+    def __repr__(self) -> str:
+        count = self._count
+        return (
+            f"<Lookup {self._target >> max(0, self._space.bits - 16):04x} asked={count[State.ASKED]} late={count[State.LATE]} "
+            f"answered={count[State.ANSWERED]} failed={count[State.FAILED]} "
+            f"nearest={min(count[State.ANSWERED], self.limits.k)}/{self.limits.k}>"
+        )
+
+    def _move(self, candidate: _Candidate, given: Input) -> None:
+        before = candidate.state
+        candidate.state = after(before, given)
+        if before is State.ASKED:
+            del self._in_flight[candidate.peer]
+        if before is not State.HEARD:
+            self._count[before] -= 1
+        self._count[candidate.state] += 1
+        if candidate.state is State.ASKED:
+            self._in_flight[candidate.peer] = candidate
+
+    # Slots are given away before they are counted: a peer that turns late frees its slot in the same step.
+    def _give_up_slots(self, now: float) -> None:
+        for candidate in [asked for asked in self._in_flight.values() if asked.late_at <= now]:
+            self._move(candidate, Input.SOFT_DEADLINE)
+
+    def _ending(self, now: float) -> Ending | None:
+        if self.goal.reached:
+            return Ending.REACHED
+        if now >= self._deadline:
+            return Ending.DEADLINE
+        if any(candidate.state is not State.ANSWERED for candidate in self._window()):
+            return None
+        if self._count[State.LATE] and not self.goal.fruitful:
+            return None
+        return Ending.CONVERGED if self._count[State.ANSWERED] else Ending.NOBODY
+
+    def _choose(self) -> list[_Candidate]:
+        window = list(self._window())
+        heard = [candidate for candidate in window if candidate.state is State.HEARD]
+        if all(candidate.state is State.ANSWERED for candidate in window[: self.limits.beta]):
+            return heard
+        return heard[: max(0, self.limits.alpha - len(self._in_flight))]
+
+    def _ask(self, candidate: _Candidate, now: float) -> Query:
+        self._move(candidate, Input.ASKED)
+        candidate.late_at = min(now + self.limits.soft, self._deadline)
+        return Query(candidate.peer, candidate.late_at, min(now + self.limits.hard, self._deadline))
+
+    def _next_deadline(self) -> float:
+        return min((candidate.late_at for candidate in self._in_flight.values()), default=self._deadline)
+
+    def _conclude(self, ending: Ending) -> Outcome:
+        answered = [candidate.peer for candidate in self._nearest() if candidate.state is State.ANSWERED]
+        return Outcome(
+            closest=tuple(answered[: self.limits.k]),
+            ending=ending,
+            asked=sum(self._count.values()),
+            answered=self._count[State.ANSWERED],
+            failed=self._count[State.FAILED],
+            late=self._count[State.LATE] + self._count[State.ASKED],
+        )
+
+    def _nearest(self) -> Iterator[_Candidate]:
+        return (self._candidates[away] for away in self._order)
+
+    def _window(self) -> Iterator[_Candidate]:
+        wanted = self.limits.k
+        for candidate in self._nearest():
+            if candidate.state is not State.FAILED and candidate.state is not State.LATE:
+                yield candidate
+                wanted -= 1
+                if not wanted:
+                    return
+
+    def _waiting(self, peer: PeerId) -> _Candidate | None:
+        """The candidate, when an answer of it can still make a difference."""
+        candidate = self._candidates.get(self._distance(peer))
+        if self._outcome is not None or candidate is None or candidate.state not in (State.ASKED, State.LATE):
+            return None
+        return candidate
+
+    def _hear(self, peer: PeerId) -> None:
+        away = self._distance(peer)
+        if peer == self._own or away in self._candidates:
+            return
+        if len(self._order) >= self.limits.candidates and not self._make_room(away):
+            return
+        insort(self._order, away)
+        self._candidates[away] = _Candidate(peer)
+
+    def _make_room(self, away: int) -> bool:
+        """Forget the farthest candidate that was not asked, if it is farther than `away`."""
+        for index in range(len(self._order) - 1, -1, -1):
+            farthest = self._order[index]
+            if farthest < away:
+                return False
+            if self._candidates[farthest].state is State.HEARD:
+                del self._candidates[farthest], self._order[index]
+                return True
+        return False
+
+    def _believed(self, closer: Iterable[PeerInfo]) -> list[PeerInfo]:
+        """The nearest of a reply, as many as are believed, and no more than `per_group` of one public address group."""
+        nearest = sorted({info.id: info for info in closer}.values(), key=lambda info: self._distance(info.id))
+        seen: Counter[str] = Counter()
+        believed = []
+        for info in nearest[: self.limits.per_reply]:
+            groups = {a.ip_group for a in info.addresses if a.ip_group is not None and a.scope is Scope.PUBLIC}
+            if all(seen[group] < self.limits.per_group for group in groups):
+                seen.update(groups)
+                believed.append(info)
+        return believed
+
+    def _distance(self, peer: PeerId) -> int:
+        return distance(self._space.key(peer), self._target)

@@ -1,0 +1,391 @@
+"""The lookup in an 8-bit space, where a peer's key is its only byte and one can see who is near."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import re
+from dataclasses import dataclass, field
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2pkad.core import lookup as module
+from p2pkad.core.goals import ClosestPeers, Failure
+from p2pkad.core.keyspace import KeySpace
+from p2pkad.core.lookup import Ask, Done, Ending, Input, Lookup, LookupLimits, Outcome, Query, State, Step, Wait, after
+from p2pkad.core.messages import FindNodeReply
+from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
+
+TINY = KeySpace(8, key=lambda name: name[0])
+OWN = 0b1111_1111
+
+
+def peer(key: int) -> PeerId:
+    return PeerId([key])
+
+
+def closer(*keys: int) -> FindNodeReply:
+    return FindNodeReply(tuple(PeerInfo(peer(key)) for key in keys))
+
+
+def ask(*queries: tuple[int, float, float]) -> Ask:
+    return Ask(tuple(Query(peer(key), late, failed) for key, late, failed in queries))
+
+
+def tiny_lookup(target: int, seeds: list[int], own: int = OWN, **limits: float) -> Lookup:
+    chosen = LookupLimits(**{"k": 3, "alpha": 2, "beta": 2, "soft": 1, "hard": 5, "duration": 60, **limits})  # type: ignore[arg-type]
+    return Lookup(ClosestPeers(bytes([target])), [peer(key) for key in seeds], chosen, peer(own), now=0, space=TINY)
+
+
+def outcome(step: Step) -> Outcome:
+    assert isinstance(step, Done), step
+    return step.outcome
+
+
+def found(step: Step) -> list[int]:
+    return [each[0] for each in outcome(step).closest]
+
+
+def test_the_table_in_the_docstring_is_the_one_that_runs() -> None:
+    columns = list(Input)
+    lines = (module.__doc__ or "").splitlines()
+    head = next(index for index, line in enumerate(lines) if "asked by next()" in line)
+    starts = [lines[head].index(column.value) for column in columns]
+    written = {}
+    for line in lines[head + 1 : head + 4]:
+        state = State(line.split()[0])
+        for column, start in zip(columns, starts, strict=True):
+            cell = re.match(r"\w*", line[start:])
+            if cell and cell.group():
+                written[state, column] = State(cell.group())
+    runs = {(s, i): after(s, i) for s, i in product(State, Input) if after(s, i) is not s}
+    assert runs == written
+
+
+def test_the_nearest_seeds_are_asked_first_as_many_as_alpha() -> None:
+    lookup = tiny_lookup(target=0, seeds=[0b1000, 0b0001, 0b0100], alpha=2)
+    assert lookup.next(now=0) == ask((0b0001, 1, 5), (0b0100, 1, 5))
+    assert lookup.next(now=0) == Wait(1)
+
+
+def test_answers_lead_nearer_until_the_k_nearest_have_answered() -> None:
+    lookup = tiny_lookup(target=0, seeds=[0b1000_0000], k=2, alpha=1, beta=1)
+    assert lookup.next(0) == ask((0b1000_0000, 1, 5))
+    lookup.on_reply(peer(0b1000_0000), closer(0b0100_0000, 0b0000_0010), 0.1)
+    assert lookup.next(0.1) == ask((0b0000_0010, 1.1, 5.1))
+    lookup.on_reply(peer(0b0000_0010), closer(0b0000_0001), 0.2)
+    assert lookup.next(0.2) == ask((0b0000_0001, 1.2, 5.2))
+    lookup.on_reply(peer(0b0000_0001), closer(0b0000_0010), 0.3)
+    assert found(lookup.next(0.3)) == [0b0000_0001, 0b0000_0010]
+    assert outcome(lookup.next(0.3)) == Outcome(
+        closest=(peer(1), peer(2)), ending=Ending.CONVERGED, asked=3, answered=3, failed=0, late=0
+    )
+
+
+def test_once_the_beta_nearest_have_answered_the_rest_is_asked_at_once() -> None:
+    lookup = tiny_lookup(target=0, seeds=[1, 2, 3, 4, 5, 6], k=5, alpha=1, beta=2)
+    assert lookup.next(0) == ask((1, 1, 5))
+    lookup.on_reply(peer(1), closer(), 0)
+    assert lookup.next(0) == ask((2, 1, 5))
+    lookup.on_reply(peer(2), closer(), 0)
+    assert lookup.next(0) == ask((3, 1, 5), (4, 1, 5), (5, 1, 5))
+
+
+@pytest.mark.scenario("L12")
+def test_a_late_answer_still_improves_the_result() -> None:
+    mid, far, near = 0b0100_0000, 0b1000_0000, 0b0000_0001
+    lookup = tiny_lookup(target=0, seeds=[mid, far], alpha=1, soft=1, hard=5)
+    assert lookup.next(now=0) == ask((mid, 1, 5))
+    assert lookup.next(now=1) == ask((far, 2, 6))  # mid is late, its slot is free
+    lookup.on_reply(peer(mid), closer(near), now=2)
+    lookup.on_failure(peer(far), Failure.REFUSED, now=2)
+    assert lookup.next(now=2) == ask((near, 3, 7))
+    lookup.on_reply(peer(near), closer(), now=3)
+    assert found(lookup.next(now=3)) == [near, mid]
+
+
+@pytest.mark.scenario("L12")
+def test_a_late_peer_delays_no_result() -> None:
+    lookup = tiny_lookup(target=0, seeds=[1, 2], alpha=2)
+    lookup.next(0)
+    lookup.on_reply(peer(2), closer(), 0.1)
+    assert lookup.next(0.1) == Wait(1)
+    result = outcome(lookup.next(1))
+    assert (result.closest, result.ending, result.late) == ((peer(2),), Ending.CONVERGED, 1)
+
+
+def test_while_there_is_nothing_to_show_a_late_peer_is_waited_for() -> None:
+    lookup = tiny_lookup(target=0, seeds=[1], duration=60)
+    lookup.next(0)
+    assert lookup.next(1) == Wait(60)
+    lookup.on_reply(peer(1), closer(), 4)
+    assert found(lookup.next(4)) == [1]
+
+
+@pytest.mark.scenario("L12")
+def test_a_lookup_ends_at_its_deadline_with_what_it_has_and_says_so() -> None:
+    lookup = tiny_lookup(target=0, seeds=[1, 2], duration=3, soft=10)
+    assert lookup.next(0) == ask((1, 3, 3), (2, 3, 3))
+    lookup.on_reply(peer(2), closer(), 1)
+    result = outcome(lookup.next(3))
+    assert (result.closest, result.ending, result.complete, result.late) == ((peer(2),), Ending.DEADLINE, False, 1)
+
+
+def test_a_peer_that_failed_is_replaced_in_the_window_and_never_in_the_result() -> None:
+    lookup = tiny_lookup(target=0, seeds=[1, 2, 3], k=2, alpha=2, beta=2)
+    assert lookup.next(0) == ask((1, 1, 5), (2, 1, 5))
+    lookup.on_failure(peer(1), Failure.UNREACHABLE, 0)
+    assert lookup.next(0) == ask((3, 1, 5))
+    lookup.on_reply(peer(2), closer(), 0)
+    lookup.on_reply(peer(3), closer(1), 0)
+    assert found(lookup.next(0)) == [2, 3]
+
+
+def test_without_anybody_to_ask_it_is_over_at_once() -> None:
+    assert outcome(tiny_lookup(target=0, seeds=[]).next(0)) == Outcome(
+        closest=(), ending=Ending.NOBODY, asked=0, answered=0, failed=0, late=0
+    )
+
+
+def test_when_everybody_failed_nobody_was_found() -> None:
+    lookup = tiny_lookup(target=0, seeds=[1])
+    lookup.next(0)
+    lookup.on_failure(peer(1), Failure.SILENT, 5)
+    result = outcome(lookup.next(5))
+    assert (result.closest, result.ending, result.complete) == ((), Ending.NOBODY, False)
+
+
+@pytest.mark.scenario("L17", "L14")
+def test_the_own_id_is_never_asked_and_never_found() -> None:
+    lookup = tiny_lookup(target=0, seeds=[0, 1], own=0)
+    assert lookup.next(0) == ask((1, 1, 5))
+    lookup.on_reply(peer(1), closer(0, 1, 1), 0)
+    assert found(lookup.next(0)) == [1]
+
+
+@pytest.mark.scenario("L14")
+def test_of_ten_thousand_peers_in_a_reply_the_nearest_are_believed() -> None:
+    wide = KeySpace(16, key=lambda name: int.from_bytes(name, "big"))
+    ids = [PeerId(key.to_bytes(2, "big")) for key in range(1, 10_001)]
+    lookup = Lookup(ClosestPeers(b"\0\0"), [ids[-1]], LookupLimits(k=20), PeerId(b"\xff\xff"), 0, space=wide)
+    lookup.next(0)
+    lookup.on_reply(ids[-1], FindNodeReply(tuple(PeerInfo(each) for each in ids)), 0)
+    asked = lookup.next(0)
+    assert isinstance(asked, Ask)
+    assert [query.peer for query in asked.queries] == ids[:10]
+    assert repr(lookup) == "<Lookup 0000 asked=10 late=0 answered=1 failed=0 nearest=1/20>"
+    for query in asked.queries:
+        lookup.on_failure(query.peer, Failure.UNREACHABLE, 0)
+    again = lookup.next(0)
+    assert isinstance(again, Ask)
+    assert [query.peer for query in again.queries] == ids[10:20]
+
+
+@pytest.mark.scenario("L7")
+def test_of_one_public_group_only_as_many_as_allowed_are_believed_in_a_reply() -> None:
+    def at(key: int, group: str | None, scope: Scope) -> PeerInfo:
+        return PeerInfo(peer(key), (Address(bytes([key]), str(key), scope, group),))
+
+    crowd = [at(key, "203.0", Scope.PUBLIC) for key in range(1, 8)]
+    neighbours = [at(key, "10.0", Scope.PRIVATE) for key in range(8, 13)]
+    lookup = tiny_lookup(target=0, seeds=[200], k=20, alpha=20, per_group=2)
+    lookup.next(0)
+    lookup.on_reply(peer(200), FindNodeReply((*crowd, *neighbours)), 0)
+    asked = lookup.next(0)
+    assert isinstance(asked, Ask)
+    assert [query.peer[0] for query in asked.queries] == [1, 2, 8, 9, 10, 11, 12]
+
+
+def test_remembered_candidates_are_bounded_and_nearer_ones_push_out_farther_ones() -> None:
+    lookup = tiny_lookup(target=0, seeds=[100, 101, 102], k=1, alpha=1, candidates=3)
+    assert lookup.next(0) == ask((100, 1, 5))
+    lookup.on_reply(peer(100), closer(50, 120, 60), 0)  # 102, then 101 make room; 120 is farther than all
+    assert lookup.next(0) == ask((50, 1, 5))
+    lookup.on_failure(peer(50), Failure.SILENT, 0)
+    assert lookup.next(0) == ask((60, 1, 5))
+    lookup.on_reply(peer(60), closer(1, 2, 3), 0)  # all three that are remembered are final now
+    assert found(lookup.next(0)) == [60]
+
+
+@pytest.mark.parametrize("stranger", [1, 2, 4, 77], ids=["answered", "failed", "not asked yet", "never heard of"])
+def test_an_input_from_somebody_who_is_not_awaited_changes_nothing(stranger: int) -> None:
+    lookup = tiny_lookup(target=0, seeds=[1, 2, 3, 4], k=3, alpha=2)
+    lookup.next(0)
+    lookup.on_reply(peer(1), closer(), 0)
+    lookup.on_failure(peer(2), Failure.SILENT, 0)
+    before = repr(lookup)
+    lookup.on_reply(peer(stranger), closer(0), 0)
+    lookup.on_failure(peer(stranger), Failure.SILENT, 0)
+    assert repr(lookup) == before
+
+
+def test_an_input_after_the_end_changes_nothing() -> None:
+    lookup = tiny_lookup(target=0, seeds=[1, 2], duration=1)
+    lookup.next(0)
+    over = lookup.next(1)
+    lookup.on_reply(peer(1), closer(0), 2)
+    assert lookup.next(2) == over
+    assert outcome(over).closest == ()
+
+
+# What follows drives lookups through arbitrary networks, delays and failures. The oracle knows everything that was said;
+# it checks what holds for any order of events.
+
+
+@dataclass
+class Story:
+    """One lookup, driven to its end through a drawn network."""
+
+    lookup: Lookup
+    tables: dict[int, list[int]]
+    delays: dict[int, float | None]  # None: it fails after the time drawn for failures
+    failing: float
+    asked: list[int] = field(default_factory=list)
+    heard: set[int] = field(default_factory=set)
+    answered: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
+    slots: dict[int, float] = field(default_factory=dict)  # who holds one, and until when
+
+    def run(self) -> Outcome:
+        events: list[tuple[float, int]] = []
+        now = 0.0
+        for _ in range(2_000):
+            match self.lookup.next(now):
+                case Ask(queries):
+                    self._start(queries, now, events)
+                case Wait(until):
+                    assert until > now
+                    now = min(until, events[0][0]) if events else until
+                    while events and events[0][0] <= now:
+                        self._arrive(heapq.heappop(events)[1], now)
+                case Done(result):
+                    return result
+        raise AssertionError("the lookup does not end")
+
+    def _start(self, queries: tuple[Query, ...], now: float, events: list[tuple[float, int]]) -> None:
+        for query in queries:
+            key = query.peer[0]
+            self.asked.append(key)
+            delay = self.delays[key]
+            due = now + (self.failing if delay is None else delay)
+            heapq.heappush(events, (min(due, query.failed), key))
+            if due > query.failed:
+                self.delays[key] = None
+            self.slots[key] = query.late
+
+    def _arrive(self, key: int, now: float) -> None:
+        self.slots.pop(key)
+        if self.delays[key] is None:
+            self.failed.add(key)
+            self.lookup.on_failure(peer(key), Failure.SILENT, now)
+        else:
+            self.answered.add(key)
+            self.heard.update(self.tables[key])
+            self.lookup.on_reply(peer(key), closer(*self.tables[key]), now)
+
+    def taken(self, now: float) -> int:
+        return sum(until > now for until in self.slots.values())
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    keys = draw(st.lists(st.integers(0, 254), min_size=1, max_size=25, unique=True))
+    some = st.lists(st.sampled_from(keys), max_size=6)
+    tables = {key: draw(some) for key in keys}
+    delays = {key: draw(st.sampled_from([0.0, 0.1, 0.9, 1.0, 1.5, 4.0, 30.0, None])) for key in keys}
+    seeds = draw(st.lists(st.sampled_from(keys), max_size=4))
+    k = draw(st.integers(1, 6))
+    lookup = tiny_lookup(
+        target=draw(st.integers(0, 255)),
+        seeds=seeds,
+        k=k,
+        alpha=draw(st.integers(1, 4)),
+        beta=draw(st.integers(1, k)),
+        duration=draw(st.sampled_from([2.0, 8.0, 1000.0])),
+    )
+    return Story(lookup, tables, delays, draw(st.sampled_from([0.0, 0.5, 3.0])), heard=set(seeds))
+
+
+@pytest.mark.scenario("L2", "L12")
+@settings(max_examples=600, deadline=None)
+@given(stories())
+def test_whatever_the_order_of_answers_failures_and_silence(story: Story) -> None:
+    result = story.run()
+    target = story.lookup.goal.key[0]
+    nearest = [each[0] for each in result.closest]
+    k = story.lookup.limits.k
+
+    assert len(set(story.asked)) == len(story.asked), "nobody is asked twice"
+    assert nearest == sorted(story.answered, key=lambda key: key ^ target)[:k], "every answer counts, late ones too"
+    assert not set(nearest) & story.failed
+    assert (result.asked, result.answered, result.failed) == (len(story.asked), len(story.answered), len(story.failed))
+    if result.ending is Ending.CONVERGED:
+        reach = nearest[-1] ^ target if len(nearest) == k else 256
+        nearer = {key for key in story.heard if key ^ target < reach}
+        assert nearer <= set(story.asked), "nobody who might be nearer was left out"
+        waiting = nearer - story.answered - story.failed
+        assert waiting <= set(story.slots), "who is left is late"
+        assert result.late >= len(waiting)
+
+
+@pytest.mark.scenario("L12", "L13")
+@settings(max_examples=300, deadline=None)
+@given(stories())
+def test_no_more_than_alpha_hold_a_slot_before_the_beta_nearest_have_answered(story: Story) -> None:
+    lookup, limits, target = story.lookup, story.lookup.limits, story.lookup.goal.key[0]
+    inner = lookup.next
+
+    def watched(now: float) -> Step:
+        step = inner(now)
+        if isinstance(step, Ask):
+            live = sorted(story.heard - story.failed, key=lambda key: key ^ target)
+            on_time = [key for key in live if key in story.answered or story.slots.get(key, now + 1) > now]
+            if not all(key in story.answered for key in on_time[: limits.beta]):
+                assert story.taken(now) + len(step.queries) <= limits.alpha
+        return step
+
+    lookup.next = watched  # type: ignore[method-assign]
+    story.run()
+
+
+@pytest.mark.scenario("L13")
+@settings(max_examples=200, deadline=None)
+@given(stories())
+def test_a_silent_peer_never_keeps_others_waiting(story: Story) -> None:
+    """While a slot is free and the window holds somebody who was not asked, next() asks."""
+    lookup = story.lookup
+    inner = lookup.next
+
+    def watched(now: float) -> Step:
+        step = inner(now)
+        if isinstance(step, Wait):
+            window = sorted(story.heard - story.failed, key=lambda key: key ^ lookup.goal.key[0])
+            window = [key for key in window if key in story.answered or story.slots.get(key, now + 1) > now]
+            unasked = [key for key in window[: lookup.limits.k] if key not in story.asked]
+            assert not unasked or story.taken(now) >= lookup.limits.alpha
+        return step
+
+    lookup.next = watched  # type: ignore[method-assign]
+    story.run()
+
+
+@pytest.mark.scenario("L2")
+@settings(max_examples=60, deadline=None)
+@given(st.sets(st.integers(0, 254), min_size=2, max_size=120), st.integers(0, 255), st.integers(1, 20), st.randoms())
+def test_where_everybody_knows_its_neighbours_and_somebody_in_each_bucket_the_k_nearest_are_found(
+    keys: set[int], target: int, k: int, rng: random.Random
+) -> None:
+    def answer(key: int) -> list[int]:
+        others = [other for other in keys if other != key]
+        known = set(sorted(others, key=lambda other: other ^ key)[:k])
+        for bucket in range(8):
+            members = [other for other in others if TINY.common_prefix(key, other) == bucket]
+            known.update(rng.sample(members, min(1, len(members))))
+        return sorted(known, key=lambda other: other ^ target)[:k]
+
+    lookup = tiny_lookup(target=target, seeds=[min(keys)], k=k, alpha=3, beta=min(3, k), per_group=999)
+    story = Story(lookup, {key: answer(key) for key in keys}, dict.fromkeys(keys, 0.1), failing=0, heard={min(keys)})
+    assert [each[0] for each in story.run().closest] == sorted(keys, key=lambda key: key ^ target)[:k]
