@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from p2pkad.errors import ConfigError
-
-if TYPE_CHECKING:
-    from p2pkad.validators.base import Validator
+from p2pkad.identity import Identity
+from p2pkad.validators.base import Validator
 
 Mode = Literal["server", "client"]
 ScopeRule = Literal["auto", "wan", "lan", "all"]
@@ -34,6 +33,8 @@ class HostConfig:
     """Addresses to tell peers instead of those listened on (behind a port forwarding, say)."""
     data_dir: str | None = None
     """Directory of the node's state, its key file first. None: nothing is kept, the identity is new each time."""
+    identity: Identity | None = field(default=None, repr=False)
+    """The key pair to use; None takes the one in `data_dir`, or a new one."""
     security: tuple[Literal["noise", "tls"], ...] = ("noise", "tls")
     """Security transports, preferred first."""
     dial_timeout: float = 5.0

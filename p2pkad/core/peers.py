@@ -11,6 +11,9 @@ from enum import IntEnum
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
+# A marshalled key of up to so many bytes is its own peer id; of longer ones the id is the SHA-256.
+_MAX_INLINE_KEY = 42
+
 
 class PeerId(bytes):
     """The bytes of a peer id: the multihash of a public key (libp2p specification, "Peer Ids").
@@ -33,6 +36,13 @@ class PeerId(bytes):
 
     def __repr__(self) -> str:
         return f"<peer {str(self)[-6:]}>"
+
+    @staticmethod
+    def valid(raw: bytes) -> bool:
+        """Whether bytes are a peer id: an identity multihash of 1 to 42 bytes, or a SHA-256 one ("Peer Ids")."""
+        if raw[:1] == b"\x00":
+            return len(raw) > 2 and raw[1] == len(raw) - 2 <= _MAX_INLINE_KEY
+        return raw[:2] == b"\x12\x20" and len(raw) == 34
 
 
 class Scope(IntEnum):
