@@ -8,8 +8,9 @@ A config is checked when it is made: a value that cannot work raises ConfigError
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, Literal, Self
 
 from p2pkad.errors import ConfigError
 from p2pkad.identity import Identity
@@ -191,6 +192,16 @@ class Config(HostConfig, KademliaConfig):
         """Raises ConfigError for the first value out of its range."""
         HostConfig.validate(self)
         KademliaConfig.validate(self)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """A config from options by name. Raises ConfigError for a name that does not exist, with the one that was meant."""
+        known = [each.name for each in fields(cls)]
+        for name in options:
+            if name not in known:
+                close = get_close_matches(name, known, n=1)
+                raise ConfigError(f"unknown option {name!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
+        return cls(**options)
 
 
 def _positive(config: object, *names: str) -> None:

@@ -101,6 +101,16 @@ class LocalLimit(NetworkError):
         self.limit = limit
 
 
+class NotReady(NetworkError):
+    """The routing table did not reach the size that was waited for."""
+
+    def __init__(self, peers: int, wanted: int, seconds: float) -> None:
+        super().__init__(f"{peers} of {wanted} peers in the routing table after {seconds:.3g} s")
+        self.peers = peers
+        self.wanted = wanted
+        self.seconds = seconds
+
+
 class RecordError(P2pkadError):
     """A record cannot be stored or served. `key` is the record's key."""
 

@@ -10,6 +10,7 @@ raises only what `p2pkad.errors` lists: foreign exceptions are mapped behind thi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -161,4 +162,20 @@ class Network(Protocol):
 
     def rank_connections(self, usefulness: Callable[[PeerId], Usefulness]) -> None:
         """Ask this function, at the moment room is needed, which connections may go."""
+        ...
+
+
+class Host(Protocol):
+    """What networks are opened on: one identity, its addresses and its connections."""
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Who this host is."""
+        ...
+
+    def open_network(self, *, protocol: str, max_message: int) -> AbstractAsyncContextManager[Network]:
+        """A network for one protocol id, open inside the block. max_message: bytes of the largest message accepted.
+
+        Leaving the block ends its streams and stops serving; connections stay, they belong to the host.
+        """
         ...

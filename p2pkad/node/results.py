@@ -1,0 +1,93 @@
+"""What the methods of a node return: what happened, and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from p2pkad.core.peers import PeerId, PeerInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutReceipt:
+    """What became of a put. stored: who holds the record now, this node's own id included, since it keeps a copy.
+
+    refused: who was reached and declined (it may hold a better record). unreachable: who never answered; such a peer may
+    hold the record or not.
+    """
+
+    key: bytes
+    stored: tuple[PeerId, ...]
+    refused: tuple[PeerId, ...] = ()
+    unreachable: tuple[PeerId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvideReceipt:
+    """What became of an announcement. The protocol has no reply to it: `sent` says that it left, to whom.
+
+    key: the multihash under which this node is now a provider. unreachable: who could not be told.
+    """
+
+    key: bytes
+    sent: tuple[PeerId, ...]
+    unreachable: tuple[PeerId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueFound:
+    """A value and where it comes from.
+
+    holders: who gave this value, this node's own id when its own copy counted. complete: more time would not have changed
+    it. asked, answered: how many peers.
+    """
+
+    key: bytes
+    value: bytes
+    holders: tuple[PeerId, ...]
+    asked: int
+    answered: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeersFound(Sequence[PeerInfo]):
+    """Peers, as a sequence, with how they were found. complete: False when the lookup was cut off by its deadline."""
+
+    peers: tuple[PeerInfo, ...]
+    asked: int
+    answered: int
+    complete: bool
+
+    @overload
+    def __getitem__(self, index: int) -> PeerInfo: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[PeerInfo]: ...
+    def __getitem__(self, index: int | slice) -> PeerInfo | Sequence[PeerInfo]:
+        return self.peers[index]
+
+    def __len__(self) -> int:
+        return len(self.peers)
+
+    def __iter__(self) -> Iterator[PeerInfo]:
+        return iter(self.peers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStats:
+    """A node in figures.
+
+    peers: connected ones. table: peers in the routing table; buckets: how many in each that is not empty, by common
+    prefix in bits. lookups: running now. store_bytes: keys, values and addresses kept.
+    """
+
+    mode: str
+    peers: int
+    table: int
+    buckets: dict[int, int]
+    lookups: int
+    records: int
+    provider_keys: int
+    providers: int
+    store_bytes: int

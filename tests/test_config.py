@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from p2pkad.config import Config
+from p2pkad.errors import ConfigError
+
+
+def test_the_defaults_are_valid() -> None:
+    Config()
+
+
+@pytest.mark.scenario("H7")
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"bootstap": ()}, "unknown option 'bootstap'. Did you mean 'bootstrap'?"),
+        ({"zzzzz": 1}, r"unknown option 'zzzzz'.$"),
+        ({"protocol": "kad"}, "begins with a slash"),
+        ({"protocol": "/"}, "begins with a slash"),
+        ({"mode": "both"}, "must be one of server, client"),
+        ({"scope": "mars"}, "must be one of auto, wan, lan, all"),
+        ({"k": 0}, "k=0: must be 1 or more"),
+        ({"k": 2, "beta": 3}, "beta=3: must not exceed k=2"),
+        ({"request_timeout": 0}, "request_timeout=0: must be above 0"),
+        ({"lookup_timeout": float("nan")}, "must be above 0"),
+        ({"lookup_timeout": float("inf")}, "must be above 0"),
+        ({"max_message": 12}, "must be 1024 or more"),
+        ({"max_store_bytes": 12}, "must be 1048576 or more"),
+        ({"bootstrap": "/ip4/127.0.0.1/tcp/1"}, "give a list, also for one"),
+        ({"listen": "/ip4/127.0.0.1/tcp/1"}, "give a list, also for one"),
+        ({"validators": {"a/b": None}}, "write it without slashes"),
+        ({"max_connections": 3}, "must be 4 or more"),
+        ({"max_connections": 10, "connection_reserve": 10}, "must be below max_connections=10"),
+        ({"security": ("secio",)}, "name one or both of"),
+        ({"security": ()}, "name one or both of"),
+        ({"dial_timeout": -1}, "must be above 0"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_with_what_would(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Config.of(options)
+
+
+def test_lists_become_tuples() -> None:
+    assert Config.of({"listen": ["/ip4/127.0.0.1/tcp/1"]}).listen == ("/ip4/127.0.0.1/tcp/1",)
