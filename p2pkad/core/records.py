@@ -1,15 +1,42 @@
-"""Records: values under keys, and how long they live.
+"""Records: values under keys, which of two stays, and how long they live.
 
 `Record` is what travels, `StoredRecord` what a node keeps; the same for providers. Times in stored records are wall-clock
 seconds since 1970: a lifetime has to hold across restarts. kad-dht r2, "Value storage" and "Content provider
 advertisement and discovery".
+
+A put (`keep`) finds under its key
+  nothing, or what has expired      it is stored; it lives until `expiry`
+  a worse value                     it replaces it
+  a better value                    StaleRecord
+  the same value                    the stored one may be renewed, and is never shortened: anybody could end a record
+
+Holders pass records on: rust every hour with the seconds left, readers of every implementation when they find a peer
+without one. So the same value again is the publisher's renewal or a copy on its way round, and the second must not make
+a short lifetime long. The same value renews
+  what this node publishes          only by this node itself
+  a record that came without `ttl`  always: nobody said that it is to end before the usual time
+  a record that came with one       only with a `ttl` again, and with a publisher where the stored one names its own: what
+                                    go and js put they make of the value alone, and where rust passes such a copy on it
+                                    has a new ttl, but still no publisher
+A renewal is measured by `expiry`, as the first put was: what the validator says always holds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from math import floor
 
 from p2pkad.core.peers import PeerInfo
+from p2pkad.errors import InvalidRecord, StaleRecord
+
+Select = Callable[[bytes, Sequence[bytes]], int]
+"""The index of the best of several valid values under a key; of equal ones the first. `Validators.select`."""
+
+Expires = Callable[[bytes, bytes], float | None]
+"""When a value under a key dies, in wall seconds; None: it does not say. `Validators.expires`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +57,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A record in a store. received, expires: wall seconds. own: this node publishes it; it is never evicted."""
+    """A record in a store. received, expires: wall seconds. own: this node publishes it; it is never evicted.
+
+    The ttl inside is the one it came with; `served` has what is left of it.
+    """
 
     record: Record
     received: float
@@ -50,3 +80,104 @@ class StoredProvider:
     expires: float
     addresses_expire: float = field(default=float("inf"))
     own: bool = False
+
+
+def expiry(record: Record, *, now: float, lifetime: float, expires: Expires) -> float:
+    """When a record that is received `now` dies: by the network's `lifetime`, by its ttl or by what its value says."""
+    ends = [now + lifetime]
+    if record.ttl > 0:
+        ends.append(now + record.ttl)
+    said = expires(record.key, record.value)
+    if said is not None:
+        ends.append(said)
+    return min(ends)
+
+
+def keep(
+    record: Record, *, now: float, lifetime: float, select: Select, expires: Expires, own: bool = False
+) -> Callable[[StoredRecord | None], StoredRecord]:
+    """The decision to store a valid `record`, for `Store.update`: the table in the head of this module.
+
+    now, lifetime: wall time and seconds. own: this node publishes it, which stays so when somebody's better value
+    replaces it. The decision raises StaleRecord; making it raises InvalidRecord when the record is dead already.
+    """
+    end = expiry(record, now=now, lifetime=lifetime, expires=expires)
+    if end <= now:
+        raise InvalidRecord(record.key, f"it expired {now - end:.0f} seconds ago")
+    fresh = StoredRecord(replace(record, time_received=format_time(now)), received=now, expires=end, own=own)
+
+    def decide(stored: StoredRecord | None) -> StoredRecord:
+        if stored is None or stored.expires <= now:
+            return fresh
+        if stored.record.value == record.value:
+            return _renewed(stored, fresh)
+        if select(record.key, [stored.record.value, record.value]) == 0:
+            raise StaleRecord(record.key, "a better record is stored")
+        return replace(fresh, own=own or stored.own)
+
+    return decide
+
+
+def _renewed(stored: StoredRecord, fresh: StoredRecord) -> StoredRecord:
+    if fresh.own:
+        return fresh
+    ended = stored.record.ttl > 0
+    first_hand = fresh.record.ttl > 0 and (fresh.record.publisher or not stored.record.publisher)
+    if stored.own or fresh.expires <= stored.expires or (ended and not first_hand):
+        return stored
+    # A ttl that comes later does not turn a record without one into one that ends: its publisher, who gives none, could
+    # not renew it any more.
+    again = fresh.record if ended else replace(stored.record, time_received=fresh.record.time_received)
+    return replace(fresh, record=again)
+
+
+def served(stored: StoredRecord, now: float) -> Record:
+    """A stored record as it is told: with the seconds left where it came with a ttl, and without one where it did not.
+
+    rust says the seconds left of each record, of those too that got their end from its own configuration. A reader who
+    passes those on would end a record early whose publisher renews it without a ttl, as go and js do.
+    """
+    if stored.record.ttl == 0:
+        return stored.record
+    return replace(stored.record, ttl=seconds_left(stored.expires, now))
+
+
+def seconds_left(expires: float, now: float) -> int:
+    """A ttl for the wire: whole seconds, at least 1, because 0 means that none is said (rust does so too); a uint32."""
+    return max(1, int(min(expires - now, 2**32 - 1)))
+
+
+def provider_at(stored: StoredProvider, now: float) -> StoredProvider | None:
+    """What is left of a provider record: all of it, all but the addresses, or None."""
+    if stored.expires <= now:
+        return None
+    if stored.addresses_expire <= now and stored.provider.addresses:
+        return replace(stored, provider=PeerInfo(stored.provider.id))
+    return stored
+
+
+_EPOCH = datetime(1970, 1, 1)
+# RFC 3339, section 5.6. The fraction may be missing, as go writes it when it is zero.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))", re.ASCII)
+
+
+def format_time(seconds: float) -> str:
+    """Wall seconds as `timeReceived` has them: UTC, always nine digits of fraction, from which js takes the milliseconds."""
+    whole = floor(seconds)
+    nanoseconds = int((seconds - whole) * 1e9)
+    return f"{(_EPOCH + timedelta(seconds=whole)).isoformat()}.{nanoseconds:09}Z"
+
+
+def parse_time(text: str) -> float | None:
+    """The wall seconds of a `timeReceived`; None when it is empty (rust, js) or no RFC 3339 time."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    day_and_time, fraction, sign, hours, minutes = match.groups()
+    try:
+        local = datetime.fromisoformat(day_and_time.upper())
+    except ValueError:
+        return None
+    ahead = timedelta(hours=int(hours), minutes=int(minutes)) if sign else timedelta()
+    since = local - _EPOCH + ahead if sign == "-" else local - _EPOCH - ahead
+    return since.total_seconds() + float(f"0.{fraction or 0}")
