@@ -1,0 +1,32 @@
+"""Which addresses may pass between two peers: one rule, for telling and for believing.
+
+A peer on a loopback connection may hear everything, one on a private network private and public addresses, one on the
+internet public ones; what a peer says is believed within the same limits. So a demo on one machine, a network at home and
+the internet all work without a switch, private addresses stay private, and nobody far away can send us into our own
+network. kad-dht r2 leaves this to the implementation; go asks for two networks instead, a WAN and a LAN one.
+"""
+
+from __future__ import annotations
+
+from p2pkad.config import ScopeRule
+from p2pkad.core.peers import Address, Scope
+
+# The narrowest scope that passes. auto has none of its own.
+_NARROWEST = {"all": Scope.LOOPBACK, "lan": Scope.PRIVATE, "wan": Scope.PUBLIC}
+
+
+def connection_scope(remote: Address | None) -> Scope:
+    """How far away the other end of a connection is. What is unknown is as far as can be."""
+    return Scope.PUBLIC if remote is None else remote.scope
+
+
+def addresses_for(addresses: tuple[Address, ...], rule: ScopeRule, scope: Scope) -> tuple[Address, ...]:
+    """Of `addresses` those that a peer at this scope may tell us, or be told; the same tuple when that is all of them.
+
+    rule: see `KademliaConfig.scope`. scope: that of the connection, from `connection_scope`.
+    """
+    narrowest = _NARROWEST.get(rule, scope)
+    for address in addresses:
+        if address.scope < narrowest:
+            return tuple(each for each in addresses if each.scope >= narrowest)
+    return addresses
