@@ -1,0 +1,138 @@
+"""The steps of `make check` and `make test`, one after the other, and one table at the end.
+
+    verify.py check    what needs nothing but this checkout
+    verify.py test     the same, then the wheel, the attacks on a stock host, and every peer in another language
+
+A step that fails does not stop the others. A toolchain that is not there is announced at the end and fails nothing,
+unless it is named in REQUIRE (`REQUIRE=go .ci/run`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+SCRATCH = ROOT / ".cache"
+
+COVERED = ("core", "wire", "store", "validators")
+COVERAGE_NEEDED = 97.0
+"""Per cent, of the lines and of the branches of these rooms together."""
+
+CONTACT = {"go": ["interop/contact.py"]}
+"""By toolchain, as the command is called: what talks to real peers built with it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step ended. note: what the table says beside it."""
+
+    ok: bool
+    note: str = ""
+
+
+Step = Callable[[], Outcome]
+
+
+def run(*command: str | Path) -> bool:
+    """Run a command in the checkout, its output where ours goes. True: it ended with 0."""
+    print(f"\n$ {' '.join(str(part) for part in command)}", flush=True)
+    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def command(*words: str) -> Step:
+    return lambda: Outcome(run(BIN / words[0], *words[1:]))
+
+
+def pytest(marks: str, *, under_coverage: bool = False) -> Step:
+    """The tests with these marks. None at all is a failure: a suite that vanished must not look like one that passed."""
+
+    def step() -> Outcome:
+        report = SCRATCH / "tests.xml"
+        report.unlink(missing_ok=True)
+        runner = [BIN / "coverage", "run", "-m"] if under_coverage else [sys.executable, "-m"]
+        ok = run(*runner, "pytest", "-m", marks, f"--junitxml={report}")
+        return Outcome(ok, _counts(report))
+
+    return step
+
+
+def _counts(report: Path) -> str:
+    if not report.exists():
+        return "the run broke off"
+    suite = ElementTree.parse(report).getroot()[0]
+    counts = {word: int(suite.get(word, 0)) for word in ("tests", "failures", "errors", "skipped")}
+    passed = counts.pop("tests") - sum(counts.values())
+    return ", ".join([f"{passed} passed", *(f"{count} {word}" for word, count in counts.items() if count)])
+
+
+def coverage() -> Outcome:
+    report = SCRATCH / "coverage.json"
+    rooms = ",".join(f"p2pkad/{room}/*" for room in COVERED)
+    if not run(BIN / "coverage", "json", "-q", f"--include={rooms}", "-o", report):
+        return Outcome(False, "no figures")
+    run(BIN / "coverage", "report", f"--include={rooms}")
+    totals = json.loads(report.read_text())["totals"]
+    lines = 100 * totals["covered_lines"] / totals["num_statements"]
+    branches = 100 * totals["covered_branches"] / totals["num_branches"]
+    note = f"{', '.join(COVERED)}: lines {lines:.1f} %, branches {branches:.1f} % ({COVERAGE_NEEDED:.0f} % needed)"
+    return Outcome(min(lines, branches) >= COVERAGE_NEEDED, note)
+
+
+CHECK: dict[str, Step] = {
+    "ruff": command("ruff", "check", "."),
+    "ruff format": command("ruff", "format", "--check", "."),
+    "mypy --strict": command("mypy"),
+    "tests": pytest("not stock and not foreign", under_coverage=True),
+    "coverage": coverage,
+}
+
+TEST: dict[str, Step] = {
+    **CHECK,
+    "wheel": command("python", ".ci/wheel.py"),
+    "stock host": pytest("stock"),
+}
+
+
+def foreign_steps() -> tuple[dict[str, Step], list[str]]:
+    """The steps for the toolchains that are there, and the names of those that are not."""
+    there = {name: program for name, program in CONTACT.items() if shutil.which(name)}
+    steps: dict[str, Step] = {f"contact with {name}": command("python", *program) for name, program in there.items()}
+    if there:
+        steps = {"foreign tests": pytest("foreign"), **steps}
+    return steps, [name for name in CONTACT if name not in there]
+
+
+def main(what: str) -> int:
+    SCRATCH.mkdir(exist_ok=True)
+    foreign, missing = foreign_steps() if what == "test" else ({}, [])
+    required = [name for name in missing if name in os.environ.get("REQUIRE", "").split()]
+    if required:
+        print(f"there is no {required[0]} on the PATH, and this run requires it")
+        return 1
+    rows = []
+    for name, step in ({**TEST, **foreign} if what == "test" else CHECK).items():
+        began = time.monotonic()
+        rows.append((name, step(), time.monotonic() - began))
+    failed = [name for name, outcome, _ in rows if not outcome.ok]
+
+    print(f"\n{'-' * 30} make {what} {'-' * 30}")
+    for name, outcome, seconds in rows:
+        print(f"{'ok    ' if outcome.ok else 'FAILED'} {name:18} {seconds:6.1f} s   {outcome.note}".rstrip())
+    for name in missing:
+        print(f"ABSENT there is no {name} on the PATH: NO {name} PEER WAS TALKED TO")
+    print("all passed" if not failed else f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

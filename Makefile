@@ -1,0 +1,43 @@
+# `make` alone lists the targets. Each one sets up what it needs: an environment in .venv and, when run as root, the
+# system packages. PYTHON=python3.12 chooses the interpreter, ARGS="..." goes to the program that a target starts.
+
+.DEFAULT_GOAL := help
+PYTHON ?=
+ARGS ?=
+PY := .venv/bin/python
+
+.PHONY: help setup run check test contact bench scenarios protos wheel clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## the environment in .venv; the other targets call it
+	@.ci/setup $(PYTHON)
+
+run: setup ## a server node, with its state in .p2pkad
+	@exec $(PY) -m p2pkad run --data-dir .p2pkad --validator demo=opaque $(ARGS)
+
+check: setup ## ruff, mypy, tests, coverage: what needs nothing but this checkout
+	@$(PY) .ci/verify.py check
+
+test: setup ## the same, the wheel, attacks on a stock py-libp2p host, and real go peers where there is a go
+	@$(PY) .ci/verify.py test
+
+contact: setup ## p2pkad nodes and a real go-libp2p peer in several processes: who gets what from whom
+	@$(PY) interop/contact.py $(ARGS)
+
+bench: setup ## measure it on this machine, side by side with py-libp2p
+	@$(PY) bench/run.py $(ARGS)
+
+scenarios: setup ## behaviour that no test holds yet
+	@$(PY) tests/scenarios.py
+
+protos: setup ## generate p2pkad/wire/pb from protos/
+	@$(PY) -m grpc_tools.protoc -I protos --python_out=p2pkad/wire/pb --mypy_out=p2pkad/wire/pb protos/*.proto
+
+wheel: setup ## build the wheel and try it in an empty environment
+	@$(PY) .ci/wheel.py
+
+clean: ## remove what the other targets made, the state of `make run` excepted
+	@rm -rf .venv .cache .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

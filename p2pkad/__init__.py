@@ -1,0 +1,74 @@
+"""A libp2p-compatible Kademlia node on py-libp2p and trio.
+
+Each name is imported when it is first asked for: what needs no peer (`p2pkad --help`, say) does not wait for libp2p.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2pkad.config import Config, HostConfig, KademliaConfig
+    from p2pkad.core.peers import Address, PeerId, PeerInfo
+    from p2pkad.errors import (
+        ConfigError,
+        InvalidRecord,
+        LocalLimit,
+        LocalProtocolError,
+        LookupFailed,
+        NetworkError,
+        NodeClosed,
+        NoPeers,
+        NotFound,
+        P2pkadError,
+        PeerUnreachable,
+        ProtocolError,
+        QuorumNotMet,
+        RecordError,
+        RecordTooLarge,
+        RemoteProtocolError,
+        RequestFailed,
+        RequestTimeout,
+        StaleRecord,
+        StoreFull,
+    )
+
+__all__ = [
+    "Address",
+    "Config",
+    "ConfigError",
+    "HostConfig",
+    "InvalidRecord",
+    "KademliaConfig",
+    "LocalLimit",
+    "LocalProtocolError",
+    "LookupFailed",
+    "NetworkError",
+    "NoPeers",
+    "NodeClosed",
+    "NotFound",
+    "P2pkadError",
+    "PeerId",
+    "PeerInfo",
+    "PeerUnreachable",
+    "ProtocolError",
+    "QuorumNotMet",
+    "RecordError",
+    "RecordTooLarge",
+    "RemoteProtocolError",
+    "RequestFailed",
+    "RequestTimeout",
+    "StaleRecord",
+    "StoreFull",
+]
+
+if not TYPE_CHECKING:
+    # The homes of the names, the quick ones to import first.
+    _HOMES = ("errors", "config", "core.peers")
+
+    def __getattr__(name):
+        if name in __all__:
+            for home in _HOMES:
+                module = import_module(f"p2pkad.{home}")
+                if hasattr(module, name):
+                    return getattr(module, name)
+        raise AttributeError(f"module 'p2pkad' has no attribute {name!r}")
