@@ -7,10 +7,11 @@ no validator, rust stores everything; this node refuses, unless it was given a d
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
-from p2pkad.errors import InvalidRecord, P2pkadError
+from p2pkad.errors import InvalidRecord
 
 log = logging.getLogger(__name__)
 
@@ -58,36 +59,24 @@ class Validators:
     def validate(self, key: bytes, value: bytes, now: float) -> None:
         """Raises InvalidRecord when no validator is responsible for `key`, or the one that is refuses `value`."""
         validator = self._for(key)
-        try:
+        with _refusing(key, validator):
             validator.validate(key, value, now)
-        except P2pkadError:
-            raise
-        except Exception as error:
-            log.exception("the validator of a namespace failed", extra={"validator": type(validator).__name__})
-            raise InvalidRecord(key, f"its validator failed: {error!r}") from error
 
     def select(self, key: bytes, values: Sequence[bytes]) -> int:
-        """The index of the best of one or more valid values; of equal ones the first."""
+        """The index of the best of one or more valid values; of equal ones the first. Raises InvalidRecord as `validate`."""
         if len(values) == 1:
             return 0
         validator = self._for(key)
-        try:
-            index = validator.select(key, values)
-        except Exception as error:
-            log.exception("the validator of a namespace failed", extra={"validator": type(validator).__name__})
-            raise InvalidRecord(key, f"its validator failed: {error!r}") from error
-        return values.index(values[index])
+        with _refusing(key, validator):
+            return values.index(values[validator.select(key, values)])
 
     def expires(self, key: bytes, value: bytes) -> float | None:
-        """When a valid `value` dies, in wall seconds; None when its validator does not say."""
+        """When a valid value dies, in wall seconds; None when its validator does not say. Raises as `validate`."""
         validator = self._for(key)
         if not isinstance(validator, ExpiringValidator):
             return None
-        try:
+        with _refusing(key, validator):
             return validator.expires(key, value)
-        except Exception as error:
-            log.exception("the validator of a namespace failed", extra={"validator": type(validator).__name__})
-            raise InvalidRecord(key, f"its validator failed: {error!r}") from error
 
     def _for(self, key: bytes) -> Validator:
         name = namespace(key)
@@ -97,3 +86,15 @@ class Validators:
         if name is None:
             raise InvalidRecord(key, "the key has no namespace (/ns/...) and there is no default validator")
         raise InvalidRecord(key, f"no validator is registered for the namespace {name.decode(errors='backslashreplace')!r}")
+
+
+@contextmanager
+def _refusing(key: bytes, validator: Validator) -> Iterator[None]:
+    """Make an InvalidRecord of whatever else a validator raises."""
+    try:
+        yield
+    except InvalidRecord:
+        raise
+    except Exception as error:
+        log.exception("the validator of a namespace failed", extra={"validator": type(validator).__name__})
+        raise InvalidRecord(key, f"its validator failed: {error!r}") from error
