@@ -1,0 +1,292 @@
+"""A p2pkad node that does what it is told: requests as JSON lines on standard input, answers on standard output.
+
+CONTROL.md describes the protocol, which peers in every language share. This one uses p2pkad's public names only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import platform
+import signal
+import sys
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from importlib.metadata import version
+from typing import Any
+
+import trio
+from libp2p.crypto.ed25519 import create_new_key_pair
+
+import p2pkad
+from p2pkad.core.peers import PeerInfo
+from p2pkad.identity import Identity
+from p2pkad.validators.opaque import OpaqueValidator
+from p2pkad.validators.public_key import PublicKeyValidator
+
+VALIDATORS = {"opaque": OpaqueValidator, "pk": PublicKeyValidator}
+ANSWER_SECONDS = 30.0
+# What a verb may take beyond its time-out, which its own deadlines should make it keep.
+GRACE_SECONDS = 1.0
+CHUNK = 64 * 1024
+
+# The first that fits counts. What fits none is a defect of p2pkad and says so.
+KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (p2pkad.NotFound, "not_found"),
+    (p2pkad.NoPeers, "no_peers"),
+    (p2pkad.RequestTimeout, "timeout"),
+    (trio.TooSlowError, "timeout"),
+    (p2pkad.PeerUnreachable, "unreachable"),
+    (p2pkad.RecordError, "refused"),
+    (p2pkad.LocalProtocolError, "usage"),
+    (p2pkad.ConfigError, "usage"),
+    (NotImplementedError, "unsupported"),
+    (p2pkad.P2pkadError, "failed"),
+)
+
+Request = dict[str, Any]
+Fields = dict[str, Any]
+Verb = Callable[[p2pkad.KademliaService, Request], Awaitable[Fields]]
+
+
+async def identity(node: p2pkad.KademliaService, request: Request) -> Fields:
+    return {"id": str(node.id), "addresses": list(node.addresses), "mode": node.mode, "protocol": node.protocol}
+
+
+async def connect(node: p2pkad.KademliaService, request: Request) -> Fields:
+    await node.connect(request["peer"], timeout=request["timeout"])
+    return {}
+
+
+async def bootstrap(node: p2pkad.KademliaService, request: Request) -> Fields:
+    for peer in request["peers"]:
+        await node.connect(peer, timeout=request["timeout"])
+    await node.wait_ready(timeout=request["timeout"])
+    await node.refresh()
+    return {"table": len(node.routing_table())}
+
+
+async def put(node: p2pkad.KademliaService, request: Request) -> Fields:
+    receipt = await node.put_value(bytes_of(request["key"]), bytes_of(request["value"]), timeout=request["timeout"])
+    return {
+        "stored": [str(peer) for peer in receipt.stored],
+        "refused": [str(peer) for peer in receipt.refused],
+        "unreachable": [str(peer) for peer in receipt.unreachable],
+    }
+
+
+async def get(node: p2pkad.KademliaService, request: Request) -> Fields:
+    found = await node.get_record(bytes_of(request["key"]), quorum=request.get("quorum", 0), timeout=request["timeout"])
+    return {
+        "value": text_of(found.value),
+        "holders": [str(peer) for peer in found.holders],
+        "asked": found.asked,
+        "answered": found.answered,
+    }
+
+
+async def holds(node: p2pkad.KademliaService, request: Request) -> Fields:
+    key = bytes_of(request["key"])
+    try:
+        providers = await node.local_providers(key)
+    except p2pkad.LocalProtocolError:  # a record key is no multihash
+        providers = ()
+    return {"value": await node.local_value(key) is not None, "providers": infos(providers)}
+
+
+async def provide(node: p2pkad.KademliaService, request: Request) -> Fields:
+    receipt = await node.provide(bytes_of(request["key"]), timeout=request["timeout"])
+    return {"sent": [str(peer) for peer in receipt.sent], "unreachable": [str(peer) for peer in receipt.unreachable]}
+
+
+async def find_providers(node: p2pkad.KademliaService, request: Request) -> Fields:
+    # In the protocol 0 means all of them.
+    count = request.get("count", 0) or None
+    found = await node.find_providers(bytes_of(request["key"]), count=count, timeout=request["timeout"])
+    return {"providers": infos(found), "asked": found.asked, "answered": found.answered}
+
+
+async def find_peer(node: p2pkad.KademliaService, request: Request) -> Fields:
+    return info(await node.find_peer(request["peer"], timeout=request["timeout"]))
+
+
+async def closest_peers(node: p2pkad.KademliaService, request: Request) -> Fields:
+    found = await node.closest_peers(bytes_of(request["key"]), timeout=request["timeout"])
+    return {"peers": infos(found), "asked": found.asked, "answered": found.answered}
+
+
+async def ping(node: p2pkad.KademliaService, request: Request) -> Fields:
+    return {"round_trip": await node.ping(request["peer"], timeout=request["timeout"])}
+
+
+async def routing_table(node: p2pkad.KademliaService, request: Request) -> Fields:
+    return {"peers": infos(node.routing_table())}
+
+
+async def connections(node: p2pkad.KademliaService, request: Request) -> Fields:
+    return {"count": node.stats().peers}
+
+
+async def set_mode(node: p2pkad.KademliaService, request: Request) -> Fields:
+    await node.set_mode(request["mode"])
+    return {"mode": node.mode}
+
+
+VERBS: dict[str, Verb] = {
+    verb.__name__: verb
+    for verb in (
+        identity,
+        connect,
+        bootstrap,
+        put,
+        get,
+        holds,
+        provide,
+        find_providers,
+        find_peer,
+        closest_peers,
+        ping,
+        routing_table,
+        connections,
+        set_mode,
+    )
+}
+
+
+class Controller:
+    """Turns lines into verbs and results into lines. Verbs run concurrently."""
+
+    def __init__(self, node: p2pkad.KademliaService, output: trio.abc.SendStream) -> None:
+        self._node = node
+        self._output = output
+        self._writing = trio.Lock()
+
+    async def ready(self) -> None:
+        """Write the first line: the node serves, and this is where."""
+        versions = {name: version(name) for name in ("libp2p", "trio")}
+        await self._write(
+            {
+                "event": "ready",
+                **await identity(self._node, {}),
+                "versions": {"p2pkad": p2pkad.__version__, "python": platform.python_version(), **versions},
+            }
+        )
+
+    async def serve(self, lines: AsyncIterator[bytes]) -> None:
+        """Answer requests until the input ends or "stop" comes, and then cancel what still runs."""
+        async with trio.open_nursery() as nursery:
+            async for line in lines:
+                try:
+                    request = {"timeout": ANSWER_SECONDS, **json.loads(line)}
+                except (ValueError, TypeError) as error:
+                    await self._write({"id": None, "ok": False, "error": {"kind": "usage", "text": str(error)}, "seconds": 0.0})
+                    continue
+                if request.get("verb") == "stop":
+                    await self._write({"id": request.get("id"), "ok": True, "seconds": 0.0})
+                    break
+                nursery.start_soon(self._execute, request)
+            nursery.cancel_scope.cancel()
+
+    async def _execute(self, request: Request) -> None:
+        started = time.perf_counter()
+        try:
+            answer = {"ok": True, **await self._result(request)}
+        except Exception as error:  # whatever it is, the request gets an answer
+            answer = {"ok": False, "error": {"kind": kind_of(error), "text": f"{error or type(error).__name__}"}}
+        await self._write({"id": request.get("id"), **answer, "seconds": time.perf_counter() - started})
+
+    async def _result(self, request: Request) -> Fields:
+        verb = VERBS.get(request.get("verb", ""))
+        if verb is None:
+            raise NotImplementedError(f"verb {request.get('verb')!r}")
+        try:
+            with trio.fail_after(request["timeout"] + GRACE_SECONDS):
+                return await verb(self._node, request)
+        except KeyError as error:
+            raise p2pkad.LocalProtocolError(f"{request['verb']} needs {error}") from error
+
+    async def _write(self, line: Fields) -> None:
+        async with self._writing:
+            await self._output.send_all(json.dumps(line).encode() + b"\n")
+
+
+def kind_of(error: Exception) -> str:
+    for base, kind in KINDS:
+        if isinstance(error, base):
+            return kind
+    traceback.print_exception(error)
+    return "defect"
+
+
+def info(peer: PeerInfo) -> Fields:
+    return {"id": str(peer.id), "addresses": [address.text for address in peer.addresses]}
+
+
+def infos(peers: Iterable[PeerInfo]) -> list[Fields]:
+    return [info(peer) for peer in peers]
+
+
+def bytes_of(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def text_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def options_of(arguments: list[str]) -> dict[str, Any]:
+    """The command line as options of `open_node`. Those that were not given are left to p2pkad."""
+    parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
+    parser.add_argument("--listen", action="append", default=[])
+    parser.add_argument("--protocol", default="/violence/kad/1.0.0")
+    parser.add_argument("--mode", choices=("server", "client"))
+    parser.add_argument("--bootstrap", action="append")
+    parser.add_argument("--validator", action="append", default=[], help="NAMESPACE=KIND, kind pk or opaque")
+    parser.add_argument("--bucket-size", type=int, help="peers in a bucket, and the replication factor k")
+    parser.add_argument("--alpha", type=int)
+    parser.add_argument("--beta", type=int)
+    parser.add_argument("--seed", help="makes the identity from this text instead of from randomness")
+    options = vars(parser.parse_args(arguments))
+    options["listen"] = options["listen"] or ["/ip4/127.0.0.1/tcp/0"]
+    kinds = (text.partition("=")[::2] for text in options.pop("validator"))
+    options["validators"] = {namespace: VALIDATORS[kind]() for namespace, kind in kinds}
+    if "bucket_size" in options:
+        options["k"] = options["bucket_size"]
+    if "seed" in options:
+        options["identity"] = Identity(create_new_key_pair(hashlib.sha256(options.pop("seed").encode()).digest()))
+    return options
+
+
+async def lines_of(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
+    pending = b""
+    async for chunk in stream:
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            yield line
+
+
+async def main() -> None:
+    options = options_of(sys.argv[1:])
+    # Duplicates, because a stream that closes makes its descriptor blocking for nobody but itself.
+    async with trio.lowlevel.FdStream(os.dup(0)) as given, trio.lowlevel.FdStream(os.dup(1)) as output:
+        async with p2pkad.open_node(**options) as node:
+            controller = Controller(node, output)
+            await controller.ready()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(end_on_signal, nursery.cancel_scope)
+                await controller.serve(lines_of(given))
+                nursery.cancel_scope.cancel()
+
+
+async def end_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(main)
