@@ -86,7 +86,6 @@ def py_language() -> Language:
 @contextlib.asynccontextmanager
 async def open_driver(logs: Path) -> AsyncIterator[Driver]:
     """A driver that keeps its logs in `logs`, which is made. Raises PeerDied when a peer ends by itself."""
-    logs.mkdir(parents=True, exist_ok=True)
     try:
         async with trio.open_nursery() as nursery:
             driver = Driver(nursery, logs)
@@ -105,6 +104,7 @@ class Driver:
     """The running peers. Made by `open_driver`."""
 
     def __init__(self, nursery: trio.Nursery, logs: Path) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
         self._nursery = nursery
         self._logs = logs
         self._started = trio.current_time()
@@ -185,6 +185,8 @@ class Peer:
         timeout: seconds that the peer may take. Raises PeerError when it says that it failed, PeerSilent when it says
         nothing, PeerDied when it ends meanwhile.
         """
+        if self._gone.is_set():
+            raise PeerDied(f"{self.name} is gone: {verb}")
         self._asked += 1
         number = self._asked
         answered = self._waiting[number] = trio.Event()
@@ -222,6 +224,7 @@ class Peer:
         """End the peer by ending its input, or by a signal when that does not help. Never raises."""
         self._leaving = True
         assert self._process.stdin is not None
+        # Closing under a request that is being written ends that request.
         await self._process.stdin.aclose()
         with trio.move_on_after(GRACE_SECONDS):
             await self._process.wait()
@@ -289,7 +292,7 @@ class Peer:
 
 
 async def eventually(probe: Callable[[], Awaitable[T]], holds: Callable[[T], bool], *, within: float, what: str) -> T:
-    """Probe until `holds` is true of the result, and return it. Raises NeverHappened with the last one after `within` seconds."""
+    """Probe until `holds` is true of the result, and return that. Raises NeverHappened after `within` seconds."""
     seen: object = "nothing"
     with trio.move_on_after(within):
         while True:

@@ -271,15 +271,17 @@ async def lines_of(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
 
 async def main() -> None:
     options = options_of(sys.argv[1:])
-    # Duplicates, because a stream that closes makes its descriptor blocking for nobody but itself.
-    async with trio.lowlevel.FdStream(os.dup(0)) as given, trio.lowlevel.FdStream(os.dup(1)) as output:
-        async with p2pkad.open_node(**options) as node:
-            controller = Controller(node, output)
-            await controller.ready()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(end_on_signal, nursery.cancel_scope)
-                await controller.serve(lines_of(given))
-                nursery.cancel_scope.cancel()
+    async with (
+        trio.lowlevel.FdStream(os.dup(0)) as given,
+        trio.lowlevel.FdStream(os.dup(1)) as output,
+        p2pkad.open_node(**options) as node,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(end_on_signal, nursery.cancel_scope)
+        controller = Controller(node, output)
+        await controller.ready()
+        await controller.serve(lines_of(given))
+        nursery.cancel_scope.cancel()
 
 
 async def end_on_signal(scope: trio.CancelScope) -> None:

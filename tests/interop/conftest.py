@@ -1,0 +1,8 @@
+"""Makes `interop/` importable as it is when its programs are run by path: libp2p's wheel owns the package name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "interop"))

@@ -1,0 +1,45 @@
+"""A peer without a node: it speaks the protocol of interop/CONTROL.md and does nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+
+
+def say(**line: object) -> None:
+    print(json.dumps(line), flush=True)
+
+
+def answer(request: dict[str, object]) -> None:
+    match request["verb"]:
+        case "echo":
+            say(id=request["id"], ok=True, seconds=0.0, said=request)
+        case "fail":
+            say(id=request["id"], ok=False, seconds=0.0, error={"kind": "not_found", "text": "there is none"})
+        case "wait":
+            time.sleep(float(str(request["wait"])))
+            say(id=request["id"], ok=True, seconds=0.0)
+        case "die":
+            print("something broke", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(7)
+        case "stop":
+            say(id=request["id"], ok=True, seconds=0.0)
+            sys.exit(0)
+
+
+if "--mute" not in sys.argv:
+    say(
+        event="ready", id="12D3Fake", addresses=["/ip4/127.0.0.1/tcp/1/p2p/12D3Fake"], mode="server", protocol="/x", versions={}
+    )
+for text in sys.stdin:
+    asked = json.loads(text)
+    if asked["verb"] == "wait":
+        threading.Thread(target=answer, args=(asked,), daemon=True).start()
+    else:
+        answer(asked)
+while "--stubborn" in sys.argv:
+    time.sleep(1)
