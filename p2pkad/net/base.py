@@ -76,22 +76,16 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class SpeaksProtocol:
-    """A connected peer lists our protocol id (identify, or identify push): it is a server.
+class Identified:
+    """A connected peer said who it is: after connecting, or by identify push whenever something has changed.
 
-    Sent for each such identify, also when it had said so before. addresses: where it says it can be reached.
+    server: it lists our protocol id. addresses: where it says it can be reached. remote_address: as in `Request`.
     """
 
     peer: PeerId
+    server: bool
     addresses: tuple[Address, ...]
     remote_address: Address | None
-
-
-@dataclass(frozen=True, slots=True)
-class LeftProtocol:
-    """A connected peer that listed our protocol id no longer does: it turned client."""
-
-    peer: PeerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +95,7 @@ class OwnAddressesChanged:
     addresses: tuple[Address, ...]
 
 
-NetworkEvent = Connected | Gone | SpeaksProtocol | LeftProtocol | OwnAddressesChanged
+NetworkEvent = Connected | Gone | Identified | OwnAddressesChanged
 
 
 class Network(Protocol):
@@ -116,8 +110,12 @@ class Network(Protocol):
         """Where this end can be reached: concrete addresses, wildcards expanded, announced ones as configured."""
         ...
 
+    def connection(self, peer: PeerId) -> Connection | None:
+        """The connection that requests to `peer` would use; None when there is none. Quick: servers ask it for each request."""
+        ...
+
     def connections(self) -> Mapping[PeerId, Connection]:
-        """The connected peers, each with the connection that requests would use."""
+        """The connected peers, each with that connection."""
         ...
 
     async def request(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> Response:
