@@ -22,7 +22,7 @@ from ipaddress import ip_network
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
-from multiaddr import Multiaddr  # type: ignore[import-untyped]  # it ships no types
+from multiaddr import Multiaddr
 
 from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
 from p2pkad.errors import ConfigError, LocalProtocolError

@@ -1,0 +1,269 @@
+"""What all the networks on one host share: its connections, the dialer, identify, and the tasks behind them.
+
+A `Libp2pNetwork` serves one protocol; it comes and goes, and several live side by side. What belongs to the host as a
+whole is here, once. It learns of connections from py-libp2p's notifications, which may come late: "disconnected" follows
+up to 200 ms after the fact, and after the "connected" of the connection that replaced it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import trio
+from libp2p.abc import INetConn, INetStream, INetwork, INotifee
+from libp2p.host.basic_host import BasicHost
+from libp2p.host.observed_addr_manager import ObservedAddrManager
+from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.network.swarm import Swarm
+from libp2p.rcmgr import Direction
+from multiaddr import Multiaddr
+
+from p2pkad.config import HostConfig
+from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.errors import LocalLimit, NodeClosed, PeerUnreachable
+from p2pkad.net.base import Usefulness
+from p2pkad.net.libp2p.connections import Connections, Held
+from p2pkad.net.libp2p.dialer import Dialer
+from p2pkad.net.libp2p.identify import Identifier, News
+from p2pkad.net.libp2p.ids import peer_of, remote_address
+from p2pkad.net.libp2p.streams import alive
+
+log = logging.getLogger(__name__)
+
+SWEEP_INTERVAL = 5.0
+"""Seconds between looks at idle streams and own addresses."""
+
+
+class Watcher(Protocol):
+    """What a network wants to be told."""
+
+    def connected(self, held: Held[SwarmConn]) -> None:
+        """The first connection to a peer is open."""
+
+    def identified(self, peer: PeerId, news: News) -> None:
+        """A connected peer said what it speaks."""
+
+    def own_addresses_changed(self) -> None:
+        """The host can be reached elsewhere."""
+
+    def gone(self, peer: PeerId) -> None:
+        """The last connection to a peer is closed."""
+
+    def swept(self, now: float) -> None:
+        """SWEEP_INTERVAL has passed."""
+
+    def usefulness(self, peer: PeerId) -> Usefulness:
+        """What the network thinks of a peer."""
+
+
+class Backbone(INotifee):
+    """observed: where peers see this host. The options are those of `HostConfig`."""
+
+    def __init__(self, host: BasicHost, config: HostConfig, observed: ObservedAddrManager) -> None:
+        swarm = host.get_network()
+        assert isinstance(swarm, Swarm)
+        self._host = host
+        self._swarm = swarm
+        self._close_timeout = config.close_timeout
+        self._observed = observed
+        self._own_addresses = host.get_addrs()
+        self._nursery: trio.Nursery | None = None
+        self._watchers: list[Watcher] = []
+        self._identified: dict[PeerId, News] = {}
+        self.connections: Connections[SwarmConn] = Connections(
+            config.max_connections, config.connection_reserve, self._usefulness
+        )
+        self.dialer = Dialer(swarm, config.dial_timeout, self.spawn, self._close_quietly)
+        self.identifier = Identifier(host, observed, self._told)
+        swarm.register_notifee(self)
+
+    def __repr__(self) -> str:
+        return f"<Backbone {self.connections!r} dialling={self.dialer.pending} networks={len(self._watchers)}>"
+
+    # tasks
+
+    async def run(self) -> None:
+        """Live as long as the host does. Cancelled by it."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                while True:
+                    await trio.sleep(SWEEP_INTERVAL)
+                    self._sweep(trio.current_time())
+            finally:
+                self._nursery = None
+                nursery.cancel_scope.cancel()
+
+    def _sweep(self, now: float) -> None:
+        for watcher in list(self._watchers):
+            watcher.swept(now)
+        addresses = self._host.get_addrs()
+        if addresses != self._own_addresses:
+            self._own_addresses = addresses
+            for watcher in list(self._watchers):
+                watcher.own_addresses_changed()
+
+    @property
+    def running(self) -> bool:
+        """Whether the host runs."""
+        return self._nursery is not None
+
+    def spawn(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Start a task that outlives its caller and may not fail. Raises NodeClosed when the host does not run."""
+        if self._nursery is None:
+            raise NodeClosed
+        self._nursery.start_soon(self._contained, task, *args)
+
+    def later(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Do this in the background, if there is one left: what ends with the host anyway need not be done after it."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._contained, action)
+
+    async def _contained(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
+        # Nothing that a peer causes may end a task that outlives its stream: this nursery is all of them.
+        try:
+            await task(*args)
+        except Exception:
+            log.exception("a background task failed")
+
+    # watchers
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell this network what happens."""
+        self._watchers.append(watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Tell it nothing more."""
+        self._watchers.remove(watcher)
+
+    def _usefulness(self, peer: PeerId) -> Usefulness:
+        return max((watcher.usefulness(peer) for watcher in self._watchers), default=Usefulness.NONE)
+
+    def identified(self, peer: PeerId) -> News | None:
+        """What a connected peer said of itself last."""
+        return self._identified.get(peer)
+
+    def _told(self, peer: PeerId, news: News) -> None:
+        if self.connections.of(peer):
+            self._identified[peer] = news
+            for watcher in list(self._watchers):
+                watcher.identified(peer, news)
+
+    async def push_identify(self) -> None:
+        """Tell every connected peer what this host speaks now; returns when they know, or did not listen."""
+        async with trio.open_nursery() as nursery:
+            for peer in self.connections.peers():
+                held = self.find(peer)
+                if held is not None:
+                    nursery.start_soon(self._contained, self.identifier.push, held)
+
+    # connections
+
+    def find(self, peer: PeerId) -> Held[SwarmConn] | None:
+        """The connection that requests to this peer use: the oldest that is alive."""
+        return next((held for held in self.connections.of(peer) if alive(held.handle)), None)
+
+    async def connect(self, peer: PeerInfo) -> Held[SwarmConn]:
+        """The connection to a peer, dialled where there is none. The caller brings the deadline.
+
+        Raises PeerUnreachable, LocalLimit, NodeClosed.
+        """
+        held = self.find(peer.id)
+        if held is not None:
+            return held
+        self.make_room(1)
+        await self.dialer.dial(peer)
+        held = self.find(peer.id)
+        if held is None:
+            raise PeerUnreachable(peer.id, [("", "it closed the connection at once")])
+        return held
+
+    def make_room(self, wanted: int) -> None:
+        """Close what must go so that `wanted` more connections fit. Raises LocalLimit when nothing can."""
+        wanted += self.dialer.pending
+        for held, why in self.connections.make_room(wanted, trio.current_time()):
+            self._let_go(held, why)
+        if len(self.connections) + wanted > self.connections.limit:
+            raise LocalLimit("connections", self.connections.limit)
+
+    def admit(self) -> bool:
+        """Whether one more inbound connection is welcome."""
+        return len(self.connections) + self.dialer.pending < self.connections.limit
+
+    async def disconnect(self, peer: PeerId) -> None:
+        """Close every connection to a peer, one made meanwhile included."""
+        self.dialer.cancel(peer)
+        while open_ones := [held.handle for held in self.connections.of(peer)]:
+            async with trio.open_nursery() as nursery:
+                for connection in open_ones:
+                    nursery.start_soon(self._close_quietly, connection)
+
+    async def close_all(self) -> None:
+        """Close every connection at the same time."""
+        async with trio.open_nursery() as nursery:
+            for connection in self._swarm.get_connections():
+                nursery.start_soon(self._close_quietly, connection)
+
+    def _let_go(self, held: Held[SwarmConn], why: str) -> None:
+        log.debug("closing the connection to %s: %s", held.peer, why)
+        self.later(lambda: self._close_quietly(held.handle))
+        self._departed(held)
+
+    async def _close_quietly(self, connection: INetConn) -> None:
+        with trio.move_on_after(self._close_timeout):
+            try:
+                await connection.close()
+            except Exception as error:  # whatever it was, the connection is of no use any more
+                log.debug("closing a connection: %r", error)
+
+    def _departed(self, held: Held[SwarmConn]) -> None:
+        if not self.connections.of(held.peer):
+            self._identified.pop(held.peer, None)
+            self.identifier.left(held.peer)
+            for watcher in list(self._watchers):
+                watcher.gone(held.peer)
+
+    # INotifee
+
+    async def connected(self, network: INetwork, conn: INetConn) -> None:
+        if not isinstance(conn, SwarmConn):
+            return
+        peer = peer_of(conn.muxed_conn)
+        for old in [held for held in self.connections.of(peer) if not alive(held.handle)]:
+            self._remove(old.handle)
+        now = trio.current_time()
+        held = Held(conn, peer, remote_address(conn), conn.direction is Direction.INBOUND, now, now)
+        first = not self.connections.of(peer)
+        self.connections.add(held)
+        if first:
+            for watcher in list(self._watchers):
+                watcher.connected(held)
+        if held.inbound:
+            self.dialer.arrived(peer, conn)
+        self.later(lambda: self.identifier.ask(held))
+        for extra, why in self.connections.surplus(peer) + self.connections.trim(now):
+            self._let_go(extra, why)
+
+    async def disconnected(self, network: INetwork, conn: INetConn) -> None:
+        if isinstance(conn, SwarmConn):
+            self._observed.remove_conn(conn)
+            self._remove(conn)
+
+    def _remove(self, connection: SwarmConn) -> None:
+        held = self.connections.remove(connection, peer_of(connection.muxed_conn))
+        if held is not None:
+            self._departed(held)
+
+    async def opened_stream(self, network: INetwork, stream: INetStream) -> None:
+        """Not of interest."""
+
+    async def closed_stream(self, network: INetwork, stream: INetStream) -> None:
+        """Not of interest."""
+
+    async def listen(self, network: INetwork, multiaddr: Multiaddr) -> None:
+        """Not of interest."""
+
+    async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None:
+        """Not of interest."""

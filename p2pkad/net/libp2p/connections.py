@@ -1,0 +1,135 @@
+"""The connections of a host, as values: which there are, which one to use, and which may go.
+
+Nothing here touches a socket: `make_room` picks and forgets, its caller closes. So nothing changes between the look and
+the choice, and the choice is tested without a network.
+
+py-libp2p refuses dials at its limit and prunes by tags, long after; a lookup would take that for dead peers. Here a
+reserve is kept free for dialling, and what goes is the idle and least useful connection, with the reason said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from p2pkad.core.peers import Address, PeerId
+from p2pkad.net.base import Connection, Usefulness
+
+Handle = TypeVar("Handle")
+"""What a caller closes. Compared by identity."""
+
+MAX_PER_PEER = 4
+"""Connections to one peer. Two appear when both ends dial at once; more are a mistake, or one peer taking all slots."""
+GRACE = 5.0
+"""Seconds for which a new connection is the last of its kind to go: identify has not told yet what it is good for."""
+
+
+@dataclass(slots=True, eq=False)
+class Held(Generic[Handle]):
+    """One open connection. opened, used: monotonic seconds. in_use: requests that are under way on it."""
+
+    handle: Handle
+    peer: PeerId
+    remote_address: Address | None
+    inbound: bool
+    opened: float
+    used: float
+    in_use: int = 0
+
+    def as_connection(self) -> Connection:
+        """The same for the node."""
+        return Connection(self.peer, self.remote_address, self.inbound, self.opened)
+
+
+@dataclass(slots=True)
+class Connections(Generic[Handle]):
+    """The open connections. limit: how many there may be; reserve: how many of these are kept free for dialling.
+
+    usefulness: what the node thinks of a peer, asked at the moment room is needed.
+    busy: whether a connection carries something that this table does not know of (another protocol's streams).
+    """
+
+    limit: int
+    reserve: int
+    usefulness: Callable[[PeerId], Usefulness] = lambda peer: Usefulness.NONE
+    busy: Callable[[Handle], bool] = lambda handle: False
+    _peers: dict[PeerId, list[Held[Handle]]] = field(default_factory=dict)
+    _count: int = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Held[Handle]]:
+        for held in self._peers.values():
+            yield from held
+
+    def __repr__(self) -> str:
+        inbound = sum(held.inbound for held in self)
+        used = sum(held.in_use > 0 for held in self)
+        return f"<Connections {self._count}/{self.limit} peers={len(self._peers)} inbound={inbound} in_use={used}>"
+
+    def peers(self) -> list[PeerId]:
+        """Who is connected."""
+        return list(self._peers)
+
+    def of(self, peer: PeerId) -> list[Held[Handle]]:
+        """The connections to a peer, oldest first."""
+        return self._peers.get(peer, [])
+
+    def add(self, held: Held[Handle]) -> None:
+        """Take note of a new connection."""
+        self._peers.setdefault(held.peer, []).append(held)
+        self._count += 1
+
+    def remove(self, handle: Handle, peer: PeerId) -> Held[Handle] | None:
+        """Forget a connection; None when it was forgotten before."""
+        for held in self._peers.get(peer, []):
+            if held.handle is handle:
+                self._forget(held)
+                return held
+        return None
+
+    def make_room(self, wanted: int, now: float) -> list[tuple[Held[Handle], str]]:
+        """Choose what has to go so that `wanted` more connections fit below the limit.
+
+        Returns the connections to close, each with the reason, and forgets them. Fewer than needed are returned when the
+        others may not go: those in use, and those to protected peers.
+        """
+        return self._choose(self._count + wanted - self.limit, Usefulness.IN_TABLE, now)
+
+    def trim(self, now: float) -> list[tuple[Held[Handle], str]]:
+        """Choose what has to go so that the reserve is free again. Returns as `make_room`.
+
+        Peers in the routing table stay: the reserve is for dialling, and dialling makes room for itself.
+        """
+        return self._choose(self._count + self.reserve - self.limit, Usefulness.NONE, now)
+
+    def surplus(self, peer: PeerId) -> list[tuple[Held[Handle], str]]:
+        """The connections to one peer beyond MAX_PER_PEER, newest first. Returns as `make_room`."""
+        chosen = [(held, f"{MAX_PER_PEER} connections to this peer are enough") for held in self.of(peer)[MAX_PER_PEER:]]
+        for held, _ in chosen:
+            self._forget(held)
+        return chosen
+
+    def _choose(self, surplus: int, most: Usefulness, now: float) -> list[tuple[Held[Handle], str]]:
+        if surplus <= 0:
+            return []
+        ranked = [
+            (useful, now - held.opened < GRACE, held.used, held)
+            for held in self
+            if not held.in_use and (useful := self.usefulness(held.peer)) <= most and not self.busy(held.handle)
+        ]
+        ranked.sort(key=lambda each: each[:3])
+        chosen = []
+        for useful, _, used, held in ranked[:surplus]:
+            self._forget(held)
+            chosen.append((held, f"{useful.name.lower()}, idle for {now - used:.1f} s, {self.limit} connections at most"))
+        return chosen
+
+    def _forget(self, held: Held[Handle]) -> None:
+        same = self._peers[held.peer]
+        same.remove(held)
+        self._count -= 1
+        if not same:
+            del self._peers[held.peer]

@@ -1,0 +1,184 @@
+"""Dialling: one dial for a peer, shared by all who want it; every address tried; each under its own deadline.
+
+py-libp2p's own dial tries one TCP address of a peer, waits 250 ms after it whether it answered or not, has no deadline
+(121 s on a listener that never answers), retries, and refuses the peer for a minute after a failure, with whatever
+address. So addresses are dialled one by one here, through `Swarm.dial_addr` with retries switched off:
+
+    an address is started | at once: the first
+                          | when the one before it failed, or after HEAD_START: the next
+    one answers           | the others are cancelled, and leave no connection behind
+    all failed            | PeerUnreachable, with a reason for each
+
+Whoever waits may be cancelled: the dial goes on for the others, and ends with the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+import trio
+from libp2p.abc import INetConn
+from libp2p.network.swarm import Swarm
+from multiaddr import Multiaddr
+
+from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.errors import PeerUnreachable
+from p2pkad.net.libp2p.border import reason
+from p2pkad.net.libp2p.ids import foreign_id
+
+HEAD_START = 0.25
+"""Seconds an address has before the next one is dialled beside it. RFC 8305, "Connection Attempt Delay"; as go."""
+MAX_ADDRESSES = 64
+"""Addresses of one peer that are tried in one dial; a peer may claim any number of them."""
+
+
+@dataclass(eq=False)
+class Dial:
+    """A dial under way, and those who wait for it."""
+
+    peer: PeerId
+    waiting: int = 0
+    queue: list[Address] = field(default_factory=list)
+    known: set[Address] = field(default_factory=set)
+    causes: list[tuple[str, str]] = field(default_factory=list)
+    running: int = 0
+    won: bool = False
+    connection: INetConn | None = None
+    done: trio.Event = field(default_factory=trio.Event)
+    moved: trio.Event = field(default_factory=trio.Event)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+    def add(self, addresses: Iterable[Address]) -> None:
+        """Queue the addresses that are new."""
+        for address in addresses:
+            if address not in self.known and len(self.known) < MAX_ADDRESSES:
+                self.known.add(address)
+                self.queue.append(address)
+                self.wake()
+
+    def wake(self) -> None:
+        """Something changed."""
+        self.moved.set()
+
+    def finish(self, connection: INetConn | None) -> None:
+        """Tell those who wait. The first result counts."""
+        if not self.done.is_set():
+            self.connection = connection
+            self.done.set()
+
+
+class Dialer:
+    """timeout: seconds for one address. spawn: starts a task that outlives the caller. close: ends a surplus connection."""
+
+    def __init__(
+        self,
+        swarm: Swarm,
+        timeout: float,
+        spawn: Callable[..., None],
+        close: Callable[[INetConn], Awaitable[None]],
+    ) -> None:
+        self._swarm = swarm
+        self._timeout = timeout
+        self._spawn = spawn
+        self._close = close
+        self._dials: dict[PeerId, Dial] = {}
+
+    @property
+    def pending(self) -> int:
+        """How many peers are being dialled."""
+        return len(self._dials)
+
+    async def dial(self, peer: PeerInfo) -> INetConn:
+        """A connection to a peer that has none. The caller brings the deadline; a dial of its own ends in any case.
+
+        Raises PeerUnreachable. Cancelled: the dial goes on while somebody else waits for it.
+        """
+        dial = self._dials.get(peer.id)
+        if dial is None:
+            dial = self._dials[peer.id] = Dial(peer.id)
+            dial.add(peer.addresses)
+            self._spawn(self._run, dial)
+        else:
+            dial.add(peer.addresses)
+        dial.waiting += 1
+        try:
+            await dial.done.wait()
+        finally:
+            dial.waiting -= 1
+            if not dial.waiting and not dial.done.is_set():
+                self._end(dial)
+                dial.scope.cancel()
+        if dial.connection is None:
+            raise PeerUnreachable(peer.id, dial.causes)
+        return dial.connection
+
+    def arrived(self, peer: PeerId, connection: INetConn) -> None:
+        """The peer connected to us meanwhile: whoever waits may use that.
+
+        Our own dial goes on. Were it cancelled, then two peers that dial each other at once would each cancel the
+        connection that the other one just settled on.
+        """
+        dial = self._dials.get(peer)
+        if dial is not None:
+            dial.queue.clear()
+            self._end(dial, connection)
+
+    def cancel(self, peer: PeerId) -> None:
+        """End a dial; those who wait see the peer as unreachable."""
+        dial = self._dials.get(peer)
+        if dial is not None:
+            dial.causes.append(("", "disconnected from this side"))
+            self._end(dial)
+            dial.scope.cancel()
+
+    async def _run(self, dial: Dial) -> None:
+        try:
+            with dial.scope:
+                async with trio.open_nursery() as nursery:
+                    await self._start_each(dial, nursery)
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._end(dial)
+
+    async def _start_each(self, dial: Dial, nursery: trio.Nursery) -> None:
+        while dial.queue or dial.running:
+            dial.moved = trio.Event()
+            if dial.queue:
+                dial.running += 1
+                nursery.start_soon(self._try, dial, dial.queue.pop(0))
+            with trio.move_on_after(HEAD_START if dial.queue else float("inf")):
+                await dial.moved.wait()
+            if dial.won:
+                return
+
+    async def _try(self, dial: Dial, address: Address) -> None:
+        try:
+            connection = await self._dial_address(dial, address)
+        finally:
+            dial.running -= 1
+            dial.wake()
+        if connection is not None and dial.won:
+            await self._close(connection)
+        elif connection is not None:
+            dial.won = True
+            self._end(dial, connection)
+
+    async def _dial_address(self, dial: Dial, address: Address) -> INetConn | None:
+        multiaddr = Multiaddr(address.raw)
+        if self._swarm.transport_manager.transport_for_dialing(multiaddr) is None:
+            dial.causes.append((address.text, "no transport for it"))
+            return None
+        with trio.move_on_after(self._timeout):
+            try:
+                return await self._swarm.dial_addr(multiaddr, foreign_id(dial.peer))
+            except Exception as error:  # handshakes raise whatever their libraries do
+                dial.causes.append((address.text, reason(error)))
+                return None
+        dial.causes.append((address.text, f"no answer within {self._timeout:.3g} s"))
+        return None
+
+    def _end(self, dial: Dial, connection: INetConn | None = None) -> None:
+        if self._dials.get(dial.peer) is dial:
+            del self._dials[dial.peer]
+        dial.finish(connection)

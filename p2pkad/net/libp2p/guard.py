@@ -1,0 +1,77 @@
+"""What stands between a stream that a peer opens and the handlers: negotiation, bounds, and an end to every error.
+
+In py-libp2p an exception that leaves a stream's handler ends the task that accepts the connection's streams, then the
+whole host. Its own negotiation raises one for a protocol name that is not UTF-8: any peer could stop the program with
+five bytes. Here nothing leaves: the stream is reset, everybody else is served on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+import trio
+from libp2p.abc import INetStream
+from libp2p.custom_types import TProtocol
+from libp2p.host.basic_host import BasicHost
+from libp2p.network.stream.net_stream import NetStream
+
+from p2pkad.core.peers import PeerId
+from p2pkad.errors import RemoteProtocolError
+from p2pkad.net.libp2p.ids import peer_of
+from p2pkad.net.libp2p.multistream import Refused, Responder
+from p2pkad.net.libp2p.pipe import Pipe, PushedBack, StreamLost
+
+log = logging.getLogger(__name__)
+
+NEGOTIATION_TIMEOUT = 10.0
+"""Seconds in which a peer that opened a stream must have said what for. As go and py-libp2p."""
+
+
+class Guard:
+    """Hands inbound streams to the host's handlers. per_peer: streams that one peer may have open, of all protocols."""
+
+    def __init__(self, host: BasicHost, per_peer: int) -> None:
+        self._host = host
+        self._per_peer = per_peer
+        self._open: Counter[PeerId] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<Guard streams={self._open.total()} peers={len(self._open)}>"
+
+    async def __call__(self, stream: INetStream) -> None:
+        """The one handler of inbound streams. Raises nothing but Cancelled."""
+        assert isinstance(stream, NetStream)
+        peer = peer_of(stream.muxed_conn)
+        if self._open[peer] >= self._per_peer:
+            await Pipe(stream).reset()
+            return
+        self._open[peer] += 1
+        try:
+            await self._handle(stream)
+        except Refused:
+            await Pipe(stream).finish()
+        except (RemoteProtocolError, StreamLost, trio.TooSlowError) as error:
+            log.debug("%s: a stream was reset: %s", peer, str(error) or "too slow")
+            await Pipe(stream).reset()
+        except Exception:
+            log.exception("%s: a stream was reset, its handler failed", peer)
+            await Pipe(stream).reset()
+        finally:
+            self._open[peer] -= 1
+            if not self._open[peer]:
+                del self._open[peer]
+
+    async def _handle(self, stream: NetStream) -> None:
+        # Asked anew for each stream: handlers come and go. `None` is a key there, for a handler of nothing.
+        handlers = self._host.get_mux().handlers
+        pipe = Pipe(stream)
+        with trio.fail_after(NEGOTIATION_TIMEOUT):
+            protocol, rest = await Responder(pipe, [str(each) for each in handlers if each is not None]).negotiate()
+        handler = handlers.get(TProtocol(protocol))
+        if handler is None:
+            raise StreamLost(f"{protocol} was taken away during its negotiation")
+        stream.set_protocol(TProtocol(protocol))
+        if rest:
+            stream.muxed_stream = PushedBack(stream.muxed_stream, rest)
+        await handler(stream)

@@ -1,0 +1,223 @@
+"""The armoured host: py-libp2p's host, on which one bad peer is one bad peer.
+
+    new_host(config)       builds it; no socket is opened
+    async with host.run()  listens, and serves until the block ends
+    Libp2pNetwork(host)    one protocol on it; several are possible, and the application's own protocols beside them
+
+What is mended, and where: inbound slots and IPv6 (transport), the peer store (peerstore), listening and addresses
+(listening), dialling (dialer), streams (guard, pipe), identify (identify), the number of connections (connections),
+logging (logs), closing (here).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+from libp2p.abc import INetConn, ISecureTransport
+from libp2p.crypto.keys import KeyPair
+from libp2p.crypto.x25519 import create_new_key_pair as create_new_noise_key_pair
+from libp2p.custom_types import TProtocol
+from libp2p.host.basic_host import BasicHost
+from libp2p.host.observed_addr_manager import ObservedAddrManager
+from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.exceptions import SwarmException
+from libp2p.network.swarm import Swarm
+from libp2p.peer.id import ID
+from libp2p.peer.peerstore import PeerStoreError
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.security.tls.transport import PROTOCOL_ID as TLS
+from libp2p.security.tls.transport import TLSTransport
+from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
+from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.tools.anyio_service import background_trio_service
+from libp2p.transport.upgrader import TransportUpgrader
+from multiaddr import Multiaddr
+
+from p2pkad.config import HostConfig
+from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.errors import ConfigError, NetworkError
+from p2pkad.identity import KEY_FILE, Identity
+from p2pkad.net.libp2p.backbone import Backbone
+from p2pkad.net.libp2p.guard import Guard
+from p2pkad.net.libp2p.listening import expand, missing, parse, probe
+from p2pkad.net.libp2p.logs import keep_quiet
+from p2pkad.net.libp2p.peerstore import BoundedPeerStore
+from p2pkad.net.libp2p.transport import Transport
+from p2pkad.wire.addresses import decode_address
+
+KNOWN_PEERS = 1000
+"""Peers that py-libp2p's own tables remember. The node has its own address book."""
+INTERFACES_AGE = 30.0
+"""Seconds for which the list of the machine's addresses is believed."""
+_UNLIMITED = 2**31
+
+
+def new_host(config: HostConfig, *, muxer: type[MuxerMultistream] = MuxerMultistream) -> ArmouredHost:
+    """A host for `config`; nothing runs yet. Use it as `async with host.run(): ...`, once.
+
+    muxer: negotiates the stream multiplexer and makes it; a subclass can put another one in yamux's place.
+    Raises ConfigError: an address or the key file in the data directory cannot be used.
+    """
+    keep_quiet()
+    announce = parse(config.announce)
+    parse(config.listen)
+    key_pair = _key_pair(config)
+    peer = ID.from_pubkey(key_pair.public_key)
+    # Never without a list: py-libp2p would offer plaintext, too.
+    offers: dict[str, tuple[TProtocol, ISecureTransport]] = {
+        "noise": (NOISE, NoiseTransport(key_pair, noise_privkey=create_new_noise_key_pair().private_key)),
+        "tls": (TLS, TLSTransport(key_pair)),
+    }
+    upgrader = TransportUpgrader(dict(offers[name] for name in config.security), {})
+    upgrader.muxer_multistream = muxer({TProtocol(YAMUX): Yamux})
+    swarm = ArmouredSwarm(peer, BoundedPeerStore(peer, key_pair, KNOWN_PEERS), upgrader, config)
+    return ArmouredHost(swarm, config, announce)
+
+
+def _key_pair(config: HostConfig) -> KeyPair:
+    identity = config.identity
+    if identity is None and config.data_dir is not None:
+        identity = Identity.load_or_create(Path(config.data_dir) / KEY_FILE)
+    return (identity or Identity.generate()).key_pair
+
+
+class ArmouredSwarm(Swarm):
+    """A swarm whose limits and dials are decided by the backbone."""
+
+    backbone: Backbone
+
+    def __init__(self, peer: ID, peerstore: BoundedPeerStore, upgrader: TransportUpgrader, config: HostConfig) -> None:
+        # py-libp2p's own limits would refuse dials and close what is in use: they are out of the way, ours hold.
+        # Low watermarks of 0, because the auto-connector dials everybody it heard of, until they are reached.
+        limits = ConnectionConfig(
+            max_connections=_UNLIMITED,
+            high_watermark=_UNLIMITED,
+            low_watermark=0,
+            min_connections=0,
+            max_connections_per_peer=_UNLIMITED,
+            inbound_upgrade_timeout=config.dial_timeout,
+            outbound_upgrade_timeout=config.dial_timeout,
+        )
+        super().__init__(
+            peer,
+            peerstore,
+            upgrader,
+            transports=[Transport(self._admit)],
+            retry_config=RetryConfig(max_retries=0),  # a refused port would cost 743 ms instead of 1
+            connection_config=limits,
+        )
+
+    def _admit(self) -> bool:
+        return self.backbone.admit()
+
+    async def dial_peer(self, peer_id: ID) -> list[INetConn]:
+        """For the application's own protocols: a dial as ours, to the addresses in the host's peer store."""
+        peer = PeerId(peer_id.to_bytes())
+        try:
+            known = self.peerstore.addrs(peer_id)
+        except PeerStoreError:
+            known = []
+        addresses = [address for each in known if (address := decode_address(each.to_bytes(), peer)) is not None]
+        try:
+            held = await self.backbone.connect(PeerInfo(peer, tuple(addresses)))
+        except NetworkError as error:
+            raise SwarmException(str(error)) from error
+        return [held.handle]
+
+
+class ArmouredHost(BasicHost):
+    """Made by `new_host`. config: its options. backbone: what the networks on it share."""
+
+    def __init__(self, swarm: ArmouredSwarm, config: HostConfig, announce: Sequence[Multiaddr]) -> None:
+        self.config = config
+        self._swarm = swarm
+        self._announce = list(announce)
+        self._expanded: tuple[list[Multiaddr], float, list[Multiaddr]] = ([], 0.0, [])
+        self._observed = ObservedAddrManager()
+        self._started = False
+        super().__init__(swarm, addrs_factory=self._own_addresses, disable_identify_address_discovery=True)
+        for notifee in list(swarm.notifees):  # BasicHost's own identify: ours runs on every connection
+            if type(notifee).__module__ == BasicHost.__module__:
+                swarm.remove_notifee(notifee)
+        swarm.set_stream_handler(Guard(self, config.max_streams_per_peer))
+        self.backbone = swarm.backbone = Backbone(self, config, self._observed)
+
+    def __repr__(self) -> str:
+        return f"<ArmouredHost {self.id!r} {self.backbone!r}>"
+
+    @property
+    def id(self) -> PeerId:
+        """The host's peer id."""
+        return PeerId(self.get_id().to_bytes())
+
+    def run(
+        self, listen_addrs: Sequence[Multiaddr] | None = None, *, task_status: Any = trio.TASK_STATUS_IGNORED
+    ) -> AbstractAsyncContextManager[None]:
+        """Listen, and serve until the block ends. Once for a host.
+
+        listen_addrs: instead of `config.listen`. task_status: ignored, as in BasicHost.
+        Raises ConfigError when an address cannot be listened on; nothing stays open.
+        Leaving the block, in whatever way, closes connections and listeners within `config.close_timeout`.
+        """
+        return self._run(parse(self.config.listen) if listen_addrs is None else list(listen_addrs))
+
+    @asynccontextmanager
+    async def _run(self, listen: list[Multiaddr]) -> AsyncIterator[None]:
+        if self._started:
+            raise ConfigError("a host runs once; make a new one with new_host(config)")
+        self._started = True
+        probe(listen)
+        failure: Exception | None = None
+        # The service's nursery would wrap what the block raises in an ExceptionGroup: it is carried around it.
+        async with background_trio_service(self._swarm):
+            try:
+                await self._swarm.auto_connector.stop()
+                await self._listen(listen)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.backbone.run)
+                    try:
+                        await trio.lowlevel.checkpoint()
+                        yield
+                    except Exception as error:
+                        failure = error
+                    nursery.cancel_scope.cancel()
+            except ConfigError as error:
+                failure = error
+            finally:
+                with trio.move_on_after(self.config.close_timeout) as scope:
+                    scope.shield = True
+                    await self.close()
+        if failure is not None:
+            raise failure
+
+    async def _listen(self, addresses: list[Multiaddr]) -> None:
+        await self._swarm.listen(*addresses)
+        lacking = missing(addresses, self.get_transport_addrs())
+        if lacking is not None:
+            raise ConfigError(f"cannot listen on {lacking}: the system refused it. Pass --listen /ip4/0.0.0.0/tcp/0")
+
+    async def close(self) -> None:
+        """Close connections and listeners. A second call does nothing; leaving `run()` does it, too."""
+        if not self._closed:
+            await self.backbone.close_all()
+        await super().close()
+
+    def _own_addresses(self, candidates: list[Multiaddr]) -> list[Multiaddr]:
+        if self._announce:
+            return self._announce
+        bound, until, expanded = self._expanded
+        if bound != candidates or time.monotonic() > until:
+            expanded = expand(candidates)
+            self._expanded = (list(candidates), time.monotonic() + INTERFACES_AGE, expanded)
+        seen = {str(each) for each in expanded}
+        return expanded + [each for each in self._observed.addrs() if str(each) not in seen]
+
+    def _schedule_identify(self, peer_id: ID, *, reason: str) -> None:
+        """Not BasicHost's: `Identifier` asks on every connection, in a task that may fail."""

@@ -1,0 +1,211 @@
+"""identify and identify push: what a peer speaks and where it can be reached, told to all networks on the host.
+
+    connection opened  | we ask on that very connection, each time: a peer that reconnects may have become a server
+    peer asks          | our message, made anew when protocols or addresses changed
+    peer pushes        | its news
+    mode switched      | ours, to every connected peer at once, each under its own deadline
+
+py-libp2p asks once for each peer, not for each connection, remembers the answer across reconnects, dials anew when the
+peer has left meanwhile, lets a host without listen addresses wait half a second before it answers, and pushes to ten
+peers at a time in the whole process, 10 s for a silent one. Its tables (`host.peerstore`) are kept up to date all the same,
+for the application's own use. Specification: libp2p "identify", 1.0.0.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import trio
+from libp2p.abc import INetStream
+from libp2p.host.basic_host import BasicHost
+from libp2p.host.observed_addr_manager import ObservedAddrManager
+from libp2p.identity.identify.identify import ID as IDENTIFY
+from libp2p.identity.identify.pb.identify_pb2 import Identify
+from libp2p.identity.identify_push.identify_push import ID_PUSH as PUSH
+from libp2p.identity.update import update_peerstore_from_identify
+from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.network.stream.net_stream import NetStream
+from libp2p.peer.peerstore import env_to_send_in_RPC
+from multiaddr import Multiaddr
+from multiaddr.protocols import P_P2P
+
+from p2pkad.core.peers import Address, PeerId
+from p2pkad.errors import RemoteProtocolError
+from p2pkad.net.libp2p.border import FOREIGN
+from p2pkad.net.libp2p.connections import Held
+from p2pkad.net.libp2p.ids import foreign_id, peer_of
+from p2pkad.net.libp2p.multistream import Proposal, opening
+from p2pkad.net.libp2p.pipe import Pipe, StreamLost
+from p2pkad.wire.addresses import decode_address
+from p2pkad.wire.framing import FrameDecoder, encode_frame
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE = 64 * 1024
+"""Bytes of one identify answer, all its parts together. go reads at most ten messages of 8 KiB."""
+MAX_ADDRESSES = 64
+"""Addresses of a peer that are looked at."""
+ASK_TIMEOUT = 10.0
+"""Seconds for a peer's answer, and for a push to arrive whole."""
+PUSH_TIMEOUT = 2.0
+"""Seconds for a push to one peer; a silent one learns the news when it asks."""
+AGENT = "p2pkad"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a peer said of itself."""
+
+    protocols: frozenset[str]
+    addresses: tuple[Address, ...]
+
+
+class Identifier:
+    """Asks, answers, pushes and is pushed to. told: called with each peer's news, while it is connected."""
+
+    def __init__(
+        self,
+        host: BasicHost,
+        observed: ObservedAddrManager,
+        told: Callable[[PeerId, News], None],
+    ) -> None:
+        self._host = host
+        self._observed = observed
+        self._told = told
+        self._pushes: dict[PeerId, int] = {}
+        self._message: tuple[object, Identify] | None = None
+        host.set_stream_handler(IDENTIFY, self._answer)
+        host.set_stream_handler(PUSH, self._take_push)
+
+    async def ask(self, held: Held[SwarmConn]) -> None:
+        """Ask the peer at the other end of a connection. Says nothing when it does not answer."""
+        pushes = self._pushes.get(held.peer, 0)
+        with trio.move_on_after(ASK_TIMEOUT):
+            try:
+                pipe = Pipe(await held.handle.new_stream())
+            except FOREIGN:
+                return
+            try:
+                message = await self._exchange(pipe)
+            except (StreamLost, RemoteProtocolError) as error:
+                log.debug("identify of %s: %s", held.peer, error)
+                await pipe.reset()
+                return
+            except BaseException:
+                await pipe.reset()
+                raise
+            await pipe.finish()
+            self._note_observed(held.handle, message)
+            if self._pushes.get(held.peer, 0) == pushes:  # else what it pushed meanwhile is newer
+                await self._absorb(held.peer, message)
+
+    async def push(self, held: Held[SwarmConn]) -> None:
+        """Tell the peer at the other end of a connection what we speak, and where, now."""
+        with trio.move_on_after(PUSH_TIMEOUT):
+            try:
+                pipe = Pipe(await held.handle.new_stream())
+            except FOREIGN:
+                return
+            try:
+                await pipe.write(opening(PUSH) + encode_frame(self._own(held.handle).SerializeToString(), MAX_MESSAGE))
+            except StreamLost:
+                pass
+            except BaseException:
+                await pipe.reset()
+                raise
+            await pipe.finish()
+
+    def left(self, peer: PeerId) -> None:
+        """The peer is gone."""
+        self._pushes.pop(peer, None)
+
+    async def _exchange(self, pipe: Pipe) -> Identify:
+        proposal = Proposal(IDENTIFY)
+        await pipe.write(opening(IDENTIFY))
+        received = b""
+        while data := await pipe.read():
+            received += data if proposal.done else proposal.feed(data)
+            if len(received) > MAX_MESSAGE:
+                raise RemoteProtocolError("identify: the answer is too long")
+        return _parse(received)
+
+    async def _answer(self, stream: INetStream) -> None:
+        assert isinstance(stream, NetStream)
+        pipe = Pipe(stream)
+        connection = stream.swarm_conn
+        with suppress(StreamLost):
+            await pipe.write(encode_frame(self._own(connection).SerializeToString(), MAX_MESSAGE))
+        await pipe.finish()
+
+    async def _take_push(self, stream: INetStream) -> None:
+        assert isinstance(stream, NetStream)
+        pipe = Pipe(stream)
+        peer = peer_of(stream.muxed_conn)
+        with trio.move_on_after(ASK_TIMEOUT) as scope:
+            received = b""
+            while data := await pipe.read():
+                received += data
+                if len(received) > MAX_MESSAGE:
+                    raise RemoteProtocolError("identify push: it is too long", peer=peer)
+            message = _parse(received)
+            self._pushes[peer] = self._pushes.get(peer, 0) + 1
+            await self._absorb(peer, message)
+        if scope.cancelled_caught:
+            await pipe.reset()
+        else:
+            await pipe.finish()
+
+    async def _absorb(self, peer: PeerId, message: Identify) -> None:
+        await update_peerstore_from_identify(self._host.get_peerstore(), foreign_id(peer), message)
+        found = (decode_address(raw, peer) for raw in message.listen_addrs[:MAX_ADDRESSES])
+        addresses = tuple(address for address in found if address is not None)
+        self._told(peer, News(frozenset(message.protocols), addresses))
+
+    def _note_observed(self, connection: SwarmConn, message: Identify) -> None:
+        if message.observed_addr:
+            try:
+                seen = Multiaddr(message.observed_addr)
+                self._observed.record_observation(connection, seen, self._host.get_transport_addrs())
+            except Exception as error:  # a multiaddr from a stranger, parsed by two libraries
+                log.debug("an observed address that cannot be read: %r", error)
+
+    def _own(self, connection: SwarmConn | None) -> Identify:
+        addresses = tuple(address.decapsulate_code(P_P2P).to_bytes() for address in self._host.get_addrs())
+        protocols = tuple(str(each) for each in self._host.get_mux().get_protocols() if each is not None)
+        if self._message is None or self._message[0] != (addresses, protocols):
+            message = Identify(
+                protocol_version="ipfs/0.1.0",
+                agent_version=AGENT,
+                public_key=self._host.get_public_key().serialize(),
+                listen_addrs=addresses,
+                protocols=protocols,
+                signedPeerRecord=env_to_send_in_RPC(self._host)[0],
+            )
+            self._message = ((addresses, protocols), message)
+        own = Identify()
+        own.CopyFrom(self._message[1])
+        remote = connection.get_transport_addresses() if connection is not None else []
+        if remote:
+            own.observed_addr = remote[0].to_bytes()
+        return own
+
+
+def _parse(received: bytes) -> Identify:
+    """An answer is one length-prefixed message, or several, which belong together (go splits long ones)."""
+    decoder = FrameDecoder(MAX_MESSAGE)
+    decoder.feed(received)
+    message = Identify()
+    parts = 0
+    while (part := decoder.next_frame()) is not None:
+        try:
+            message.MergeFromString(part)
+        except Exception as error:  # protobuf: DecodeError, and others for text that is not UTF-8
+            raise RemoteProtocolError("identify: it cannot be read") from error
+        parts += 1
+    decoder.eof()
+    if not parts:
+        raise RemoteProtocolError("identify: it is empty")
+    return message

@@ -1,0 +1,275 @@
+"""`Network` over py-libp2p: one protocol on one host.
+
+request -> a stream from the pool, or a fresh one on the connection that there is, or is dialled. What arrives inbound
+goes to the handler when this end is a server. Several networks share one host; each sees only its own protocol.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+import trio
+from libp2p.abc import INetStream
+from libp2p.custom_types import TProtocol
+from libp2p.host.ping import ID as PING
+from libp2p.host.ping import PING_LENGTH
+from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.network.stream.net_stream import NetStream
+from multiaddr.protocols import P_P2P
+
+from p2pkad.core.messages import AddProvider, AnyRequest
+from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, RemoteProtocolError, RequestFailed, RequestTimeout
+from p2pkad.net.base import (
+    Connected,
+    Connection,
+    Gone,
+    Handler,
+    Identified,
+    NetworkEvent,
+    OwnAddressesChanged,
+    Request,
+    Response,
+    Usefulness,
+)
+from p2pkad.net.libp2p.border import FOREIGN, reason
+from p2pkad.net.libp2p.connections import Held
+from p2pkad.net.libp2p.host import ArmouredHost
+from p2pkad.net.libp2p.identify import News
+from p2pkad.net.libp2p.ids import peer_of, remote_address
+from p2pkad.net.libp2p.multistream import Proposal, opening
+from p2pkad.net.libp2p.pipe import Pipe, StreamLost
+from p2pkad.net.libp2p.serving import Server
+from p2pkad.net.libp2p.streams import IDLE_AFTER, Channel, Pool
+from p2pkad.wire.addresses import decode_address
+from p2pkad.wire.codec import decode_reply, decode_request, encode_reply, encode_request
+from p2pkad.wire.framing import encode_frame
+
+log = logging.getLogger(__name__)
+
+
+class Libp2pNetwork:
+    """See `Network`. `async with` it while the host runs; leaving closes its streams, not the host's connections.
+
+    protocol: the protocol id, verbatim. max_message: bytes of the largest message accepted.
+    """
+
+    def __init__(self, host: ArmouredHost, *, protocol: str, max_message: int) -> None:
+        self._host = host
+        self._backbone = host.backbone
+        self._protocol = protocol
+        self._max_message = max_message
+        self._handler: Handler | None = None
+        self._server: Server | None = None
+        self._listeners: list[Callable[[NetworkEvent], None]] = []
+        self._usefulness: Callable[[PeerId], Usefulness] = lambda peer: Usefulness.NONE
+        self._pools: dict[PeerId, Pool] = {}
+        self._open = False
+
+    def __repr__(self) -> str:
+        streams = sum(map(len, self._pools.values()))
+        mode = "client" if self._server is None else f"server inbound={len(self._server)}"
+        return f"<Libp2pNetwork {self._protocol} {mode} outbound={streams}>"
+
+    async def __aenter__(self) -> Self:
+        self._open = True
+        self._backbone.watch(self)
+        for peer in self._backbone.connections.peers():
+            held = self._backbone.find(peer)
+            if held is not None:
+                self.connected(held)
+            news = self._backbone.identified(peer)
+            if news is not None:
+                self.identified(peer, news)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = False
+        self._backbone.unwatch(self)
+        self._stop_serving()
+        for pool in self._pools.values():
+            pool.empty()
+        self._pools.clear()
+
+    # Network
+
+    @property
+    def id(self) -> PeerId:
+        return self._host.id
+
+    def local_addresses(self) -> tuple[Address, ...]:
+        found = (decode_address(each.decapsulate_code(P_P2P).to_bytes(), self.id) for each in self._host.get_addrs())
+        return tuple(address for address in found if address is not None)
+
+    def connection(self, peer: PeerId) -> Connection | None:
+        held = self._backbone.find(peer)
+        return None if held is None else held.as_connection()
+
+    def connections(self) -> Mapping[PeerId, Connection]:
+        found = ((peer, self._backbone.find(peer)) for peer in self._backbone.connections.peers())
+        return {peer: held.as_connection() for peer, held in found if held is not None}
+
+    async def request(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> Response:
+        if isinstance(message, AddProvider):
+            raise LocalProtocolError("ADD_PROVIDER has no reply: send() it")
+        frame = encode_frame(encode_request(message), self._max_message)
+        with self._border(peer.id, type(message).__name__, deadline):
+            held, reply = await self._pool(peer.id).use(
+                lambda: self._backbone.connect(peer), lambda channel: channel.ask(frame)
+            )
+            assert reply is not None
+            return Response(peer.id, held.remote_address, decode_reply(message, reply))
+
+    async def send(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
+        frame = encode_frame(encode_request(message), self._max_message)
+
+        async def tell(channel: Channel) -> None:
+            await channel.tell(frame)
+
+        with self._border(peer.id, type(message).__name__, deadline):
+            await self._pool(peer.id).use(lambda: self._backbone.connect(peer), tell)
+
+    async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
+        with self._border(peer.id, "a dial", deadline):
+            return (await self._backbone.connect(peer)).as_connection()
+
+    async def ping(self, peer: PeerInfo, deadline: float) -> float:
+        with self._border(peer.id, "a ping", deadline):
+            held = await self._backbone.connect(peer)
+            try:
+                return await ping(held)
+            except StreamLost as error:
+                raise RequestFailed(peer.id, str(error)) from error
+
+    async def disconnect(self, peer: PeerId) -> None:
+        await self._backbone.disconnect(peer)
+
+    def serve(self, handler: Handler) -> None:
+        self._handler = handler
+
+    async def set_server(self, on: bool) -> None:
+        if on == (self._server is not None):
+            return
+        if on:
+            self._start_serving()
+        else:
+            self._stop_serving()
+        await self._backbone.push_identify()
+
+    def subscribe(self, listener: Callable[[NetworkEvent], None]) -> None:
+        self._listeners.append(listener)
+
+    def rank_connections(self, usefulness: Callable[[PeerId], Usefulness]) -> None:
+        self._usefulness = usefulness
+
+    # Watcher
+
+    def connected(self, held: Held[SwarmConn]) -> None:
+        self._tell(Connected(held.peer, held.remote_address, held.inbound))
+
+    def gone(self, peer: PeerId) -> None:
+        pool = self._pools.get(peer)
+        if pool is not None:
+            pool.empty()
+            if not pool.in_use:
+                del self._pools[peer]
+        self._tell(Gone(peer))
+
+    def identified(self, peer: PeerId, news: News) -> None:
+        held = self._backbone.find(peer)
+        remote = None if held is None else held.remote_address
+        self._tell(Identified(peer, self._protocol in news.protocols, news.addresses, remote))
+
+    def own_addresses_changed(self) -> None:
+        self._tell(OwnAddressesChanged(self.local_addresses()))
+
+    def swept(self, now: float) -> None:
+        for peer, pool in list(self._pools.items()):
+            pool.sweep(before=now - IDLE_AFTER)
+            if not len(pool):
+                del self._pools[peer]
+
+    def usefulness(self, peer: PeerId) -> Usefulness:
+        return self._usefulness(peer)
+
+    # inside
+
+    def _tell(self, event: NetworkEvent) -> None:
+        for listener in self._listeners:
+            listener(event)
+
+    def _pool(self, peer: PeerId) -> Pool:
+        if not self._open:
+            raise NodeClosed
+        pool = self._pools.get(peer)
+        if pool is None:
+            pool = self._pools[peer] = Pool(peer, self._protocol, self._max_message, self._backbone.later)
+        return pool
+
+    def _start_serving(self) -> None:
+        if self._protocol in self._host.get_mux().get_protocols():
+            raise ConfigError(f"{self._protocol}: something else on this host serves this protocol")
+        self._server = Server(self._answer, limit=self._max_message, idle_timeout=self._host.config.idle_stream_timeout)
+        self._host.set_stream_handler(TProtocol(self._protocol), self._server.serve)
+
+    def _stop_serving(self) -> None:
+        if self._server is not None:
+            self._host.remove_stream_handler(TProtocol(self._protocol))
+            self._server.reset_all()  # else they would still be answered
+            self._server = None
+
+    async def _answer(self, stream: INetStream, frame: bytes) -> bytes | None:
+        assert isinstance(stream, NetStream)
+        assert self._handler is not None
+        remote = None if stream.swarm_conn is None else remote_address(stream.swarm_conn)
+        reply = await self._handler(Request(peer_of(stream.muxed_conn), remote, decode_request(frame)))
+        return None if reply is None else encode_reply(reply)
+
+    @contextmanager
+    def _border(self, peer: PeerId, doing: str, deadline: float) -> Iterator[None]:
+        started = trio.current_time()
+        with trio.move_on_at(deadline):
+            try:
+                yield
+            except RemoteProtocolError as error:
+                raise RemoteProtocolError(error.reason, peer=peer) from error
+            return
+        raise RequestTimeout(peer, doing, deadline - started)
+
+
+async def ping(held: Held[SwarmConn]) -> float:
+    """The round trip on a connection over libp2p's ping protocol, in seconds. Raises StreamLost, RemoteProtocolError."""
+    try:
+        pipe = Pipe(await held.handle.new_stream())
+    except FOREIGN as error:
+        raise StreamLost(reason(error)) from error
+    try:
+        proposal = Proposal(PING)
+        await pipe.write(opening(PING))
+        echo = b""
+        while not proposal.done:
+            echo += proposal.feed(await _some(pipe))
+        sent = secrets.token_bytes(PING_LENGTH)
+        started = trio.current_time()
+        await pipe.write(sent)
+        while len(echo) < PING_LENGTH:
+            echo += await _some(pipe)
+        if echo != sent:
+            raise RemoteProtocolError("ping: the echo differs from what was sent")
+        return trio.current_time() - started
+    finally:
+        await pipe.reset()
+
+
+async def _some(pipe: Pipe) -> bytes:
+    data = await pipe.read()
+    if not data:
+        raise StreamLost("the stream was closed")
+    return data

@@ -1,0 +1,186 @@
+"""One stream, read and written without detours.
+
+NetStream takes a lock and a task step around every read and write, and yamux sends a window update for every read:
+a request and its answer would cost 13 such frames. On the hot path we talk to the muxed stream below the NetStream, and
+give window back when half of it is used up. Closing goes through the NetStream, because SwarmConn keeps a set of those
+and would keep the stream for ever.
+
+Windows therefore stay at 256 KiB here, while yamux's own reader lets them grow to 16 MiB a stream: streams that are
+never read would then let a peer push hundreds of megabytes into the process.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import trio
+from libp2p.abc import IMuxedStream
+from libp2p.network.stream.net_stream import NetStream
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF
+from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, Yamux, YamuxStream
+
+from p2pkad.net.libp2p.border import FOREIGN, reason
+
+CHUNK = 64 * 1024
+"""Bytes asked for in one read of a muxer that is not yamux."""
+LINGER = 5.0
+"""Seconds that the other end has to close a stream after this end did."""
+RESET_TIMEOUT = 5.0
+"""Seconds in which a reset must leave this machine. A connection that takes no 12 bytes for so long is dead."""
+
+
+class StreamLost(Exception):
+    """The stream, or its connection, is gone. The text is the reason."""
+
+
+class Pipe:
+    """The bytes of one stream, both ways. One task reads and one writes at a time."""
+
+    __slots__ = ("_credit", "_muxed", "_pushed", "stream")
+
+    def __init__(self, stream: NetStream) -> None:
+        self.stream = stream
+        self._pushed = b""
+        self._muxed = stream.muxed_stream
+        self._credit = 0
+        if isinstance(self._muxed, PushedBack):
+            self._pushed, self._muxed = self._muxed.take()
+
+    @property
+    def stale(self) -> bool:
+        """Known to be closed or reset by the other end, or to hold bytes that nobody asked for. Costs no system call."""
+        muxed = self._muxed
+        if isinstance(muxed, YamuxStream):
+            conn: Yamux = muxed.conn
+            return (
+                muxed.closed
+                or muxed.recv_closed
+                or muxed.reset_received
+                or conn.event_shutting_down.is_set()
+                or bool(conn.stream_buffers.get(muxed.stream_id))
+            )
+        return self.stream.is_closed
+
+    async def read(self) -> bytes:
+        """What has arrived, at least one byte; b"" at the end. Raises StreamLost."""
+        if self._pushed:
+            pushed, self._pushed = self._pushed, b""
+            return pushed
+        muxed = self._muxed
+        try:
+            if isinstance(muxed, YamuxStream):
+                return await self._read_yamux(muxed)
+            return await muxed.read(CHUNK)
+        except MuxedStreamEOF:
+            return b""
+        except FOREIGN as error:
+            raise StreamLost(reason(error)) from error
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes; returns when they are with the operating system. Raises StreamLost."""
+        try:
+            await self._muxed.write(data)
+        except FOREIGN as error:
+            raise StreamLost(reason(error)) from error
+
+    async def close(self) -> None:
+        """Say that nothing more will be written, and forget the stream. Never raises for what the other end did."""
+        try:
+            await self.stream.close()
+        except FOREIGN:
+            await self.reset()
+
+    async def finish(self) -> None:
+        """Close, and wait for the other end to do the same, LINGER seconds at most; then reset. Never raises StreamLost.
+
+        yamux keeps a stream that only one end closed for the life of the connection.
+        """
+        await self.close()
+        with trio.move_on_after(LINGER):
+            try:
+                while await self.read():
+                    pass
+                self.forget()
+                return
+            except StreamLost:
+                pass
+        await self.reset()
+
+    async def reset(self) -> None:
+        """End the stream in both directions, within RESET_TIMEOUT; also when the caller is being cancelled."""
+        with trio.move_on_after(RESET_TIMEOUT) as scope:
+            scope.shield = True
+            await self.stream.reset()
+        if scope.cancelled_caught and self.stream.swarm_conn is not None:
+            self.stream.swarm_conn.remove_stream(self.stream)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what yamux keeps of a stream that is over.
+
+        Its reader puts an entry back after a remote reset took it away (one entry for each reset, for the life of the
+        connection), and a stream that we closed but the peer never did stays for ever.
+        """
+        muxed = self._muxed
+        if isinstance(muxed, YamuxStream) and (muxed.closed or muxed.stream_id not in muxed.conn.streams):
+            for kept in (muxed.conn.streams, muxed.conn.stream_buffers, muxed.conn.stream_events):
+                kept.pop(muxed.stream_id, None)
+
+    async def _read_yamux(self, muxed: YamuxStream) -> bytes:
+        data = await muxed.conn.read_stream(muxed.stream_id)
+        self._credit += len(data)
+        if self._credit >= DEFAULT_WINDOW_SIZE // 2 and not muxed.recv_closed:
+            credit, self._credit = self._credit, 0
+            muxed.recv_window += credit
+            await muxed.send_window_update(credit)
+        return data
+
+
+class PushedBack(IMuxedStream):
+    """A muxed stream with bytes in front of it that were read too early: what came in one packet with a negotiation."""
+
+    def __init__(self, muxed: IMuxedStream, data: bytes) -> None:
+        self._muxed = muxed
+        self._data = data
+        self.muxed_conn = muxed.muxed_conn
+
+    def take(self) -> tuple[bytes, IMuxedStream]:
+        """The bytes that are left, and the stream itself. From now on nothing is in front of it."""
+        data, self._data = self._data, b""
+        return data, self._muxed
+
+    async def read(self, n: int | None = None) -> bytes:
+        if not self._data:
+            return await self._muxed.read(n)
+        await trio.lowlevel.checkpoint()
+        size = len(self._data) if n is None or n < 0 else n
+        data, self._data = self._data[:size], self._data[size:]
+        return data
+
+    async def write(self, data: bytes) -> None:
+        await self._muxed.write(data)
+
+    async def close(self) -> None:
+        await self._muxed.close()
+
+    async def reset(self) -> None:
+        await self._muxed.reset()
+
+    def set_deadline(self, ttl: int) -> None:
+        self._muxed.set_deadline(ttl)
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        return self._muxed.get_remote_address()
+
+    async def __aenter__(self) -> PushedBack:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        # What a muxer adds of its own: stream ids, half-close.
+        return getattr(self._muxed, name)

@@ -1,0 +1,86 @@
+"""The inbound streams of one protocol: requests in, replies out, until the peer has had enough.
+
+    a whole request            | its reply; none when the handler returns None; and on to the next one
+    the end, between requests  | close
+    everything else            | reset: a frame too long, cut off or undecodable, a handler that raises,
+                               | no whole request for `idle_timeout`, a reply that the peer does not take
+
+Half-close is fine: a peer that closes its side right after the request (rust does) still gets the reply.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import trio
+from libp2p.abc import INetStream
+from libp2p.network.stream.net_stream import NetStream
+
+from p2pkad.errors import P2pkadError
+from p2pkad.net.libp2p.ids import peer_of
+from p2pkad.net.libp2p.pipe import Pipe, StreamLost
+from p2pkad.wire.framing import FrameDecoder, encode_frame
+
+log = logging.getLogger(__name__)
+
+Answer = Callable[[INetStream, bytes], Awaitable[bytes | None]]
+"""Decodes a request, has it handled, encodes the reply. Raises P2pkadError to have the stream reset."""
+
+
+class Server:
+    """Answers one protocol's streams. limit: bytes of a request at most. idle_timeout: seconds."""
+
+    def __init__(self, answer: Answer, *, limit: int, idle_timeout: float) -> None:
+        self._answer = answer
+        self._limit = limit
+        self._idle_timeout = idle_timeout
+        self._scopes: set[trio.CancelScope] = set()
+
+    def __len__(self) -> int:
+        return len(self._scopes)
+
+    async def serve(self, stream: INetStream) -> None:
+        """The handler to register for the protocol. Never raises."""
+        assert isinstance(stream, NetStream)
+        pipe = Pipe(stream)
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                await self._until_the_end(stream, pipe)
+                await pipe.close()
+                pipe.forget()
+                return
+            except (P2pkadError, StreamLost, trio.TooSlowError) as error:
+                log.debug("%s: reset: %s", peer_of(stream.muxed_conn), error or "too slow")
+            except Exception:
+                log.exception("a handler failed")
+            finally:
+                self._scopes.discard(scope)
+        await pipe.reset()
+
+    def reset_all(self) -> None:
+        """End every open stream: this end is no server any more."""
+        for scope in self._scopes:
+            scope.cancel()
+
+    async def _until_the_end(self, stream: INetStream, pipe: Pipe) -> None:
+        decoder = FrameDecoder(self._limit)
+        while True:
+            with trio.fail_after(self._idle_timeout):
+                frame = await _frame(pipe, decoder)
+                if frame is None:
+                    return
+                reply = await self._answer(stream, frame)
+                if reply is not None:
+                    await pipe.write(encode_frame(reply, self._limit))
+
+
+async def _frame(pipe: Pipe, decoder: FrameDecoder) -> bytes | None:
+    while (frame := decoder.next_frame()) is None:
+        data = await pipe.read()
+        if not data:
+            decoder.eof()
+            return None
+        decoder.feed(data)
+    return frame

@@ -1,0 +1,203 @@
+"""Outbound streams of one protocol: opened once, used again, given up in time.
+
+A stream carries one request at a time (rust and js promise no more), so a peer that is asked several things at once has
+several. What happens to the stream of a request:
+
+    answered                          | back into the pool, most recently used first out
+    stale: reset or ended while idle  | one retry, on a fresh stream; the peer saw no second request on the old one
+    the connection was lost           | the same, over another connection, dialled if need be
+    failed otherwise, late, cancelled | reset, never used again
+    idle for IDLE_AFTER               | closed
+
+A retry never follows a reply that had begun, and never another retry: a peer that resets twice has answered.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import trio
+from libp2p.network.connection.swarm_connection import SwarmConn
+
+from p2pkad.core.peers import PeerId
+from p2pkad.errors import RequestFailed
+from p2pkad.net.libp2p.border import FOREIGN, reason
+from p2pkad.net.libp2p.connections import Held
+from p2pkad.net.libp2p.multistream import Proposal, opening
+from p2pkad.net.libp2p.pipe import Pipe, StreamLost
+from p2pkad.wire.framing import FrameDecoder
+
+MAX_STREAMS = 16
+"""Streams of one protocol to one peer; further requests wait. rust and js accept 32 of a connection."""
+IDLE_AFTER = 20.0
+"""Seconds after which an unused stream is closed. go resets it after 60."""
+
+
+class Channel:
+    """One outbound stream. The negotiation travels with the first request."""
+
+    __slots__ = ("_decoder", "_pipe", "_proposal", "_protocol", "began", "held", "idle_since")
+
+    def __init__(self, pipe: Pipe, held: Held[SwarmConn], protocol: str, limit: int) -> None:
+        self.held = held
+        self.began = False
+        self.idle_since = 0.0
+        self._pipe = pipe
+        self._protocol = protocol
+        self._proposal: Proposal | None = Proposal(protocol)
+        self._decoder = FrameDecoder(limit)
+
+    @property
+    def stale(self) -> bool:
+        """Known to be of no use any more."""
+        return self._pipe.stale
+
+    async def ask(self, frame: bytes) -> bytes:
+        """Send a request and return the reply, both without their frame. Raises StreamLost, RemoteProtocolError."""
+        self.began = False
+        await self._write(frame)
+        while (reply := self._decoder.next_frame()) is None:
+            await self._read()
+        return reply
+
+    async def tell(self, frame: bytes) -> None:
+        """Send what has no reply. On a fresh stream the peer's agreement to the protocol is waited for."""
+        self.began = False
+        await self._write(frame)
+        while self._proposal is not None:
+            await self._read()
+
+    async def reset(self) -> None:
+        """Give the stream up."""
+        await self._pipe.reset()
+
+    async def close(self) -> None:
+        """End the stream in good order."""
+        await self._pipe.finish()
+
+    async def _write(self, frame: bytes) -> None:
+        if self._proposal is not None:
+            frame = opening(self._protocol) + frame
+        await self._pipe.write(frame)
+
+    async def _read(self) -> None:
+        data = await self._pipe.read()
+        if not data:
+            raise StreamLost("the stream was closed")
+        if self._proposal is not None:
+            data = self._proposal.feed(data)
+            if not self._proposal.done:
+                return
+            self._proposal = None
+        if data:
+            self.began = True
+            self._decoder.feed(data)
+
+
+def alive(connection: SwarmConn) -> bool:
+    """Whether streams can be opened on a connection, as far as this end knows."""
+    return not connection.is_closed and connection.muxed_conn.is_established
+
+
+Connect = Callable[[], Awaitable[Held[SwarmConn]]]
+Exchange = Callable[[Channel], Awaitable[bytes | None]]
+
+
+class Pool:
+    """The streams of one protocol to one peer.
+
+    connect: the connection to use, dialled where there is none. discard: resets a stream later, without being waited for.
+    """
+
+    def __init__(
+        self,
+        peer: PeerId,
+        protocol: str,
+        limit: int,
+        discard: Callable[[Callable[[], Awaitable[None]]], None],
+    ) -> None:
+        self._peer = peer
+        self._protocol = protocol
+        self._limit = limit
+        self._discard = discard
+        self._idle: deque[Channel] = deque()
+        self._slots = trio.Semaphore(MAX_STREAMS)
+        self.in_use = 0
+
+    def __len__(self) -> int:
+        return len(self._idle) + self.in_use
+
+    def __repr__(self) -> str:
+        return f"<Pool {self._peer!r} idle={len(self._idle)} in_use={self.in_use}>"
+
+    async def use(self, connect: Connect, exchange: Exchange) -> tuple[Held[SwarmConn], bytes | None]:
+        """Do one exchange on one stream, and once more on a fresh one when the first turned out stale.
+
+        Returns the connection that it took, and what `exchange` returned. Raises RequestFailed, RemoteProtocolError, and
+        what `connect` raises. The caller brings the deadline.
+        """
+        async with self._slots:
+            self.in_use += 1
+            try:
+                return await self._use(connect, exchange)
+            finally:
+                self.in_use -= 1
+
+    async def _use(self, connect: Connect, exchange: Exchange) -> tuple[Held[SwarmConn], bytes | None]:
+        again = False
+        while True:
+            pooled = None if again else self._take()
+            channel = pooled or await self._open(connect)
+            try:
+                return channel.held, await self._run(channel, exchange)
+            except StreamLost as error:
+                stale = pooled is not None or not alive(channel.held.handle)
+                if again or channel.began or not stale:
+                    raise RequestFailed(self._peer, str(error)) from error
+                again = True
+
+    def sweep(self, before: float) -> None:
+        """Close what was last used before this moment, and drop what is known to be stale."""
+        keep: deque[Channel] = deque()
+        for channel in self._idle:
+            if channel.stale:
+                self._discard(channel.reset)
+            elif channel.idle_since < before:
+                self._discard(channel.close)
+            else:
+                keep.append(channel)
+        self._idle = keep
+
+    def empty(self) -> None:
+        """Close every idle stream."""
+        self.sweep(before=float("inf"))
+
+    def _take(self) -> Channel | None:
+        while self._idle:
+            channel = self._idle.pop()
+            if not channel.stale and alive(channel.held.handle):
+                return channel
+            self._discard(channel.reset)
+        return None
+
+    async def _open(self, connect: Connect) -> Channel:
+        held = await connect()
+        try:
+            stream = await held.handle.new_stream()
+        except FOREIGN as error:
+            raise RequestFailed(self._peer, reason(error)) from error
+        return Channel(Pipe(stream), held, self._protocol, self._limit)
+
+    async def _run(self, channel: Channel, exchange: Exchange) -> bytes | None:
+        channel.held.in_use += 1
+        try:
+            result = await exchange(channel)
+        except BaseException:
+            self._discard(channel.reset)
+            raise
+        finally:
+            channel.held.in_use -= 1
+        channel.idle_since = channel.held.used = trio.current_time()
+        self._idle.append(channel)
+        return result

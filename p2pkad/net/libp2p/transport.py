@@ -1,0 +1,68 @@
+"""TCP, with two things mended.
+
+- py-libp2p's handler of an inbound connection holds its slot until the *host* ends: after 250 connections over its
+  lifetime, closed ones included, a node would refuse every further one. Here closing the connection ends its handler.
+- The remote address of an IPv6 connection would be unknown.
+
+Inbound connections are also counted here, before the handshake costs anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+from libp2p.abc import IRawConnection
+from libp2p.custom_types import THandler
+from libp2p.io.abc import ReadWriteCloser
+from libp2p.io.trio import TrioTCPStream
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.transport.tcp.tcp import TCP, TCPListener
+from multiaddr import Multiaddr
+
+
+class Stream(TrioTCPStream):
+    """A TCP stream that knows IPv6 addresses, and calls `closed` when this end closes it."""
+
+    def __init__(self, stream: trio.SocketStream, closed: Callable[[], None] = lambda: None) -> None:
+        super().__init__(stream)
+        self._closed = closed
+
+    async def close(self) -> None:
+        try:
+            await super().close()
+        finally:
+            self._closed()
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        if self._cached_remote_address is None:
+            try:
+                host, port = self.stream.socket.getpeername()[:2]
+            except OSError:
+                return None
+            self._cached_remote_address = (str(host), int(port))
+        return self._cached_remote_address
+
+
+class Transport(TCP):
+    """admit: asked for each inbound connection before its handshake; False closes it at once."""
+
+    def __init__(self, admit: Callable[[], bool]) -> None:
+        super().__init__()
+        self._admit = admit
+
+    async def dial(self, maddr: Multiaddr) -> IRawConnection:
+        raw = await super().dial(maddr)
+        if isinstance(raw, RawConnection) and isinstance(raw.stream, TrioTCPStream):
+            raw.stream = Stream(raw.stream.stream)
+        return raw
+
+    def create_listener(self, handler_function: THandler) -> TCPListener:
+        async def handle(accepted: ReadWriteCloser) -> None:
+            if not isinstance(accepted, TrioTCPStream) or not self._admit():
+                await accepted.close()
+                return
+            with trio.CancelScope() as scope:
+                await handler_function(Stream(accepted.stream, closed=scope.cancel))
+
+        return TCPListener(handle)

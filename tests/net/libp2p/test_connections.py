@@ -1,0 +1,119 @@
+"""Which connection goes when there are too many: decided without a socket."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pkad.core.peers import PeerId
+from p2pkad.net.base import Usefulness
+from p2pkad.net.libp2p.connections import GRACE, MAX_PER_PEER, Connections, Held
+
+NONE, IN_TABLE, PROTECTED = Usefulness.NONE, Usefulness.IN_TABLE, Usefulness.PROTECTED
+LATER = 1000.0
+
+
+def held(name: str, *, used: float = 0.0, opened: float = 0.0, in_use: int = 0) -> Held[str]:
+    return Held(name, PeerId(name.encode()), None, inbound=False, opened=opened, used=used, in_use=in_use)
+
+
+def connections(*open_ones: Held[str], limit: int, reserve: int = 0, **ranks: Usefulness) -> Connections[str]:
+    table: Connections[str] = Connections(limit, reserve, lambda peer: ranks.get(peer.decode(), NONE))
+    for each in open_ones:
+        table.add(each)
+    return table
+
+
+def names(chosen: list[tuple[Held[str], str]]) -> list[str]:
+    return [each.handle for each, _ in chosen]
+
+
+def test_while_there_is_room_nothing_goes():
+    table = connections(held("a"), limit=2)
+    assert table.make_room(1, LATER) == []
+    assert len(table) == 1
+
+
+def test_what_is_chosen_is_forgotten_at_once():
+    table = connections(held("a"), held("b"), limit=2)
+    assert names(table.make_room(1, LATER)) == ["a"]
+    assert names(table.make_room(1, LATER)) == []
+    assert table.peers() == [PeerId(b"b")]
+
+
+def test_the_least_useful_goes_first_and_among_equals_the_longest_idle():
+    table = connections(held("tabled", used=1), held("fresh", used=9), held("idle", used=2), limit=3, tabled=IN_TABLE)
+    assert names(table.make_room(3, LATER)) == ["idle", "fresh", "tabled"]
+
+
+@pytest.mark.scenario("L18")
+def test_protected_peers_and_those_in_use_never_go():
+    table = connections(held("kept"), held("asked", in_use=1), limit=2, kept=PROTECTED)
+    assert table.make_room(2, LATER) == []
+    assert len(table) == 2
+
+
+def test_what_carries_another_protocol_stays():
+    table = connections(held("a"), held("b"), limit=2)
+    table.busy = lambda handle: handle == "a"
+    assert names(table.make_room(2, LATER)) == ["b"]
+
+
+def test_a_new_connection_is_the_last_of_its_kind_to_go():
+    table = connections(held("old", used=LATER), held("new", opened=LATER - GRACE / 2, used=0), limit=2)
+    assert names(table.make_room(2, LATER)) == ["old", "new"]
+
+
+def test_the_reason_says_what_decided():
+    table = connections(held("a", used=LATER - 90), limit=1)
+    assert table.make_room(1, LATER)[0][1] == "none, idle for 90.0 s, 1 connections at most"
+
+
+@pytest.mark.scenario("L18")
+def test_the_reserve_is_freed_but_not_at_the_cost_of_the_routing_table():
+    table = connections(held("a"), held("b"), held("t", used=0), limit=3, reserve=2, t=IN_TABLE)
+    assert names(table.trim(LATER)) == ["a", "b"]
+    table = connections(held("s"), held("t"), held("u"), limit=3, reserve=2, s=IN_TABLE, t=IN_TABLE, u=IN_TABLE)
+    assert table.trim(LATER) == []
+
+
+def test_one_peer_keeps_a_few_connections():
+    same = [Held(str(n), PeerId(b"same"), None, inbound=True, opened=n, used=n) for n in range(MAX_PER_PEER + 2)]
+    table = connections(*same, limit=100)
+    assert names(table.surplus(PeerId(b"same"))) == [str(MAX_PER_PEER), str(MAX_PER_PEER + 1)]
+    assert [each.handle for each in table.of(PeerId(b"same"))] == ["0", "1", "2", "3"]
+
+
+def test_a_connection_is_removed_once():
+    table = connections(held("a"), limit=2)
+    assert table.remove("b", PeerId(b"a")) is None
+    removed = table.remove("a", PeerId(b"a"))
+    assert removed is not None
+    assert table.remove("a", PeerId(b"a")) is None
+    assert len(table) == 0
+
+
+def test_the_state_is_shown_on_one_line():
+    assert repr(connections(held("a", in_use=1), limit=7)) == "<Connections 1/7 peers=1 inbound=0 in_use=1>"
+
+
+ranks = st.sampled_from(Usefulness)
+open_ones = st.lists(st.tuples(ranks, st.integers(0, 2), st.floats(0, 900), st.floats(0, 1000)), max_size=12)
+
+
+@given(open_ones, st.integers(0, 12), st.integers(0, 4))
+def test_whatever_is_open_as_many_go_as_needed_and_can(given_ones, limit, wanted):
+    rank = {f"{n}": each[0] for n, each in enumerate(given_ones)}
+    table = connections(
+        *(held(f"{n}", in_use=use, used=used, opened=opened) for n, (_, use, used, opened) in enumerate(given_ones)),
+        limit=limit,
+        **rank,
+    )
+    may_go = [f"{n}" for n, (useful, use, *_) in enumerate(given_ones) if not use and useful is not PROTECTED]
+    chosen = names(table.make_room(wanted, LATER))
+    assert set(chosen) <= set(may_go)
+    assert len(chosen) == min(len(may_go), max(0, len(given_ones) + wanted - limit))
+    assert len(table) == len(given_ones) - len(chosen)
+    left = [rank[name] for name in may_go if name not in chosen]
+    assert not chosen or not left or max(rank[name] for name in chosen) <= min(left)
