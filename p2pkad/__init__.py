@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         NodeClosed,
         NoPeers,
         NotFound,
+        NotReady,
         P2pkadError,
         PeerUnreachable,
         ProtocolError,
@@ -31,26 +32,37 @@ if TYPE_CHECKING:
         StaleRecord,
         StoreFull,
     )
+    from p2pkad.identity import Identity, PublicKey
+    from p2pkad.validators.base import Validator
+    from p2pkad.validators.newest import NewestValidator
+    from p2pkad.validators.opaque import OpaqueValidator
+    from p2pkad.validators.public_key import PublicKeyValidator
 
 __all__ = [
     "Address",
     "Config",
     "ConfigError",
     "HostConfig",
+    "Identity",
     "InvalidRecord",
     "KademliaConfig",
     "LocalLimit",
     "LocalProtocolError",
     "LookupFailed",
     "NetworkError",
+    "NewestValidator",
     "NoPeers",
     "NodeClosed",
     "NotFound",
+    "NotReady",
+    "OpaqueValidator",
     "P2pkadError",
     "PeerId",
     "PeerInfo",
     "PeerUnreachable",
     "ProtocolError",
+    "PublicKey",
+    "PublicKeyValidator",
     "QuorumNotMet",
     "RecordError",
     "RecordTooLarge",
@@ -59,11 +71,21 @@ __all__ = [
     "RequestTimeout",
     "StaleRecord",
     "StoreFull",
+    "Validator",
 ]
 
 if not TYPE_CHECKING:
     # The homes of the names, the quick ones to import first.
-    _HOMES = ("errors", "config", "core.peers")
+    _HOMES = (
+        "errors",
+        "core.peers",
+        "config",
+        "validators.base",
+        "validators.newest",
+        "validators.opaque",
+        "validators.public_key",
+        "identity",
+    )
 
     def __getattr__(name):
         if name in __all__:

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parents[1] / "p2pkad"
 CORE, LOWER, MIDDLE = ("core",), ("core", "wire", "identity"), ("core", "wire", "identity", "validators", "store", "net")
 MAY_IMPORT = {
     "core": (),
-    "wire": CORE,
+    "wire": ("core", "identity"),  # a multiaddr in text names its peer in text
     "identity": CORE,
     "validators": LOWER,
     "store": LOWER,
