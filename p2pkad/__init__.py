@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from p2pkad.validators.newest import NewestValidator
     from p2pkad.validators.opaque import OpaqueValidator
     from p2pkad.validators.public_key import PublicKeyValidator
+    from p2pkad.validators.signed import SignedRecord, SignedRecordValidator, open_record, sign_record
 
 __all__ = [
     "Address",
@@ -69,9 +70,13 @@ __all__ = [
     "RemoteProtocolError",
     "RequestFailed",
     "RequestTimeout",
+    "SignedRecord",
+    "SignedRecordValidator",
     "StaleRecord",
     "StoreFull",
     "Validator",
+    "open_record",
+    "sign_record",
 ]
 
 if not TYPE_CHECKING:
@@ -84,6 +89,7 @@ if not TYPE_CHECKING:
         "validators.newest",
         "validators.opaque",
         "validators.public_key",
+        "validators.signed",
         "identity",
     )
 
