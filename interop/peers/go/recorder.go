@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -11,49 +12,75 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
 
-// frame is one length-prefixed message as it went over the wire.
+// frame is a message with its length as it went over the wire, and what it says
+// to this implementation.
 type frame struct {
-	Role string `json:"role"` // request or reply
-	Type string `json:"type"` // as in the protocol's MessageType
-	Wire []byte `json:"wire"` // with its length
+	Wire    []byte          `json:"wire"`
+	Message json.RawMessage `json:"message"` // protojson; absent when it is no message
 }
 
-// recorder keeps the frames of all outbound streams, in the order in which they completed.
-type recorder struct {
-	mu   sync.Mutex
-	kept []frame
-}
-
-// take returns the frames kept so far and forgets them.
-func (r *recorder) take() []frame {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	kept := r.kept
-	r.kept = nil
-	return kept
-}
-
-func (r *recorder) keep(role string, wire []byte) {
+func newFrame(wire []byte) *frame {
 	_, prefix := binary.Uvarint(wire)
 	var message pb.Message
-	kind := "undecodable"
-	if proto.Unmarshal(wire[prefix:], &message) == nil {
-		kind = message.GetType().String()
+	if err := proto.Unmarshal(wire[prefix:], &message); err != nil {
+		return &frame{Wire: wire}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.kept = append(r.kept, frame{Role: role, Type: kind, Wire: wire})
+	text, err := protojson.Marshal(&message)
+	if err != nil {
+		return &frame{Wire: wire}
+	}
+	return &frame{Wire: wire, Message: text}
 }
 
-// frames returns what was recorded since the last call; the peer must run with -record.
+// exchange is a request and its reply, which is nil for a request that gets none.
+type exchange struct {
+	Peer    peer.ID `json:"peer"`
+	Request *frame  `json:"request"`
+	Reply   *frame  `json:"reply"`
+}
+
+// recorder keeps the exchanges on all outbound streams, in the order of the requests.
+type recorder struct {
+	mu   sync.Mutex
+	kept []*exchange
+}
+
+// take returns the exchanges kept so far and forgets them.
+func (r *recorder) take() []exchange {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken := make([]exchange, len(r.kept))
+	for i, kept := range r.kept {
+		taken[i] = *kept
+	}
+	r.kept = nil
+	return taken
+}
+
+func (r *recorder) request(to peer.ID, wire []byte) *exchange {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	begun := &exchange{Peer: to, Request: newFrame(wire)}
+	r.kept = append(r.kept, begun)
+	return begun
+}
+
+func (r *recorder) reply(begun *exchange, wire []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	begun.Reply = newFrame(wire)
+}
+
+// frames returns the exchanges since the last call; the peer must run with -record.
 func frames(_ context.Context, n *node, _ *request) (fields, error) {
 	if n.frames == nil {
 		return nil, fmt.Errorf("%w: start the peer with -record", errUsage)
 	}
-	return fields{"frames": n.frames.take()}, nil
+	return fields{"exchanges": n.frames.take()}, nil
 }
 
 // kadPing sends the protocol's own, deprecated PING, to have its frames.
@@ -66,8 +93,7 @@ func kadPing(ctx context.Context, n *node, req *request) (fields, error) {
 }
 
 // recordingHost is a host whose outbound streams tell a recorder what passes.
-// On these a node writes requests and reads replies: both are on record, and
-// frames between two such nodes only once.
+// Inbound ones are the outbound ones of somebody else, who can record them.
 type recordingHost struct {
 	host.Host
 	recorder *recorder
@@ -78,32 +104,40 @@ func (h recordingHost) NewStream(ctx context.Context, p peer.ID, ids ...protocol
 	if err != nil {
 		return nil, err
 	}
-	return &recordedStream{
-		Stream:   stream,
-		requests: splitter{done: func(wire []byte) { h.recorder.keep("request", wire) }},
-		replies:  splitter{done: func(wire []byte) { h.recorder.keep("reply", wire) }},
-	}, nil
+	return newRecordedStream(stream, h.recorder), nil
 }
 
+// recordedStream cuts what is written into requests and what is read into
+// replies. The DHT has one request outstanding on a stream, so a reply belongs
+// to the latest one.
 type recordedStream struct {
 	network.Stream
-	requests, replies splitter
+	written, read splitter
 }
 
+func newRecordedStream(stream network.Stream, r *recorder) *recordedStream {
+	var latest *exchange
+	to := stream.Conn().RemotePeer()
+	return &recordedStream{
+		Stream:  stream,
+		written: splitter{done: func(wire []byte) { latest = r.request(to, wire) }},
+		read:    splitter{done: func(wire []byte) { r.reply(latest, wire) }},
+	}
+}
+
+// Write shows the recorder the request before it leaves, so that no reply can overtake it.
 func (s *recordedStream) Write(p []byte) (int, error) {
-	n, err := s.Stream.Write(p)
-	s.requests.feed(p[:n])
-	return n, err
+	s.written.feed(p)
+	return s.Stream.Write(p)
 }
 
 func (s *recordedStream) Read(p []byte) (int, error) {
 	n, err := s.Stream.Read(p)
-	s.replies.feed(p[:n])
+	s.read.feed(p[:n])
 	return n, err
 }
 
-// splitter cuts one direction of a stream into frames. Reads and writes are
-// each sequential on a stream of the DHT, so it needs no lock.
+// splitter cuts one direction of a stream into frames.
 type splitter struct {
 	pending []byte
 	done    func(wire []byte)
