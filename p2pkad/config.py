@@ -66,6 +66,9 @@ class HostConfig:
             )
         if not self.security or not set(self.security) <= {"noise", "tls"}:
             raise ConfigError(f"security={self.security!r}: name one or both of 'noise' and 'tls'")
+        if not isinstance(self.identity, Identity | None):
+            # Only its type is shown: what was given may be a private key.
+            raise ConfigError(f"identity: a {type(self.identity).__name__} is none; give Identity.load(path) or Identity(key_pair)")
         _tuples(self, "listen", "announce", "security")
 
 

@@ -37,6 +37,7 @@ def test_the_defaults_are_valid() -> None:
         ({"security": ("secio",)}, "name one or both of"),
         ({"security": ()}, "name one or both of"),
         ({"dial_timeout": -1}, "must be above 0"),
+        ({"identity": b"secret"}, r"^identity: a bytes is none; give Identity.load\(path\) or Identity\(key_pair\)$"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_with_what_would(options: dict[str, Any], sentence: str) -> None:
