@@ -161,11 +161,11 @@ class Peer:
 
     @property
     def id(self) -> str:
-        return str(self.ready["id"])
+        return str(self.ready["peer"]["id"])
 
     @property
     def addresses(self) -> list[str]:
-        return list(self.ready["addresses"])
+        return list(self.ready["peer"]["addresses"])
 
     @property
     def address(self) -> str:

@@ -48,7 +48,8 @@ func identity(_ context.Context, n *node, _ *request) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fields{"id": n.host.ID(), "addresses": addresses, "mode": n.mode(), "protocol": n.protocol}, nil
+	self := fields{"id": n.host.ID(), "addresses": addresses}
+	return fields{"peer": self, "mode": n.mode(), "protocol": n.protocol}, nil
 }
 
 func connect(ctx context.Context, n *node, req *request) (fields, error) {
@@ -164,7 +165,7 @@ func findPeer(ctx context.Context, n *node, req *request) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	return infoOf(info), nil
+	return fields{"peer": infoOf(info)}, nil
 }
 
 func closestPeers(ctx context.Context, n *node, req *request) (fields, error) {

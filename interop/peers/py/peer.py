@@ -54,7 +54,8 @@ Verb = Callable[[p2pkad.KademliaService, Request], Awaitable[Fields]]
 
 
 async def identity(node: p2pkad.KademliaService, request: Request) -> Fields:
-    return {"id": str(node.id), "addresses": list(node.addresses), "mode": node.mode, "protocol": node.protocol}
+    own = {"id": str(node.id), "addresses": list(node.addresses)}
+    return {"peer": own, "mode": node.mode, "protocol": node.protocol}
 
 
 async def connect(node: p2pkad.KademliaService, request: Request) -> Fields:
@@ -111,7 +112,8 @@ async def find_providers(node: p2pkad.KademliaService, request: Request) -> Fiel
 
 
 async def find_peer(node: p2pkad.KademliaService, request: Request) -> Fields:
-    return info(await node.find_peer(request["peer"], timeout=request["timeout"]))
+    found = await node.find_peer(request["peer"], timeout=request["timeout"])
+    return {"peer": info(found)}
 
 
 async def closest_peers(node: p2pkad.KademliaService, request: Request) -> Fields:

@@ -1,0 +1,158 @@
+"""One thing that a peer does and another one has to see: what contact counts, and why a count is not full.
+
+A trial is judged by the peer that reads, never by the one that writes. Its key is chosen so that the reader is the server
+farthest from it: with a small k it holds nothing then, and what it reads has come over the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Literal
+
+import base58
+import trio
+from driver import Answer, NeverHappened, Peer, PeerError, eventually, unbase64
+
+Kind = Literal["server", "client", "go"]
+
+# Enough to keep two cores busy, few enough that none waits long for its turn.
+AT_ONCE = 8
+# ADD_PROVIDER has no reply: when `provide` returns, the announcement may still be on its way.
+PROVIDER_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A peer and the part that it plays. The go peer is a server too."""
+
+    peer: Peer
+    kind: Kind
+
+    @property
+    def point(self) -> int:
+        """Where it is in the key space."""
+        return point(base58.b58decode(self.peer.id))
+
+    def __str__(self) -> str:
+        return self.peer.name
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a reader got, rightly. held: it had it already. seconds: what the reading took."""
+
+    held: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a trial ended. read: a sentence when it did not end well."""
+
+    source: Node
+    reader: Node
+    read: Read | str
+
+    @property
+    def right(self) -> bool:
+        return isinstance(self.read, Read)
+
+    def __str__(self) -> str:
+        return f"{self.source} to {self.reader}: {self.read}"
+
+
+class Wrong(Exception):
+    """The reader got something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """name_of: makes of a digest what is looked up. passes: does it; raises PeerError, NeverHappened, Wrong when it fails."""
+
+    name_of: Callable[[bytes], bytes]
+    passes: Callable[[Node, Node, bytes], Awaitable[Read]]
+
+
+async def value(source: Node, reader: Node, key: bytes) -> Read:
+    """What `source` puts, `reader` gets."""
+    written = f"{source} for {reader}".encode()
+    await source.peer.ask("put", key=key, value=written)
+    held = (await reader.peer.ask("holds", key=key))["value"]
+    answer = await reader.peer.ask("get", key=key)
+    if unbase64(answer["value"]) != written:
+        raise Wrong(f"got {unbase64(answer['value'])!r}")
+    return Read(held, answer["seconds"])
+
+
+async def provider(source: Node, reader: Node, content: bytes) -> Read:
+    """`source` provides, `reader` finds it among the providers, with its address."""
+    await source.peer.ask("provide", key=content)
+    own = (await reader.peer.ask("holds", key=content))["providers"]
+
+    async def look() -> Answer:
+        return await reader.peer.ask("find_providers", key=content)
+
+    def has_it(answer: Answer) -> bool:
+        return any(reaches(found, source.peer) for found in answer["providers"])
+
+    answer = await eventually(look, has_it, within=PROVIDER_SECONDS, what=f"{source} is a provider, with its address")
+    return Read(any(found["id"] == source.peer.id for found in own), answer["seconds"])
+
+
+async def peer(source: Node, reader: Node, _: bytes) -> Read:
+    """`reader` finds out where `source` is."""
+    answer = await reader.peer.ask("find_peer", peer=source.peer.id)
+    if not reaches(answer["peer"], source.peer):
+        raise Wrong(f"found {answer['peer']}")
+    return Read(False, answer["seconds"])
+
+
+TRIALS = {
+    "values": Trial(lambda digest: b"/violence/" + digest.hex().encode(), value),
+    "providers": Trial(lambda digest: b"\x12\x20" + digest, provider),
+    "find_peer": Trial(lambda digest: digest, peer),
+}
+
+
+async def run(trial: Trial, pairs: Iterable[tuple[Node, Node]], servers: Sequence[Node], salt: str) -> list[Outcome]:
+    """One trial for each (source, reader), a few at once. servers: all that there are, for the choice of keys."""
+    outcomes: list[Outcome] = []
+    turn = trio.CapacityLimiter(AT_ONCE)
+
+    async def one(source: Node, reader: Node) -> None:
+        key = name_far_from(reader, servers, trial.name_of, f"{salt} {source} {reader}")
+        async with turn:
+            try:
+                read: Read | str = await trial.passes(source, reader, key)
+            except (PeerError, NeverHappened, Wrong) as error:
+                read = str(error)
+        outcomes.append(Outcome(source, reader, read))
+
+    async with trio.open_nursery() as nursery:
+        for source, reader in pairs:
+            nursery.start_soon(one, source, reader)
+    return outcomes
+
+
+def name_far_from(reader: Node, servers: Sequence[Node], name_of: Callable[[bytes], bytes], salt: str) -> bytes:
+    """A name from which `reader`, if it is a server, is the farthest of all. The same for the same salt."""
+    for number in count():
+        name = name_of(hashlib.sha256(f"{salt} {number}".encode()).digest())
+        target = point(name)
+        if reader not in servers or all(server.point ^ target <= reader.point ^ target for server in servers):
+            return name
+    raise AssertionError("count() has no end")
+
+
+def point(name: bytes) -> int:
+    """Where a name is in the key space: its SHA-256, as a number. The distance of two is their XOR (kad-dht r2)."""
+    return int.from_bytes(hashlib.sha256(name).digest(), "big")
+
+
+def reaches(found: Answer, wanted: Peer) -> bool:
+    """Whether a peer in an answer is the one wanted, with the address that it listens on."""
+    addresses = {address.partition("/p2p/")[0] for address in found["addresses"]}
+    return found["id"] == wanted.id and wanted.address.partition("/p2p/")[0] in addresses
