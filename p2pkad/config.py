@@ -68,7 +68,8 @@ class HostConfig:
             raise ConfigError(f"security={self.security!r}: name one or both of 'noise' and 'tls'")
         if not isinstance(self.identity, Identity | None):
             # Only its type is shown: what was given may be a private key.
-            raise ConfigError(f"identity: a {type(self.identity).__name__} is none; give Identity.load(path) or Identity(key_pair)")
+            given = type(self.identity).__name__
+            raise ConfigError(f"identity: a {given} is none; give Identity.load(path) or Identity(key_pair)")
         _tuples(self, "listen", "announce", "security")
 
 
