@@ -8,13 +8,17 @@ up to 200 ms after the fact, and after the "connected" of the connection that re
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import trio
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
 from libp2p.host.basic_host import BasicHost
 from libp2p.host.observed_addr_manager import ObservedAddrManager
+from libp2p.host.ping import ID as PING
+from libp2p.identity.identify.identify import ID as IDENTIFY
+from libp2p.identity.identify_push.identify_push import ID_PUSH as PUSH
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.swarm import Swarm
 from libp2p.rcmgr import Direction
@@ -32,12 +36,19 @@ from p2pkad.net.libp2p.streams import alive
 
 log = logging.getLogger(__name__)
 
+HOUSEKEEPING = frozenset({IDENTIFY, PUSH, PING})
+"""Protocols that say nothing about the use of a connection."""
 SWEEP_INTERVAL = 5.0
 """Seconds between looks at idle streams and own addresses."""
 
 
 class Watcher(Protocol):
     """What a network wants to be told."""
+
+    @property
+    def protocol(self) -> str:
+        """What it serves and asks."""
+        ...
 
     def connected(self, held: Held[SwarmConn]) -> None:
         """The first connection to a peer is open."""
@@ -71,9 +82,10 @@ class Backbone(INotifee):
         self._own_addresses = host.get_addrs()
         self._nursery: trio.Nursery | None = None
         self._watchers: list[Watcher] = []
-        self._identified: dict[PeerId, News] = {}
+        self._news: dict[PeerId, News] = {}
+        self._waiting = trio.lowlevel.ParkingLot()
         self.connections: Connections[SwarmConn] = Connections(
-            config.max_connections, config.connection_reserve, self._usefulness
+            config.max_connections, config.connection_reserve, self._usefulness, self._busy
         )
         self.dialer = Dialer(swarm, config.dial_timeout, self.spawn, self._close_quietly)
         self.identifier = Identifier(host, observed, self._told)
@@ -91,14 +103,14 @@ class Backbone(INotifee):
             try:
                 while True:
                     await trio.sleep(SWEEP_INTERVAL)
-                    self._sweep(trio.current_time())
+                    await self._contained(self._sweep)
             finally:
                 self._nursery = None
                 nursery.cancel_scope.cancel()
 
-    def _sweep(self, now: float) -> None:
+    async def _sweep(self) -> None:
         for watcher in list(self._watchers):
-            watcher.swept(now)
+            watcher.swept(trio.current_time())
         addresses = self._host.get_addrs()
         if addresses != self._own_addresses:
             self._own_addresses = addresses
@@ -143,11 +155,11 @@ class Backbone(INotifee):
 
     def identified(self, peer: PeerId) -> News | None:
         """What a connected peer said of itself last."""
-        return self._identified.get(peer)
+        return self._news.get(peer)
 
     def _told(self, peer: PeerId, news: News) -> None:
         if self.connections.of(peer):
-            self._identified[peer] = news
+            self._news[peer] = news
             for watcher in list(self._watchers):
                 watcher.identified(peer, news)
 
@@ -159,46 +171,83 @@ class Backbone(INotifee):
                 if held is not None:
                     nursery.start_soon(self._contained, self.identifier.push, held)
 
+    def _busy(self, connection: SwarmConn) -> bool:
+        # Streams of other protocols, the application's, are nothing that we may cut off. A stream without a protocol is
+        # still being negotiated: that is no reason to keep anybody.
+        ours = {*HOUSEKEEPING, *(watcher.protocol for watcher in self._watchers), None}
+        return any(stream.get_protocol() not in ours for stream in connection.streams)
+
     # connections
 
     def find(self, peer: PeerId) -> Held[SwarmConn] | None:
         """The connection that requests to this peer use: the oldest that is alive."""
         return next((held for held in self.connections.of(peer) if alive(held.handle)), None)
 
-    async def connect(self, peer: PeerInfo) -> Held[SwarmConn]:
-        """The connection to a peer, dialled where there is none. The caller brings the deadline.
+    def holding(self, connection: SwarmConn) -> Held[SwarmConn] | None:
+        """What is known of an open connection."""
+        same = self.connections.of(peer_of(connection.muxed_conn))
+        return next((held for held in same if held.handle is connection), None)
+
+    async def connect(self, peer: PeerInfo, deadline: float) -> Held[SwarmConn]:
+        """The connection to a peer, dialled where there is none. The caller ends it at the deadline.
 
         Raises PeerUnreachable, LocalLimit, NodeClosed.
         """
-        held = self.find(peer.id)
-        if held is not None:
-            return held
-        self.make_room(1)
-        await self.dialer.dial(peer)
+        if self.find(peer.id) is None:
+            await self._room_to_dial(peer.id, deadline)
+        if self.find(peer.id) is None:
+            try:
+                await self.dialer.dial(peer)
+            finally:
+                self.freed()
         held = self.find(peer.id)
         if held is None:
             raise PeerUnreachable(peer.id, [("", "it closed the connection at once")])
         return held
 
-    def make_room(self, wanted: int) -> None:
-        """Close what must go so that `wanted` more connections fit. Raises LocalLimit when nothing can."""
-        wanted += self.dialer.pending
+    async def _room_to_dial(self, peer: PeerId, deadline: float) -> None:
+        # Half of the time is for the dial and what it is for.
+        patience = (deadline - trio.current_time()) / 2
+        with trio.move_on_after(max(0.0, patience)):
+            while self.find(peer) is None and not self.dialer.dials(peer) and not self._make_room():
+                await self._waiting.park()
+            return
+        raise LocalLimit("connections", self.connections.limit)
+
+    def _make_room(self) -> bool:
+        wanted = self.dialer.pending + 1
         for held, why in self.connections.make_room(wanted, trio.current_time()):
             self._let_go(held, why)
-        if len(self.connections) + wanted > self.connections.limit:
-            raise LocalLimit("connections", self.connections.limit)
+        return len(self.connections) + wanted <= self.connections.limit
 
-    def admit(self) -> bool:
-        """Whether one more inbound connection is welcome."""
-        return len(self.connections) + self.dialer.pending < self.connections.limit
+    @contextmanager
+    def using(self, peer: PeerId) -> Iterator[None]:
+        """While this lasts no connection to the peer is closed to make room."""
+        try:
+            with self.connections.using(peer):
+                yield
+        finally:
+            self.freed()
+
+    def freed(self) -> None:
+        """A connection may have become idle, or a dial has ended: whoever waits for room may look again."""
+        if self._waiting:
+            self._waiting.unpark_all()
+
+    def admit(self, accepted: int) -> bool:
+        """Whether one more inbound connection is welcome. accepted: how many there are, those in handshakes included."""
+        outbound = sum(not held.inbound for held in self.connections)
+        return accepted + outbound + self.dialer.pending < self.connections.limit
 
     async def disconnect(self, peer: PeerId) -> None:
         """Close every connection to a peer, one made meanwhile included."""
         self.dialer.cancel(peer)
-        while open_ones := [held.handle for held in self.connections.of(peer)]:
+        while open_ones := list(self.connections.of(peer)):
+            for held in open_ones:
+                self._remove(held.handle)
             async with trio.open_nursery() as nursery:
-                for connection in open_ones:
-                    nursery.start_soon(self._close_quietly, connection)
+                for held in open_ones:
+                    nursery.start_soon(self._close_quietly, held.handle)
 
     async def close_all(self) -> None:
         """Close every connection at the same time."""
@@ -219,8 +268,9 @@ class Backbone(INotifee):
                 log.debug("closing a connection: %r", error)
 
     def _departed(self, held: Held[SwarmConn]) -> None:
+        self.freed()
         if not self.connections.of(held.peer):
-            self._identified.pop(held.peer, None)
+            self._news.pop(held.peer, None)
             self.identifier.left(held.peer)
             for watcher in list(self._watchers):
                 watcher.gone(held.peer)
@@ -242,9 +292,13 @@ class Backbone(INotifee):
                 watcher.connected(held)
         if held.inbound:
             self.dialer.arrived(peer, conn)
+        self.freed()
         self.later(lambda: self.identifier.ask(held))
         for extra, why in self.connections.surplus(peer) + self.connections.trim(now):
             self._let_go(extra, why)
+        if len(self.connections) > self.connections.limit and self.holding(conn) is held:
+            self.connections.remove(conn, peer)
+            self._let_go(held, "all others are in use, or protected")
 
     async def disconnected(self, network: INetwork, conn: INetConn) -> None:
         if isinstance(conn, SwarmConn):

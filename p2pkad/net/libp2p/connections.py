@@ -9,7 +9,9 @@ reserve is kept free for dialling, and what goes is the idle and least useful co
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -27,7 +29,7 @@ GRACE = 5.0
 
 @dataclass(slots=True, eq=False)
 class Held(Generic[Handle]):
-    """One open connection. opened, used: monotonic seconds. in_use: requests that are under way on it."""
+    """One open connection. opened, used: monotonic seconds."""
 
     handle: Handle
     peer: PeerId
@@ -35,7 +37,6 @@ class Held(Generic[Handle]):
     inbound: bool
     opened: float
     used: float
-    in_use: int = 0
 
     def as_connection(self) -> Connection:
         """The same for the node."""
@@ -55,6 +56,7 @@ class Connections(Generic[Handle]):
     usefulness: Callable[[PeerId], Usefulness] = lambda peer: Usefulness.NONE
     busy: Callable[[Handle], bool] = lambda handle: False
     _peers: dict[PeerId, list[Held[Handle]]] = field(default_factory=dict)
+    _users: Counter[PeerId] = field(default_factory=Counter)
     _count: int = 0
 
     def __len__(self) -> int:
@@ -66,8 +68,7 @@ class Connections(Generic[Handle]):
 
     def __repr__(self) -> str:
         inbound = sum(held.inbound for held in self)
-        used = sum(held.in_use > 0 for held in self)
-        return f"<Connections {self._count}/{self.limit} peers={len(self._peers)} inbound={inbound} in_use={used}>"
+        return f"<Connections {self._count}/{self.limit} peers={len(self._peers)} inbound={inbound} in_use={len(self._users)}>"
 
     def peers(self) -> list[PeerId]:
         """Who is connected."""
@@ -90,11 +91,22 @@ class Connections(Generic[Handle]):
                 return held
         return None
 
+    @contextmanager
+    def using(self, peer: PeerId) -> Iterator[None]:
+        """While this lasts no connection to the peer is chosen to go, one that is only being dialled included."""
+        self._users[peer] += 1
+        try:
+            yield
+        finally:
+            self._users[peer] -= 1
+            if not self._users[peer]:
+                del self._users[peer]
+
     def make_room(self, wanted: int, now: float) -> list[tuple[Held[Handle], str]]:
         """Choose what has to go so that `wanted` more connections fit below the limit.
 
         Returns the connections to close, each with the reason, and forgets them. Fewer than needed are returned when the
-        others may not go: those in use, and those to protected peers.
+        others may not go: those to peers in use, and to protected ones.
         """
         return self._choose(self._count + wanted - self.limit, Usefulness.IN_TABLE, now)
 
@@ -118,7 +130,7 @@ class Connections(Generic[Handle]):
         ranked = [
             (useful, now - held.opened < GRACE, held.used, held)
             for held in self
-            if not held.in_use and (useful := self.usefulness(held.peer)) <= most and not self.busy(held.handle)
+            if held.peer not in self._users and (useful := self.usefulness(held.peer)) <= most and not self.busy(held.handle)
         ]
         ranked.sort(key=lambda each: each[:3])
         chosen = []

@@ -89,6 +89,10 @@ class Dialer:
         """How many peers are being dialled."""
         return len(self._dials)
 
+    def dials(self, peer: PeerId) -> bool:
+        """Whether this peer is being dialled."""
+        return peer in self._dials
+
     async def dial(self, peer: PeerInfo) -> INetConn:
         """A connection to a peer that has none. The caller brings the deadline; a dial of its own ends in any case.
 

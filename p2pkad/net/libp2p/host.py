@@ -24,6 +24,7 @@ from libp2p.crypto.x25519 import create_new_key_pair as create_new_noise_key_pai
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.host.observed_addr_manager import ObservedAddrManager
+from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
@@ -54,6 +55,8 @@ from p2pkad.wire.addresses import decode_address
 
 KNOWN_PEERS = 1000
 """Peers that py-libp2p's own tables remember. The node has its own address book."""
+DIAL_PEER_TIMEOUT = 30.0
+"""Seconds for a dial on behalf of the application, all addresses together."""
 INTERFACES_AGE = 30.0
 """Seconds for which the list of the machine's addresses is believed."""
 _UNLIMITED = 2**31
@@ -88,6 +91,13 @@ def _key_pair(config: HostConfig) -> KeyPair:
     return (identity or Identity.generate()).key_pair
 
 
+class NoAutoConnector(AutoConnector):
+    """py-libp2p dials everybody that it heard of, until it has enough. Whom to connect to is the node's decision."""
+
+    async def maybe_connect(self) -> None:
+        """Nobody."""
+
+
 class ArmouredSwarm(Swarm):
     """A swarm whose limits and dials are decided by the backbone."""
 
@@ -95,7 +105,6 @@ class ArmouredSwarm(Swarm):
 
     def __init__(self, peer: ID, peerstore: BoundedPeerStore, upgrader: TransportUpgrader, config: HostConfig) -> None:
         # py-libp2p's own limits would refuse dials and close what is in use: they are out of the way, ours hold.
-        # Low watermarks of 0, because the auto-connector dials everybody it heard of, until they are reached.
         limits = ConnectionConfig(
             max_connections=_UNLIMITED,
             high_watermark=_UNLIMITED,
@@ -113,9 +122,10 @@ class ArmouredSwarm(Swarm):
             retry_config=RetryConfig(max_retries=0),  # a refused port would cost 743 ms instead of 1
             connection_config=limits,
         )
+        self.auto_connector = NoAutoConnector(self)
 
-    def _admit(self) -> bool:
-        return self.backbone.admit()
+    def _admit(self, accepted: int) -> bool:
+        return self.backbone.admit(accepted)
 
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
         """For the application's own protocols: a dial as ours, to the addresses in the host's peer store."""
@@ -126,9 +136,11 @@ class ArmouredSwarm(Swarm):
             known = []
         addresses = [address for each in known if (address := decode_address(each.to_bytes(), peer)) is not None]
         try:
-            held = await self.backbone.connect(PeerInfo(peer, tuple(addresses)))
-        except NetworkError as error:
-            raise SwarmException(str(error)) from error
+            with self.backbone.using(peer), trio.fail_after(DIAL_PEER_TIMEOUT):
+                deadline = trio.current_effective_deadline()
+                held = await self.backbone.connect(PeerInfo(peer, tuple(addresses)), deadline)
+        except (NetworkError, trio.TooSlowError) as error:
+            raise SwarmException(str(error) or "too slow") from error
         return [held.handle]
 
 
@@ -178,7 +190,6 @@ class ArmouredHost(BasicHost):
         # The service's nursery would wrap what the block raises in an ExceptionGroup: it is carried around it.
         async with background_trio_service(self._swarm):
             try:
-                await self._swarm.auto_connector.stop()
                 await self._listen(listen)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self.backbone.run)

@@ -41,7 +41,7 @@ from p2pkad.net.libp2p.border import FOREIGN, reason
 from p2pkad.net.libp2p.connections import Held
 from p2pkad.net.libp2p.host import ArmouredHost
 from p2pkad.net.libp2p.identify import News
-from p2pkad.net.libp2p.ids import peer_of, remote_address
+from p2pkad.net.libp2p.ids import peer_of
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.net.libp2p.serving import Server
@@ -93,7 +93,9 @@ class Libp2pNetwork:
     ) -> None:
         self._open = False
         self._backbone.unwatch(self)
-        self._stop_serving()
+        if self._server is not None:
+            self._stop_serving()
+            self._backbone.later(self._backbone.push_identify)
         for pool in self._pools.values():
             pool.empty()
         self._pools.clear()
@@ -122,7 +124,7 @@ class Libp2pNetwork:
         frame = encode_frame(encode_request(message), self._max_message)
         with self._border(peer.id, type(message).__name__, deadline):
             held, reply = await self._pool(peer.id).use(
-                lambda: self._backbone.connect(peer), lambda channel: channel.ask(frame)
+                lambda: self._backbone.connect(peer, deadline), lambda channel: channel.ask(frame)
             )
             assert reply is not None
             return Response(peer.id, held.remote_address, decode_reply(message, reply))
@@ -134,15 +136,15 @@ class Libp2pNetwork:
             await channel.tell(frame)
 
         with self._border(peer.id, type(message).__name__, deadline):
-            await self._pool(peer.id).use(lambda: self._backbone.connect(peer), tell)
+            await self._pool(peer.id).use(lambda: self._backbone.connect(peer, deadline), tell)
 
     async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
         with self._border(peer.id, "a dial", deadline):
-            return (await self._backbone.connect(peer)).as_connection()
+            return (await self._backbone.connect(peer, deadline)).as_connection()
 
     async def ping(self, peer: PeerInfo, deadline: float) -> float:
         with self._border(peer.id, "a ping", deadline):
-            held = await self._backbone.connect(peer)
+            held = await self._backbone.connect(peer, deadline)
             try:
                 return await ping(held)
             except StreamLost as error:
@@ -170,6 +172,10 @@ class Libp2pNetwork:
         self._usefulness = usefulness
 
     # Watcher
+
+    @property
+    def protocol(self) -> str:
+        return self._protocol
 
     def connected(self, held: Held[SwarmConn]) -> None:
         self._tell(Connected(held.peer, held.remote_address, held.inbound))
@@ -203,7 +209,10 @@ class Libp2pNetwork:
 
     def _tell(self, event: NetworkEvent) -> None:
         for listener in self._listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception:
+                log.exception("a listener failed on %r", event)
 
     def _pool(self, peer: PeerId) -> Pool:
         if not self._open:
@@ -228,14 +237,18 @@ class Libp2pNetwork:
     async def _answer(self, stream: INetStream, frame: bytes) -> bytes | None:
         assert isinstance(stream, NetStream)
         assert self._handler is not None
-        remote = None if stream.swarm_conn is None else remote_address(stream.swarm_conn)
+        held = None if stream.swarm_conn is None else self._backbone.holding(stream.swarm_conn)
+        remote = None
+        if held is not None:
+            held.used = trio.current_time()
+            remote = held.remote_address
         reply = await self._handler(Request(peer_of(stream.muxed_conn), remote, decode_request(frame)))
         return None if reply is None else encode_reply(reply)
 
     @contextmanager
     def _border(self, peer: PeerId, doing: str, deadline: float) -> Iterator[None]:
         started = trio.current_time()
-        with trio.move_on_at(deadline):
+        with self._backbone.using(peer), trio.move_on_at(deadline):
             try:
                 yield
             except RemoteProtocolError as error:

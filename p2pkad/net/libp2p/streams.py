@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 import trio
+from libp2p.custom_types import TProtocol
 from libp2p.network.connection.swarm_connection import SwarmConn
 
 from p2pkad.core.peers import PeerId
@@ -107,7 +108,7 @@ Exchange = Callable[[Channel], Awaitable[bytes | None]]
 class Pool:
     """The streams of one protocol to one peer.
 
-    connect: the connection to use, dialled where there is none. discard: resets a stream later, without being waited for.
+    discard: ends a stream in the background.
     """
 
     def __init__(
@@ -187,17 +188,15 @@ class Pool:
             stream = await held.handle.new_stream()
         except FOREIGN as error:
             raise RequestFailed(self._peer, reason(error)) from error
+        stream.set_protocol(TProtocol(self._protocol))
         return Channel(Pipe(stream), held, self._protocol, self._limit)
 
     async def _run(self, channel: Channel, exchange: Exchange) -> bytes | None:
-        channel.held.in_use += 1
         try:
             result = await exchange(channel)
         except BaseException:
             self._discard(channel.reset)
             raise
-        finally:
-            channel.held.in_use -= 1
         channel.idle_since = channel.held.used = trio.current_time()
         self._idle.append(channel)
         return result

@@ -40,16 +40,18 @@ class Stream(TrioTCPStream):
                 host, port = self.stream.socket.getpeername()[:2]
             except OSError:
                 return None
-            self._cached_remote_address = (str(host), int(port))
+            # A socket for both families shows IPv4 this way (RFC 4291, 2.5.5.2).
+            self._cached_remote_address = (str(host).removeprefix("::ffff:"), int(port))
         return self._cached_remote_address
 
 
 class Transport(TCP):
-    """admit: asked for each inbound connection before its handshake; False closes it at once."""
+    """admit: asked for each inbound connection before its handshake, with how many there are; False closes it at once."""
 
-    def __init__(self, admit: Callable[[], bool]) -> None:
+    def __init__(self, admit: Callable[[int], bool]) -> None:
         super().__init__()
         self._admit = admit
+        self._accepted = 0
 
     async def dial(self, maddr: Multiaddr) -> IRawConnection:
         raw = await super().dial(maddr)
@@ -59,10 +61,14 @@ class Transport(TCP):
 
     def create_listener(self, handler_function: THandler) -> TCPListener:
         async def handle(accepted: ReadWriteCloser) -> None:
-            if not isinstance(accepted, TrioTCPStream) or not self._admit():
+            if not isinstance(accepted, TrioTCPStream) or not self._admit(self._accepted):
                 await accepted.close()
                 return
-            with trio.CancelScope() as scope:
-                await handler_function(Stream(accepted.stream, closed=scope.cancel))
+            self._accepted += 1
+            try:
+                with trio.CancelScope() as scope:
+                    await handler_function(Stream(accepted.stream, closed=scope.cancel))
+            finally:
+                self._accepted -= 1
 
         return TCPListener(handle)

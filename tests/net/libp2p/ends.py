@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -121,3 +121,10 @@ async def an_end(
         network.serve(noted)
         await network.set_server(server)
         yield end
+
+
+@asynccontextmanager
+async def ends(count: int) -> AsyncIterator[list[End]]:
+    """Several ends."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(an_end()) for _ in range(count)]

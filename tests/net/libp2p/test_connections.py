@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +16,8 @@ NONE, IN_TABLE, PROTECTED = Usefulness.NONE, Usefulness.IN_TABLE, Usefulness.PRO
 LATER = 1000.0
 
 
-def held(name: str, *, used: float = 0.0, opened: float = 0.0, in_use: int = 0) -> Held[str]:
-    return Held(name, PeerId(name.encode()), None, inbound=False, opened=opened, used=used, in_use=in_use)
+def held(name: str, *, used: float = 0.0, opened: float = 0.0) -> Held[str]:
+    return Held(name, PeerId(name.encode()), None, inbound=False, opened=opened, used=used)
 
 
 def connections(*open_ones: Held[str], limit: int, reserve: int = 0, **ranks: Usefulness) -> Connections[str]:
@@ -49,9 +51,18 @@ def test_the_least_useful_goes_first_and_among_equals_the_longest_idle():
 
 @pytest.mark.scenario("L18")
 def test_protected_peers_and_those_in_use_never_go():
-    table = connections(held("kept"), held("asked", in_use=1), limit=2, kept=PROTECTED)
-    assert table.make_room(2, LATER) == []
-    assert len(table) == 2
+    table = connections(held("kept"), held("asked"), limit=2, kept=PROTECTED)
+    with table.using(PeerId(b"asked")):
+        assert table.make_room(2, LATER) == []
+        assert len(table) == 2
+    assert names(table.make_room(2, LATER)) == ["asked"]
+
+
+def test_a_peer_is_in_use_before_its_connection_is_open():
+    table = connections(held("a"), limit=1)
+    with table.using(PeerId(b"new")):
+        table.add(held("new"))
+        assert names(table.make_room(1, LATER)) == ["a"]
 
 
 def test_what_carries_another_protocol_stays():
@@ -95,23 +106,26 @@ def test_a_connection_is_removed_once():
 
 
 def test_the_state_is_shown_on_one_line():
-    assert repr(connections(held("a", in_use=1), limit=7)) == "<Connections 1/7 peers=1 inbound=0 in_use=1>"
+    table = connections(held("a"), limit=7)
+    with table.using(PeerId(b"a")):
+        assert repr(table) == "<Connections 1/7 peers=1 inbound=0 in_use=1>"
 
 
-ranks = st.sampled_from(Usefulness)
-open_ones = st.lists(st.tuples(ranks, st.integers(0, 2), st.floats(0, 900), st.floats(0, 1000)), max_size=12)
+open_ones = st.lists(st.tuples(st.sampled_from(Usefulness), st.booleans(), st.floats(0, 900), st.floats(0, 1000)), max_size=12)
 
 
 @given(open_ones, st.integers(0, 12), st.integers(0, 4))
 def test_whatever_is_open_as_many_go_as_needed_and_can(given_ones, limit, wanted):
     rank = {f"{n}": each[0] for n, each in enumerate(given_ones)}
     table = connections(
-        *(held(f"{n}", in_use=use, used=used, opened=opened) for n, (_, use, used, opened) in enumerate(given_ones)),
-        limit=limit,
-        **rank,
+        *(held(f"{n}", used=used, opened=opened) for n, (_, _, used, opened) in enumerate(given_ones)), limit=limit, **rank
     )
-    may_go = [f"{n}" for n, (useful, use, *_) in enumerate(given_ones) if not use and useful is not PROTECTED]
-    chosen = names(table.make_room(wanted, LATER))
+    in_use = [f"{n}" for n, (_, used, *_) in enumerate(given_ones) if used]
+    may_go = [name for name in rank if name not in in_use and rank[name] is not PROTECTED]
+    with ExitStack() as stack:
+        for name in in_use:
+            stack.enter_context(table.using(PeerId(name.encode())))
+        chosen = names(table.make_room(wanted, LATER))
     assert set(chosen) <= set(may_go)
     assert len(chosen) == min(len(may_go), max(0, len(given_ones) + wanted - limit))
     assert len(table) == len(given_ones) - len(chosen)

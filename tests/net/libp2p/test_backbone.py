@@ -1,0 +1,127 @@
+"""The connections of real hosts: shared, bounded, lost and replaced."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from p2pkad.core.messages import AnyReply, FindNode, FindNodeReply
+from p2pkad.core.peers import PeerInfo
+from p2pkad.errors import LocalLimit, NodeClosed
+from p2pkad.net.base import Connected, Gone, Request, Usefulness
+from tests.net.libp2p.ends import an_end, ends, eventually, soon
+
+
+@pytest.mark.scenario("L18")
+async def test_a_small_host_reaches_everybody_one_after_the_other_and_all_at_once():
+    async with an_end(max_connections=4, connection_reserve=1) as small, ends(12) as others:
+        for other in others:
+            await small.ask(other)
+        async with trio.open_nursery() as nursery:
+            for other in others:
+                nursery.start_soon(small.ask, other)
+        assert len(small.network.connections()) <= 4
+        assert {request.peer for other in others for request in other.requests} == {small.id}
+
+
+@pytest.mark.scenario("L18")
+async def test_a_host_full_of_useful_peers_says_that_it_is_its_own_limit():
+    async with an_end(max_connections=4, connection_reserve=0) as small, ends(5) as others:
+        small.network.rank_connections(lambda peer: Usefulness.PROTECTED)
+        for other in others[:4]:
+            await small.ask(other)
+        with pytest.raises(LocalLimit):
+            await small.network.request(others[4].info, FindNode(b"key"), trio.current_time() + 0.2)
+        small.network.rank_connections(lambda peer: Usefulness.NONE if peer == others[2].id else Usefulness.PROTECTED)
+        await small.ask(others[4])
+        assert set(small.network.connections()) == {others[n].id for n in (0, 1, 3, 4)}
+        assert [event.peer for event in small.told(Gone)] == [others[2].id]
+
+
+async def test_inbound_connections_leave_the_reserve_free():
+    async with an_end(max_connections=6, connection_reserve=2) as small, ends(8) as others:
+        for other in others:
+            await other.network.connect(small.info, soon())
+            await other.hears(Connected)
+        await eventually(lambda: len(small.network.connections()) <= 4)
+        await small.ask(others[0])
+
+
+@pytest.mark.scenario("L10")
+async def test_two_that_dial_each_other_at_once_are_both_connected():
+    for _ in range(10):
+        async with an_end() as one, an_end() as other:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one.ask, other)
+                nursery.start_soon(other.ask, one)
+            assert [event.peer for event in one.told(Connected)] == [other.id]
+            assert [event.peer for event in other.told(Connected)] == [one.id]
+            assert await one.ask(PeerInfo(other.id)) == await other.ask(PeerInfo(one.id))
+
+
+@pytest.mark.scenario("H12")
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_requests_go_on_when_either_of_two_connections_is_lost(lost):
+    async with an_end() as one, an_end() as other:
+        await one.ask(other)
+        await one.host.backbone.dialer.dial(other.info)
+        here, there = (end.host.backbone.connections for end in (one, other))
+        await eventually(lambda: len(here.of(other.id)) == len(there.of(one.id)) == 2)
+        for _ in range(3):
+            await one.ask(PeerInfo(other.id))
+            await other.ask(PeerInfo(one.id))
+        await here.of(other.id)[lost].handle.close()
+        for _ in range(3):
+            await one.ask(PeerInfo(other.id))
+            await other.ask(PeerInfo(one.id))
+        await eventually(lambda: len(here.of(other.id)) == len(there.of(one.id)) == 1)
+        assert not one.told(Gone)
+        assert not other.told(Gone)
+
+
+@pytest.mark.scenario("H12")
+async def test_a_request_under_way_on_a_lost_connection_is_asked_again_on_the_other():
+    asked = 0
+
+    async def answer_the_second(request: Request) -> AnyReply:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await trio.sleep_forever()
+        return FindNodeReply(())
+
+    async with an_end() as one, an_end(handler=answer_the_second) as other:
+        await one.network.connect(other.info, soon())
+        await one.host.backbone.dialer.dial(other.info)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.ask, other)
+            await eventually(lambda: asked == 1)
+            await one.host.backbone.connections.of(other.id)[0].handle.close()
+        assert asked == 2
+
+
+async def test_a_peer_with_two_connections_is_gone_with_the_last():
+    async with an_end() as one, an_end() as other:
+        await one.network.connect(other.info, soon())
+        await one.host.backbone.dialer.dial(other.info)
+        await one.network.disconnect(other.id)
+        assert [event.peer for event in one.told(Gone)] == [other.id]
+        await other.hears(Gone)
+        assert len(other.told(Gone)) == 1
+
+
+async def test_a_connection_that_the_other_end_closed_is_dialled_anew():
+    async with an_end() as one, an_end() as other:
+        await one.ask(other)
+        await other.network.disconnect(one.id)
+        await one.ask(other)
+        assert [type(event) for event in one.events if not isinstance(event, Connected)].count(Gone) == 1
+        assert len(one.told(Connected)) == 2
+
+
+async def test_a_stopped_host_dials_nobody():
+    async with an_end() as other:
+        async with an_end() as one:
+            pass
+        with pytest.raises(NodeClosed):
+            await one.network.connect(other.info, soon())
