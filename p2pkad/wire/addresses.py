@@ -27,6 +27,7 @@ from multiaddr import Multiaddr
 from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
 from p2pkad.errors import ConfigError, LocalProtocolError
 from p2pkad.identity import peer_id
+from p2pkad.wire.framing import decode_varint
 
 # The longest honest address leads through a relay that is reached by WebTransport, with two certificate hashes: 200 bytes.
 MAX_ADDRESS = 512
@@ -52,6 +53,8 @@ def decode_address(raw: bytes, owner: PeerId) -> Address | None:
 
 def parse_address(text: str) -> Address:
     """The address that people write as /ip4/192.0.2.1/tcp/4001. Raises ConfigError with the text and what is wrong."""
+    if not text.startswith("/"):  # the library would take it
+        raise ConfigError(f"{text!r} is no multiaddr: it does not begin with a slash")
     try:
         # The library raises whatever the codec of a protocol happens to raise.
         raw = Multiaddr(text).to_bytes()
@@ -99,6 +102,8 @@ def _split(raw: bytes) -> tuple[Address, PeerId | None]:
         named, raw = _peer(end.value), raw[: end.start]
     if not parts or parts[0].protocol.name not in _PLACES:
         raise ValueError("it does not begin with an IP address or a name")
+    if parts[-1].protocol.name == "p2p":
+        raise ValueError("it names two peers, and no way from one to the other")
     place = _PLACES[parts[0].protocol.name]
     scope, ip_group = place(parts[0].value)
     return Address(raw, "".join(part.text() for part in parts), scope, ip_group), named
@@ -124,28 +129,18 @@ def _parts(raw: bytes) -> Iterator[_Part]:
     at = 0
     while at < len(raw):
         start = at
-        code, at = _varint(raw, at)
+        code, at = decode_varint(raw, at)
         protocol = _PROTOCOLS.get(code)
         if protocol is None:
             raise ValueError(f"not everybody knows protocol {code}")
         size = protocol.size
         if size is None:
-            size, at = _varint(raw, at)
+            size, at = decode_varint(raw, at)
         value = raw[at : at + size]
         if len(value) < size:
             raise ValueError(f"the value of {protocol.name} is cut short")
         at += size
         yield _Part(start, protocol, value)
-
-
-def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    # Of two bytes at most: no code below and no length within MAX_ADDRESS has more.
-    low, high = (*raw[at : at + 2], 0, 0)[:2]
-    if low < 0x80 and at < len(raw):
-        return low, at + 1
-    if 0 < high < 0x80:
-        return low & 0x7F | high << 7, at + 2
-    raise ValueError("a number in it is no short and minimal varint")
 
 
 def _port(value: bytes) -> str:

@@ -33,15 +33,12 @@ from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record
 from p2pkad.errors import LocalProtocolError, RemoteProtocolError
 from p2pkad.wire.addresses import decode_address
+from p2pkad.wire.content import MAX_PROVIDER_KEY
 from p2pkad.wire.framing import encode_varint
 from p2pkad.wire.pb import kademlia_pb2 as pb
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
-
-# As go. A multihash of 64 bytes takes 66.
-MAX_PROVIDER_KEY = 80
-"""Bytes of the longest key that has providers."""
 
 # go fills its 4 MiB with providers when it has that many. 4,000 are more than a search needs, and with so many addresses
 # a message of the greatest size still takes about a tenth of a second to read.

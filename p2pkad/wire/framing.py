@@ -1,5 +1,7 @@
 """Frames: the length of a message as an unsigned varint, then the message.
 
+Also the varint itself, in which most of libp2p writes lengths and codes.
+
 Sans-IO: the decoder is fed what arrives, split anywhere, and hands out frames. It holds what has arrived and not been
 taken, never more: a length that was announced costs nothing. A varint that is too long or not minimal, and a length above
 the limit, are refused by the first byte that shows it.
@@ -20,6 +22,19 @@ def encode_varint(number: int) -> bytes:
         number >>= 7
     head.append(number)
     return bytes(head)
+
+
+def decode_varint(data: bytes, start: int) -> tuple[int, int]:
+    """The number that begins at `start`, and where it ends. Raises ValueError when it is cut short, too long or not minimal."""
+    number = 0
+    # The specification allows nine bytes.
+    for count, byte in enumerate(data[start : start + 9]):
+        number |= (byte & 0x7F) << 7 * count
+        if byte < 0x80:
+            if byte == 0 and count:
+                break
+            return number, start + count + 1
+    raise ValueError("a varint in it is cut short, too long or not minimal")
 
 
 def encode_frame(payload: bytes, limit: int) -> bytes:
