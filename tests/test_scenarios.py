@@ -1,0 +1,34 @@
+"""The list of behaviours and the tests agree."""
+
+from __future__ import annotations
+
+from tests.scenarios import TABLE, held, listed, marked
+
+DONE = {"L18", "L6", "V10", "W4", "W5", "W8"}
+"""Behaviours that are held and have to stay so."""
+
+
+def test_every_mark_names_a_behaviour_that_is_listed():
+    assert held() - listed(TABLE.read_text()).keys() == set()
+
+
+def test_what_was_held_once_is_held_still():
+    assert DONE - held() == set()
+
+
+def test_marks_are_found_on_tests_classes_and_parameters():
+    source = """
+pytestmark = pytest.mark.scenario("A1")
+@pytest.mark.scenario("A2", "A3")
+async def test_a(): pytest.param(1, marks=[mark.scenario("A4")])
+@pytest.mark.parametrize("A5", [])
+def test_b(): scenario("A6")
+"""
+    assert marked(source) == {"A1", "A2", "A3", "A4"}
+
+
+def test_rows_are_read_from_tables_only():
+    assert listed("| id | behaviour |\n|---|---|\n| L1 | A ring. | host |\nL2 | no\n| L3 | Two. | |") == {
+        "L1": "A ring.",
+        "L3": "Two.",
+    }
