@@ -99,7 +99,8 @@ class KademliaConfig:
     alpha: int = 10
     """Requests of one lookup in flight; 1 or more. As go; rust has 3."""
     beta: int = 3
-    """Nearest candidates that must have answered before the rest of the k are asked; 1 to k. As go; rust waits for k."""
+    """Nearest candidates that must have answered before the rest of the k are asked; 1 or more, above k means k.
+    As go; rust waits for k."""
     max_peers_per_group: int = 3
     """Peers in the routing table that share a public /16 (IPv4) or /32 (IPv6); 1 or more. As go."""
     max_peers_per_group_and_bucket: int = 2
@@ -181,8 +182,6 @@ class KademliaConfig:
             "expire_interval",
             "bootstrap_interval",
         )
-        if self.beta > self.k:
-            raise ConfigError(f"beta={self.beta}: must not exceed k={self.k}")
         for name in self.validators:
             if not name or "/" in name:
                 raise ConfigError(f"validators: {name!r} is no namespace; write it without slashes")

@@ -26,7 +26,7 @@ from enum import Enum
 from p2pkad.core.goals import Failure, Goal
 from p2pkad.core.keyspace import SHA256, KeySpace, distance
 from p2pkad.core.messages import AnyReply, FindNodeReply, GetProvidersReply, GetValueReply
-from p2pkad.core.peers import PeerId, PeerInfo, Scope
+from p2pkad.core.peers import PeerId, PeerInfo
 
 
 class State(Enum):
@@ -216,6 +216,11 @@ class Lookup:
             self._outcome = self._conclude(ending)
         return Done(self._outcome)
 
+    @property
+    def late(self) -> tuple[PeerId, ...]:
+        """Who has passed its soft deadline without an answer, nearest first."""
+        return tuple(candidate.peer for candidate in self._nearest() if candidate.state is State.LATE)
+
     def __repr__(self) -> str:
         count = self._count
         return (
@@ -322,9 +327,8 @@ class Lookup:
         seen: Counter[str] = Counter()
         believed = []
         for info in nearest[: self.limits.per_reply]:
-            groups = {a.ip_group for a in info.addresses if a.ip_group is not None and a.scope is Scope.PUBLIC}
-            if all(seen[group] < self.limits.per_group for group in groups):
-                seen.update(groups)
+            if all(seen[group] < self.limits.per_group for group in info.public_groups):
+                seen.update(info.public_groups)
                 believed.append(info)
         return believed
 
