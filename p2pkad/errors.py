@@ -200,8 +200,13 @@ class NodeClosed(P2pkadError):
         super().__init__("the node is closed")
 
 
+_LONGEST_KEY = 80
+"""Bytes of a key that a sentence shows; keys come from peers, too, and may have megabytes."""
+
+
 def key_text(key: bytes) -> str:
-    """A key as people type it: `/ns/name` where all of it is printable ASCII, `hex:…` elsewhere."""
-    if key.startswith(b"/") and all(0x20 < byte < 0x7F for byte in key):
-        return key.decode("ascii")
-    return f"hex:{key.hex()}"
+    """A key as people type it: `/ns/name` where all of it is printable ASCII, `hex:…` elsewhere; a long one is cut."""
+    shown, more = key[:_LONGEST_KEY], f"… ({len(key)} bytes)" if len(key) > _LONGEST_KEY else ""
+    if shown.startswith(b"/") and all(0x20 < byte < 0x7F for byte in shown):
+        return shown.decode("ascii") + more
+    return f"hex:{shown.hex()}{more}"

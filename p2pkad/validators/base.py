@@ -62,6 +62,19 @@ class Validators:
         with _refusing(key, validator):
             validator.validate(key, value, now)
 
+    def accepts(self, key: bytes, value: bytes, now: float) -> bool:
+        """Whether `value` is valid under `key` and alive at wall time `now`: what may be served, and believed."""
+        try:
+            self.validate(key, value, now)
+            expires = self.expires(key, value)
+        except InvalidRecord:
+            return False
+        return expires is None or now < expires
+
+    def require(self, key: bytes) -> None:
+        """Raises InvalidRecord when no validator is responsible for `key`."""
+        self._for(key)
+
     def select(self, key: bytes, values: Sequence[bytes]) -> int:
         """The index of the best of one or more valid values; of equal ones the first. Raises InvalidRecord as `validate`."""
         if len(values) == 1:

@@ -133,3 +133,28 @@ def test_of_equal_best_values_the_first_is_named():
 
 def test_a_validator_without_lifetimes_leaves_them_to_the_network():
     assert Validators({"ns": OpaqueValidator()}).expires(b"/ns/key", b"value") is None
+
+
+class Mortal(OpaqueValidator):
+    """Any bytes, dead at wall time 100."""
+
+    def expires(self, key: bytes, value: bytes) -> float | None:
+        return 100.0
+
+
+@pytest.mark.scenario("V5", "V8")
+def test_what_is_invalid_or_dead_is_not_accepted() -> None:
+    validators = Validators({"any": OpaqueValidator(), "mortal": Mortal(), "no": Refusing("no")})
+    assert validators.accepts(b"/any/key", b"value", now=1000)
+    assert validators.accepts(b"/mortal/key", b"value", now=99)
+    assert not validators.accepts(b"/mortal/key", b"value", now=100)
+    assert not validators.accepts(b"/no/key", b"value", now=0)
+    assert not validators.accepts(b"/other/key", b"value", now=0)
+
+
+@pytest.mark.scenario("V9")
+def test_a_key_needs_a_validator() -> None:
+    Validators({"any": OpaqueValidator()}).require(b"/any/key")
+    Validators({}, OpaqueValidator()).require(b"key")
+    with pytest.raises(InvalidRecord, match="no validator is registered"):
+        Validators({}).require(b"/any/key")
