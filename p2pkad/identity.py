@@ -36,6 +36,8 @@ if TYPE_CHECKING:  # libp2p: half a second
     from libp2p.crypto.keys import KeyPair
     from libp2p.peer.id import ID
 
+    AnyPeerId = str | bytes | ID
+
 log = logging.getLogger(__name__)
 
 KEY_FILE = "identity.key"
@@ -187,7 +189,7 @@ class PublicKey:
         return f"<public key of {str(self.id)[-6:]}>"
 
 
-def peer_id(value: str | bytes | ID) -> PeerId:
+def peer_id(value: AnyPeerId) -> PeerId:
     """The peer id that is meant: base58 (12D3Koo…, Qm…), the CIDv1 of a libp2p key in any base, its bytes, or libp2p's ID.
 
     Raises LocalProtocolError, with the text, for anything else. peer-ids.md, "String representation".

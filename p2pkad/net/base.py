@@ -167,7 +167,7 @@ class Host(Protocol):
     """What networks are opened on: one identity, its addresses and its connections."""
 
     @property
-    def peer_id(self) -> PeerId:
+    def id(self) -> PeerId:
         """Who this host is."""
         ...
 

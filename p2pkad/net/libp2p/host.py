@@ -49,6 +49,7 @@ from p2pkad.net.libp2p.backbone import Backbone
 from p2pkad.net.libp2p.guard import Guard
 from p2pkad.net.libp2p.listening import expand, missing, parse, probe
 from p2pkad.net.libp2p.logs import keep_quiet
+from p2pkad.net.libp2p.network import Libp2pNetwork
 from p2pkad.net.libp2p.peerstore import BoundedPeerStore
 from p2pkad.net.libp2p.transport import Transport
 from p2pkad.wire.addresses import decode_address
@@ -168,6 +169,10 @@ class ArmouredHost(BasicHost):
     def id(self) -> PeerId:
         """The host's peer id."""
         return PeerId(self.get_id().to_bytes())
+
+    def open_network(self, *, protocol: str, max_message: int) -> Libp2pNetwork:
+        """See `p2pkad.net.base.Host`."""
+        return Libp2pNetwork(self, protocol=protocol, max_message=max_message)
 
     def run(
         self, listen_addrs: Sequence[Multiaddr] | None = None, *, task_status: Any = trio.TASK_STATUS_IGNORED

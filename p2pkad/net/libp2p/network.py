@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import trio
 from libp2p.abc import INetStream
@@ -39,7 +39,6 @@ from p2pkad.net.base import (
 )
 from p2pkad.net.libp2p.border import FOREIGN, reason
 from p2pkad.net.libp2p.connections import Held
-from p2pkad.net.libp2p.host import ArmouredHost
 from p2pkad.net.libp2p.identify import News
 from p2pkad.net.libp2p.ids import peer_of
 from p2pkad.net.libp2p.multistream import Proposal, opening
@@ -49,6 +48,9 @@ from p2pkad.net.libp2p.streams import IDLE_AFTER, Channel, Pool
 from p2pkad.wire.addresses import decode_address
 from p2pkad.wire.codec import decode_reply, decode_request, encode_reply, encode_request
 from p2pkad.wire.framing import encode_frame
+
+if TYPE_CHECKING:
+    from p2pkad.net.libp2p.host import ArmouredHost
 
 log = logging.getLogger(__name__)
 
