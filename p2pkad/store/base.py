@@ -3,7 +3,7 @@
 A store keeps records and provider records of one node. It decides nothing about the protocol: which of two records stays
 is the `decide` that comes with an update. Every implementation passes the suite in `p2pkad.testing`.
 
-All times are wall-clock seconds; "now" comes from the caller, so that a store needs no clock.
+All times are wall-clock seconds; "now" comes from the caller, so that a store needs no clock. What is put was received now.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Decide = Callable[[StoredRecord | None], StoredRecord | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStats:
-    """What is in a store. bytes: keys and values of records and the addresses of providers."""
+    """What is in a store. bytes: what counts against its bound, all that is kept with an allowance for keeping it."""
 
     records: int
     provider_keys: int

@@ -1,0 +1,152 @@
+"""A store against a dictionary that is scanned from end to end for each answer. Names are one byte: their distance."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from p2pkad.core.keyspace import KeySpace
+from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.records import Record, StoredProvider, StoredRecord
+from p2pkad.errors import StoreFull
+from p2pkad.store.memory import MemoryStore
+
+names = st.integers(0, 12).map(lambda number: bytes([number]))
+peers = st.integers(0, 6).map(lambda number: PeerId([number]))
+times = st.integers(0, 100)
+bounds = st.integers(1, 5)
+
+
+@dataclass
+class Oracle:
+    """What the store should hold. Each kind is {key: {peer: entry}}; a record has no peer."""
+
+    max_keys: int
+    max_entries: int
+    kept: dict[bytes, dict[PeerId, StoredRecord | StoredProvider]] = field(default_factory=dict)
+
+    def see(self, now: float) -> int:
+        """Bury what is dead at `now`: it never comes back."""
+        dead = [(key, peer) for key, entries in self.kept.items() for peer, each in entries.items() if each.expires <= now]
+        for key, peer in dead:
+            self.remove(key, peer)
+        return len(dead)
+
+    def remove(self, key: bytes, peer: PeerId) -> None:
+        del self.kept[key][peer]
+        if not self.kept[key]:
+            del self.kept[key]
+
+    def put(self, key: bytes, peer: PeerId, entry: StoredRecord | StoredProvider) -> None:
+        self.see(entry.received)
+        entries = self.kept.get(key, {})
+        surplus = None
+        if peer not in entries and len(entries) == self.max_entries:
+            loose = [each for each in entries if not entries[each].own]
+            if not loose:
+                raise StoreFull
+            surplus = min(loose, key=lambda each: entries[each].expires)
+        if key not in self.kept and len(self.kept) == self.max_keys:
+            farthest = max((each for each in self.kept if not self.own(each)), default=None)
+            if farthest is None or (farthest < key and not entry.own):
+                raise StoreFull
+            del self.kept[farthest]
+        if surplus is not None:
+            self.remove(key, surplus)
+        self.kept.setdefault(key, {})[peer] = entry
+
+    def own(self, key: bytes) -> bool:
+        return any(each.own for each in self.kept[key].values())
+
+
+NOBODY = PeerId()
+
+
+class StoreMachine(RuleBasedStateMachine):
+    @initialize(max_records=bounds, max_keys=bounds, max_providers=bounds)
+    def open(self, max_records: int, max_keys: int, max_providers: int) -> None:
+        self.store = MemoryStore(
+            0,
+            space=KeySpace(8, key=lambda name: name[0]),
+            max_records=max_records,
+            max_provider_keys=max_keys,
+            max_providers_per_key=max_providers,
+            max_bytes=2**30,
+        )
+        self.records = Oracle(max_records, max_entries=1)
+        self.providers = Oracle(max_keys, max_providers)
+
+    def see(self, now: float) -> int:
+        return self.records.see(now) + self.providers.see(now)
+
+    def both(self, oracle: Callable[[], None], store: Callable[[], Awaitable[object]]) -> None:
+        try:
+            oracle()
+        except StoreFull:
+            with pytest.raises(StoreFull):
+                trio.run(store)
+        else:
+            trio.run(store)
+
+    @rule(key=names, value=st.binary(max_size=2), now=times, lifetime=st.integers(1, 50), own=st.booleans())
+    def put_record(self, key: bytes, value: bytes, now: int, lifetime: int, own: bool) -> None:
+        stored = StoredRecord(Record(key, value), now, now + lifetime, own)
+        self.see(now)
+        self.both(lambda: self.records.put(key, NOBODY, stored), lambda: self.store.update(key, lambda _: stored))
+
+    @rule(key=names)
+    def remove_record(self, key: bytes) -> None:
+        trio.run(self.store.update, key, lambda _: None)
+        self.records.kept.pop(key, None)
+
+    @rule(key=names, now=times)
+    def get_record(self, key: bytes, now: int) -> None:
+        self.see(now)
+        assert trio.run(self.store.get, key, now) == self.records.kept.get(key, {}).get(NOBODY)
+
+    @rule(key=names, peer=peers, now=times, lifetime=st.integers(1, 50), own=st.booleans())
+    def add_provider(self, key: bytes, peer: PeerId, now: int, lifetime: int, own: bool) -> None:
+        stored = StoredProvider(PeerInfo(peer), now, now + lifetime, own=own)
+        self.see(now)
+        self.both(lambda: self.providers.put(key, peer, stored), lambda: self.store.add_provider(key, stored))
+
+    @rule(key=names, peer=peers, now=times)
+    def remove_provider(self, key: bytes, peer: PeerId, now: int) -> None:
+        trio.run(self.store.expire, now)
+        self.see(now)
+        there = peer in self.providers.kept.get(key, {})
+        assert trio.run(self.store.remove_provider, key, peer) == there
+        if there:
+            self.providers.remove(key, peer)
+
+    @rule(key=names, now=times)
+    def get_providers(self, key: bytes, now: int) -> None:
+        self.see(now)
+        told = trio.run(self.store.providers, key, now)
+        assert {each.provider.id: each for each in told} == self.providers.kept.get(key, {})
+
+    @rule(now=times)
+    def expire(self, now: int) -> None:
+        trio.run(self.store.expire, now)
+        self.see(now)
+        stats = self.store.stats()
+        assert stats.records == len(self.records.kept)
+        assert stats.provider_keys == len(self.providers.kept)
+        assert stats.providers == sum(map(len, self.providers.kept.values()))
+        assert (stats.bytes == 0) == (not self.records.kept and not self.providers.kept)
+
+    @invariant()
+    def within_its_bounds(self) -> None:
+        stats = self.store.stats()
+        assert stats.records <= self.records.max_keys
+        assert stats.provider_keys <= self.providers.max_keys
+
+
+StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+test_the_store_does_what_a_dictionary_would = pytest.mark.scenario("V8", "V15")(StoreMachine.TestCase)
