@@ -79,6 +79,13 @@ def test_a_worse_record_never_replaces_a_better_one() -> None:
 
 
 @pytest.mark.scenario("V3")
+def test_of_two_records_that_are_equally_good_the_stored_one_stays() -> None:
+    decide = keep(record(2), now=1, lifetime=LIFETIME, select=lambda key, values: 0, expires=lambda key, value: None)
+    with pytest.raises(StaleRecord):
+        decide(put(None, record(1), now=0))
+
+
+@pytest.mark.scenario("V3")
 def test_a_better_record_replaces_a_worse_one_and_brings_its_own_lifetime() -> None:
     stored = put(put(None, record(1), now=0), record(2, ttl=60), now=10)
     assert (stored.record.value, stored.received, stored.expires) == (b"2", 10, 70)

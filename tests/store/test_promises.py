@@ -1,0 +1,143 @@
+"""The suite for stores finds what is wrong with a store."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from p2pkad.core.peers import PeerId
+from p2pkad.core.records import StoredProvider, StoredRecord
+from p2pkad.errors import StoreFull
+from p2pkad.store.base import Decide
+from p2pkad.store.memory import MemoryStore
+from p2pkad.testing import STORE_PROMISES, MakeStore
+
+UNBOUNDED = 2**40
+
+
+async def broken_promises(make_store: MakeStore) -> set[str]:
+    broken = set()
+    for promise in STORE_PROMISES:
+        try:
+            await promise(make_store)
+        except Exception:
+            broken.add(getattr(promise, "__name__", ""))
+    return broken
+
+
+async def test_the_suite_finds_nothing_wrong_with_a_good_one() -> None:
+    assert await broken_promises(MemoryStore) == set()
+
+
+class LosesUpdates(MemoryStore):
+    async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
+        chosen = decide(self._records.get(key))
+        await trio.lowlevel.checkpoint()
+        return await super().update(key, lambda _: chosen)
+
+
+async def test_the_suite_finds_a_store_that_loses_updates() -> None:
+    assert await broken_promises(LosesUpdates) == {
+        "no_update_is_lost_when_many_run_at_once",
+        "of_puts_at_once_the_best_stays_whatever_their_order",
+    }
+
+
+class ServesTheDead(MemoryStore):
+    async def get(self, key: bytes, now: float) -> StoredRecord | None:
+        return await super().get(key, min(now, 49))
+
+
+async def test_the_suite_finds_a_store_that_serves_expired_records() -> None:
+    assert "an_expired_record_is_not_served" in await broken_promises(ServesTheDead)
+
+
+class RevivesTheDead(MemoryStore):
+    def _at(self, now: float) -> None:
+        self._check_open()
+
+
+async def test_the_suite_finds_a_store_that_believes_a_clock_that_goes_back() -> None:
+    assert await broken_promises(RevivesTheDead) == {"a_clock_that_goes_back_revives_nothing"}
+
+
+class BelievesTheLatestClock(MemoryStore):
+    def _at(self, now: float) -> None:
+        super()._at(max(now, self._latest))
+
+    async def get(self, key: bytes, now: float) -> StoredRecord | None:
+        return await super().get(key, max(now, self._latest))
+
+
+async def test_the_suite_finds_a_store_that_a_wrong_clock_kills_for_good() -> None:
+    assert "after_the_clock_went_back_new_records_live" in await broken_promises(BelievesTheLatestClock)
+
+
+class ForgetsWhoseItIs(MemoryStore):
+    async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
+        stored = await super().update(key, decide)
+        if key in self._record_shelf.weights:
+            self._record_shelf.loose.set(key, -self._shelves._distance(key))
+        return stored
+
+
+async def test_the_suite_finds_a_store_that_lets_own_records_go() -> None:
+    assert "own_records_never_leave_and_others_leave_for_them" in await broken_promises(ForgetsWhoseItIs)
+
+
+class TellsTwice(MemoryStore):
+    async def providers(self, key: bytes, now: float) -> tuple[StoredProvider, ...]:
+        once = await super().providers(key, now)
+        return once + tuple(each for each in once if len(each.provider.addresses) > 1)
+
+
+async def test_the_suite_finds_a_store_that_tells_a_provider_twice() -> None:
+    assert await broken_promises(TellsTwice) == {"a_provider_that_comes_again_is_told_once_and_as_it_came_last"}
+
+
+class KeepsTheRemoved(MemoryStore):
+    async def remove_provider(self, key: bytes, peer: PeerId) -> bool:
+        return peer in self._providers.get(key, {})
+
+
+async def test_the_suite_finds_a_store_that_keeps_removed_providers() -> None:
+    assert "a_removed_provider_is_gone" in await broken_promises(KeepsTheRemoved)
+
+
+@pytest.mark.parametrize(
+    ("bound", "promise"),
+    [
+        ("max_records", "there_are_never_more_records_than_allowed_and_the_nearest_stay"),
+        ("max_provider_keys", "of_too_many_provider_keys_the_farthest_leaves_but_never_one_that_the_node_provides"),
+        ("max_providers_per_key", "of_too_many_providers_the_first_to_expire_leaves_but_never_an_own_one"),
+        ("max_bytes", "records_stay_within_the_bytes_and_the_nearest_stay"),
+        ("max_bytes", "providers_stay_within_the_bytes_and_the_nearest_keys_stay"),
+    ],
+)
+async def test_the_suite_finds_a_store_that_ignores_a_bound(bound: str, promise: str) -> None:
+    def without_it(own_key: int, /, **given: object) -> MemoryStore:
+        return MemoryStore(own_key, **(given | {bound: UNBOUNDED}))  # type: ignore[arg-type]
+
+    assert promise in await broken_promises(without_it)
+
+
+class LetsTheFarthestIn(MemoryStore):
+    async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
+        try:
+            return await super().update(key, decide)
+        except StoreFull:
+            self._remove(self._record_shelf, next(iter(self._records)))
+            return await super().update(key, decide)
+
+
+async def test_the_suite_finds_a_store_where_the_oldest_leave() -> None:
+    assert "a_record_that_is_the_farthest_is_refused_by_a_full_store" in await broken_promises(LetsTheFarthestIn)
+
+
+class StaysOpen(MemoryStore):
+    def _check_open(self) -> None:
+        pass
+
+
+async def test_the_suite_finds_a_store_that_answers_when_closed() -> None:
+    assert await broken_promises(StaysOpen) == {"a_closed_store_says_so_and_closes_again"}
