@@ -105,6 +105,7 @@ class ArmouredSwarm(Swarm):
     backbone: Backbone
 
     def __init__(self, peer: ID, peerstore: BoundedPeerStore, upgrader: TransportUpgrader, config: HostConfig) -> None:
+        self._sockets = Transport(self._admit)
         # py-libp2p's own limits would refuse dials and close what is in use: they are out of the way, ours hold.
         limits = ConnectionConfig(
             max_connections=_UNLIMITED,
@@ -119,7 +120,7 @@ class ArmouredSwarm(Swarm):
             peer,
             peerstore,
             upgrader,
-            transports=[Transport(self._admit)],
+            transports=[self._sockets],
             retry_config=RetryConfig(max_retries=0),  # a refused port would cost 743 ms instead of 1
             connection_config=limits,
         )
@@ -127,6 +128,10 @@ class ArmouredSwarm(Swarm):
 
     def _admit(self, accepted: int) -> bool:
         return self.backbone.admit(accepted)
+
+    def abandon(self) -> None:
+        """Close the sockets that are left when closing was cut short."""
+        self._sockets.close_all()
 
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
         """For the application's own protocols: a dial as ours, to the addresses in the host's peer store."""
@@ -210,6 +215,7 @@ class ArmouredHost(BasicHost):
                 with trio.move_on_after(self.config.close_timeout) as scope:
                     scope.shield = True
                     await self.close()
+                self._swarm.abandon()
         if failure is not None:
             raise failure
 

@@ -1,0 +1,236 @@
+"""The host: what it needs to run, what it leaves behind, how long it lasts."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+
+import psutil
+import pytest
+import trio
+import trio.testing
+from multiaddr import Multiaddr
+
+from p2pkad.config import HostConfig
+from p2pkad.core.peers import PeerId
+from p2pkad.errors import ConfigError
+from p2pkad.identity import KEY_FILE
+from p2pkad.net.base import Connected
+from p2pkad.net.libp2p import new_host
+from tests.net.libp2p.ends import LOOPBACK, an_end, eventually
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def tasks() -> int:
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+async def run_into(config: HostConfig) -> ConfigError:
+    """The error that running such a host ends with."""
+    before = open_files(), tasks()
+    with pytest.raises(ConfigError) as caught:
+        async with new_host(config).run():
+            pass
+    await trio.testing.wait_all_tasks_blocked()
+    assert (open_files(), tasks()) == before
+    return caught.value
+
+
+@pytest.mark.scenario("H7")
+async def test_a_port_that_a_stranger_holds_is_an_error_that_says_what_to_do():
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        address = f"/ip4/127.0.0.1/tcp/{stranger.getsockname()[1]}"
+        error = await run_into(HostConfig(listen=(address,)))
+    assert str(error) == (
+        f"cannot listen on {address}: address in use. Stop the other program or pass --listen /ip4/0.0.0.0/tcp/0"
+    )
+
+
+@pytest.mark.scenario("H7")
+async def test_a_port_that_another_host_of_ours_holds_is_an_error():
+    async with an_end() as other:
+        (address,) = other.info.addresses
+        error = await run_into(HostConfig(listen=(address.text,)))
+    assert "address in use" in str(error)
+
+
+@pytest.mark.scenario("H7")
+async def test_a_port_is_an_error_also_when_it_is_the_second_of_two():
+    async with an_end() as other:
+        (address,) = other.info.addresses
+        await run_into(HostConfig(listen=("/ip4/127.0.0.1/tcp/0", address.text)))
+
+
+@pytest.mark.scenario("H7")
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("nonsense", "'nonsense' is no multiaddr"),
+        ("/ip4/127.0.0.1/tcp/70000", "'/ip4/127.0.0.1/tcp/70000' is no multiaddr"),
+        ("/ip4/127.0.0.1/udp/0/quic-v1", "only TCP is supported"),
+        ("/ip4/192.0.2.77/tcp/0", "this machine has no such address"),
+        ("/dns4/localhost/tcp/0", "only TCP is supported"),
+    ],
+)
+async def test_an_address_that_cannot_be_listened_on_is_an_error(address, says):
+    assert says in str(await run_into(HostConfig(listen=(address,))))
+
+
+@pytest.mark.scenario("H7")
+async def test_a_bad_key_file_is_an_error_of_the_configuration(tmp_path):
+    (tmp_path / KEY_FILE).write_bytes(b"not a key")
+    with pytest.raises(ConfigError, match=KEY_FILE):
+        new_host(HostConfig(listen=LOOPBACK, data_dir=str(tmp_path)))
+
+
+async def test_a_host_with_a_data_directory_keeps_its_id(tmp_path):
+    config = HostConfig(listen=LOOPBACK, data_dir=str(tmp_path))
+    assert new_host(config).id == new_host(config).id
+
+
+async def test_what_the_block_raises_comes_out_as_it_is():
+    with pytest.raises(ZeroDivisionError):
+        async with new_host(HostConfig(listen=LOOPBACK)).run():
+            raise ZeroDivisionError
+
+
+async def test_a_host_runs_once():
+    host = new_host(HostConfig(listen=LOOPBACK))
+    async with host.run():
+        pass
+    with pytest.raises(ConfigError, match="once"):
+        async with host.run():
+            pass
+
+
+async def test_the_addresses_to_listen_on_may_come_with_the_call():
+    host = new_host(HostConfig(listen=("/ip4/127.0.0.1/tcp/1",)))
+    async with host.run([Multiaddr("/ip4/127.0.0.1/tcp/0")]):
+        assert len(host.get_transport_addrs()) == 1
+
+
+async def test_a_wildcard_is_told_as_the_addresses_of_the_machine():
+    async with an_end(listen=("/ip4/0.0.0.0/tcp/0",)) as end:
+        texts = [address.text for address in end.info.addresses]
+        assert any(text.startswith("/ip4/127.0.0.1/tcp/") for text in texts)
+        assert not any("/0.0.0.0/" in text for text in texts)
+        async with an_end() as other:
+            await other.ask(end)
+
+
+async def test_what_is_announced_is_told_instead_of_what_is_listened_on():
+    async with an_end(announce=("/ip4/203.0.113.7/tcp/4001",)) as end:
+        assert [address.text for address in end.info.addresses] == ["/ip4/203.0.113.7/tcp/4001"]
+        assert end.host.get_addrs() == [Multiaddr(f"/ip4/203.0.113.7/tcp/4001/p2p/{end.id}")]
+
+
+async def test_a_host_without_an_address_dials_and_is_found_over_its_connection():
+    async with an_end(listen=()) as hidden, an_end() as other:
+        await hidden.ask(other)
+        assert hidden.info.addresses == ()
+        assert hidden.id in other.network.connections()
+
+
+@pytest.mark.parametrize("security", [("noise",), ("tls",), ("tls", "noise")])
+async def test_both_security_transports_connect(security):
+    async with an_end(security=security) as one, an_end() as other:
+        await one.ask(other)
+        held = one.host.backbone.find(other.id)
+        assert held is not None
+        assert security[0] in (held.handle.get_negotiated_security_protocol() or "")
+
+
+async def test_peers_reach_each_other_over_ipv6():
+    async with an_end(listen=("/ip6/::1/tcp/0",)) as one, an_end(listen=("/ip6/::1/tcp/0",)) as other:
+        await one.ask(other)
+        (connection,) = other.network.connections().values()
+        assert connection.remote_address is not None
+        assert connection.remote_address.text.startswith("/ip6/::1/tcp/")
+
+
+@pytest.mark.scenario("H2")
+async def test_after_2000_inbound_connections_there_is_room_and_nothing_left_of_them():
+    async with an_end() as caller, an_end() as called:
+        swarm = caller.host.get_network()
+        address = Multiaddr(f"{called.info.addresses[0].text}/p2p/{called.id}")
+        before = tasks(), open_files()
+
+        async def call(count: int) -> None:
+            for _ in range(count):
+                raw = await swarm.transport_manager.transport_for_dialing(address).dial(address)
+                secure = await swarm.upgrader.upgrade_security(raw, True, called.host.get_id())
+                await swarm.upgrader.upgrade_connection(secure, called.host.get_id())
+                await secure.close()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(40):
+                nursery.start_soon(call, 50)
+        await eventually(lambda: not called.network.connections())
+        assert len(called.told(Connected)) > 1
+        await caller.ask(called)
+        await caller.network.disconnect(called.id)
+        await eventually(lambda: tasks() <= before[0] and open_files() <= before[1])
+
+
+@pytest.mark.scenario("H2")
+async def test_after_2000_known_peers_the_own_key_is_there_and_the_tables_are_bounded():
+    async with an_end() as one, an_end() as other:
+        store = one.host.get_peerstore()
+        for number in range(2000):
+            peer = PeerId(b"\x12\x20" + number.to_bytes(32, "big"))
+            store.add_addrs(foreign(peer), [Multiaddr("/ip4/192.0.2.1/tcp/1")], 100)
+            store.add_protocols(foreign(peer), ["/x"])
+        assert len(store.peer_ids()) <= 1001
+        assert one.host.get_private_key()
+        await one.ask(other)
+        await other.network.disconnect(one.id)
+        await other.ask(one)
+
+
+@pytest.mark.scenario("H8")
+async def test_open_and_close_200_times_leaves_nothing_behind():
+    process = psutil.Process()
+
+    async def once(connected: bool) -> None:
+        async with an_end() as one, an_end() as other:
+            if connected:
+                await one.ask(other)
+            await one.host.close()  # leaving the block closes it again
+
+    for _ in range(10):
+        await once(connected=True)
+    gc.collect()
+    before = tasks(), open_files(), process.memory_info().rss
+    async with trio.open_nursery() as nursery:
+        for number in range(10):
+            nursery.start_soon(several, once, 10, number % 2 == 0)
+    gc.collect()
+    assert (tasks(), open_files()) == before[:2]
+    # 200 hosts that stayed would be some 16 MB.
+    assert process.memory_info().rss - before[2] < 8 * 1024 * 1024
+
+
+async def several(action, count, *args):
+    for _ in range(count):
+        await action(*args)
+
+
+@pytest.mark.scenario("H8")
+async def test_a_cancelled_host_leaves_nothing_behind():
+    before = tasks(), open_files()
+    with trio.move_on_after(0.3):
+        async with an_end() as one, an_end() as other:
+            await one.ask(other)
+            await trio.sleep_forever()
+    await trio.testing.wait_all_tasks_blocked()
+    assert (tasks(), open_files()) == before
+
+
+def foreign(peer: PeerId):
+    from libp2p.peer.id import ID
+
+    return ID(bytes(peer))
