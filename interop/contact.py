@@ -239,10 +239,8 @@ async def life_goes_on_without_go(driver: Driver, report: Report, network: Netwo
     """Kill go. Ten of each trial then, two of them with somebody who came after it was gone."""
     await network.go.peer.kill()
     report.note("the go peer was killed; a newcomer bootstraps from a p2pkad server")
-    bootstrap = network.servers[-1].peer.addresses
-    peer = await driver.start("newcomer", py_language(), mode="server", seed=seed, bootstrap=bootstrap, **setting.flags)
-    newcomer = Node(peer, "server")
-    await knows(newcomer, 1)
+    newcomer = Node(await driver.start("newcomer", py_language(), seed=seed, **setting.flags), "server")
+    await newcomer.peer.ask("bootstrap", peers=network.servers[-1].peer.addresses)
     # A chain that the newcomer begins and ends: each one is read from by the next.
     chain = [newcomer, *network.p2pkad[: FRESH - 1], newcomer]
     for title, trial in TRIALS.items():

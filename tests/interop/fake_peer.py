@@ -32,9 +32,7 @@ def answer(request: dict[str, object]) -> None:
 
 
 if "--mute" not in sys.argv:
-    say(
-        event="ready", id="12D3Fake", addresses=["/ip4/127.0.0.1/tcp/1/p2p/12D3Fake"], mode="server", protocol="/x", versions={}
-    )
+    say(event="ready", peer={"id": "12D3Fake", "addresses": ["/ip4/127.0.0.1/tcp/1/p2p/12D3Fake"]})
 for text in sys.stdin:
     asked = json.loads(text)
     if asked["verb"] == "wait":
