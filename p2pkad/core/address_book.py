@@ -1,0 +1,197 @@
+"""Where peers can be reached: what was heard of them, what worked and what failed.
+
+The addresses of a peer are in order, the one to dial first at the front:
+
+             learn()      worked()          failed()
+  not known  heard        -                 -
+  worked     lives on     worked, first     failed, last
+  heard      lives on     worked, first     failed, last
+  failed     -            worked, first     failed, last
+
+New addresses come behind those that worked and before those heard earlier: a peer that moved is told at its new address.
+Lives on: for the lifetime it was told with, from now; so does an address that works. One that failed is not kept alive by
+those who still tell it; once it has expired, it may be learned afresh. What was never learned is not taken from a
+connection: it may be the port that a peer happened to dial from.
+
+Everything is bounded, because peers make things up: of one peer the best addresses stay, of all peers those most recently
+heard of or reached. A pinned peer stays whatever happens, and its addresses with it, expired or not: however much is told
+of others, and however long the own network is down, this node knows where its own peers are.
+
+Times: monotonic seconds, from the caller; lifetimes: seconds.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, Flag, auto
+from itertools import islice
+
+from p2pkad.core.peers import Address, PeerId, PeerInfo
+
+
+class Pin(Flag):
+    """Why a peer must not be forgotten."""
+
+    BOOTSTRAP = auto()
+    CONNECTED = auto()
+    TABLE = auto()
+
+
+_NO_PIN = Pin(0)
+
+
+class _Standing(Enum):
+    WORKED = "worked"
+    HEARD = "heard"
+    FAILED = "failed"
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    address: Address
+    lifetime: float
+    expires: float
+    standing: _Standing = _Standing.HEARD
+
+    def live_on(self, now: float) -> None:
+        self.expires = now + self.lifetime
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    places: list[_Place] = field(default_factory=list)  # best first: worked, heard, failed
+    pins: Pin = _NO_PIN
+    info: PeerInfo | None = None  # what was told last; None after each change
+    info_until: float = 0.0
+
+
+class AddressBook:
+    """The addresses of at most `max_peers` peers, `max_addresses` of each. Pinned peers are kept beyond that, too."""
+
+    def __init__(self, max_peers: int, max_addresses: int) -> None:
+        self._max_peers = max_peers
+        self._max_addresses = max_addresses
+        self._entries: dict[PeerId, _Entry] = {}
+        self._loose: OrderedDict[PeerId, None] = OrderedDict()  # those without a pin, least recently touched first
+
+    def learn(self, peer: PeerId, addresses: Iterable[Address], now: float, lifetime: float) -> None:
+        """Somebody says that `peer` is at these addresses, best first. Those beyond `max_addresses` are not looked at."""
+        told = {address.raw: address for address in islice(addresses, self._max_addresses)}
+        if not told:
+            return
+        entry = self._entries.setdefault(peer, _Entry())
+        self._drop_expired(entry, now)
+        for place in entry.places:
+            if told.pop(place.address.raw, None) is not None and place.standing is not _Standing.FAILED:
+                place.lifetime = max(place.lifetime, lifetime)
+                place.live_on(now)
+        if told:
+            behind_worked = sum(place.standing is _Standing.WORKED for place in entry.places)
+            entry.places[behind_worked:behind_worked] = [_Place(each, lifetime, now + lifetime) for each in told.values()]
+            del entry.places[self._max_addresses :]
+            entry.info = None
+        self._touch(peer, entry)
+
+    def worked(self, peer: PeerId, address: Address, now: float) -> None:
+        """`peer` was reached at `address`."""
+        entry, place = self._find(peer, address)
+        if entry is None or place is None:
+            return
+        place.live_on(now)
+        place.standing = _Standing.WORKED
+        if entry.places[0] is not place:
+            entry.places.remove(place)
+            entry.places.insert(0, place)
+            entry.info = None
+        self._touch(peer, entry)
+
+    def failed(self, peer: PeerId, address: Address) -> None:
+        """Nobody was reached at `address`, or somebody else."""
+        entry, place = self._find(peer, address)
+        if entry is None or place is None:
+            return
+        place.standing = _Standing.FAILED
+        entry.places.remove(place)
+        entry.places.append(place)
+        entry.info = None
+
+    def info(self, peer: PeerId, now: float) -> PeerInfo:
+        """What is known of `peer` now, best address first; without addresses when nothing is. It changes nothing."""
+        entry = self._entries.get(peer)
+        if entry is None:
+            return PeerInfo(peer)
+        if entry.info is None or now >= entry.info_until:
+            usable = [place for place in entry.places if entry.pins or now < place.expires]
+            entry.info = PeerInfo(peer, tuple(place.address for place in usable))
+            until = [place.expires for place in usable if not entry.pins]
+            entry.info_until = min(until, default=float("inf"))
+        return entry.info
+
+    def pin(self, peer: PeerId, why: Pin, now: float) -> None:
+        """Keep `peer`, until it is unpinned for each reason it was pinned for. It need not be known yet."""
+        entry = self._entries.setdefault(peer, _Entry())
+        self._drop_expired(entry, now)
+        entry.pins |= why
+        self._loose.pop(peer, None)
+        self._make_room()
+
+    def unpin(self, peer: PeerId, why: Pin, now: float) -> None:
+        """`why` no longer holds `peer`. After the last reason its addresses live on from now, but for those that failed."""
+        entry = self._entries.get(peer)
+        if entry is None or not entry.pins & why:
+            return
+        entry.pins &= ~why
+        if entry.pins:
+            return
+        for place in entry.places:
+            if place.standing is not _Standing.FAILED:
+                place.live_on(now)
+        entry.info = None
+        self._drop_expired(entry, now)
+        if entry.places:
+            self._touch(peer, entry)
+        else:
+            del self._entries[peer]
+
+    def forget(self, peer: PeerId) -> None:
+        """Drop what is known of `peer`, unless it is pinned."""
+        if peer in self._loose:
+            del self._loose[peer], self._entries[peer]
+
+    def expire(self, now: float) -> None:
+        """Drop what has expired. It is not told anyway; this frees its memory."""
+        for peer in list(self._loose):
+            entry = self._entries[peer]
+            self._drop_expired(entry, now)
+            if not entry.places:
+                self.forget(peer)
+
+    def __len__(self) -> int:
+        """How many peers are known, pinned ones included."""
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"<AddressBook peers={len(self)}/{self._max_peers} pinned={len(self._entries) - len(self._loose)}>"
+
+    def _find(self, peer: PeerId, address: Address) -> tuple[_Entry | None, _Place | None]:
+        entry = self._entries.get(peer)
+        places = entry.places if entry is not None else ()
+        return entry, next((place for place in places if place.address.raw == address.raw), None)
+
+    def _drop_expired(self, entry: _Entry, now: float) -> None:
+        if not entry.pins and any(place.expires <= now for place in entry.places):
+            entry.places = [place for place in entry.places if now < place.expires]
+            entry.info = None
+
+    def _touch(self, peer: PeerId, entry: _Entry) -> None:
+        if not entry.pins:
+            self._loose[peer] = None
+            self._loose.move_to_end(peer)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        while len(self._entries) > self._max_peers and self._loose:
+            peer, _ = self._loose.popitem(last=False)
+            del self._entries[peer]

@@ -1,0 +1,489 @@
+"""Which addresses the address book tells, in which order, and whom it forgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2pkad.core.address_book import AddressBook, Pin
+from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
+
+ALICE, BOB, CAROL, DAVE = (PeerId(name) for name in (b"alice", b"bob", b"carol", b"dave"))
+HOUR = 3600.0
+LATER = 10 * HOUR
+
+
+def at(name: str) -> Address:
+    return Address(name.encode(), name, Scope.PUBLIC)
+
+
+def book(peers: int = 100, addresses: int = 100) -> AddressBook:
+    return AddressBook(max_peers=peers, max_addresses=addresses)
+
+
+def learn(known: AddressBook, peer: PeerId, *names: str, now: float = 0, lifetime: float = HOUR) -> None:
+    known.learn(peer, [at(name) for name in names], now, lifetime)
+
+
+def told(known: AddressBook, peer: PeerId, now: float = 0) -> list[str]:
+    info = known.info(peer, now)
+    assert info.id == peer
+    return [address.text for address in info.addresses]
+
+
+# Order
+
+
+def test_addresses_are_told_as_they_came() -> None:
+    known = book()
+    learn(known, ALICE, "first", "second", "third")
+    assert told(known, ALICE) == ["first", "second", "third"]
+    assert known.info(ALICE, 0) == PeerInfo(ALICE, (at("first"), at("second"), at("third")))
+
+
+def test_nothing_is_told_of_a_stranger() -> None:
+    known = book()
+    assert known.info(ALICE, 0) == PeerInfo(ALICE)
+    assert len(known) == 0
+
+
+def test_the_address_that_worked_goes_first_and_the_one_that_failed_goes_last() -> None:
+    known = book()
+    learn(known, ALICE, "one", "two", "three", "four")
+    known.failed(ALICE, at("one"))
+    known.worked(ALICE, at("three"), now=1)
+    known.worked(ALICE, at("four"), now=2)
+    known.failed(ALICE, at("two"))
+    assert told(known, ALICE) == ["four", "three", "one", "two"]
+
+
+def test_what_failed_may_work_again_and_what_worked_may_fail() -> None:
+    known = book()
+    learn(known, ALICE, "one", "two", "three")
+    known.failed(ALICE, at("one"))
+    known.worked(ALICE, at("two"), now=1)
+    known.worked(ALICE, at("one"), now=2)
+    known.failed(ALICE, at("two"))
+    assert told(known, ALICE) == ["one", "three", "two"]
+
+
+def test_a_new_address_comes_before_older_hearsay_and_behind_what_worked() -> None:
+    known = book()
+    learn(known, ALICE, "old", "proven", "dead")
+    known.worked(ALICE, at("proven"), now=1)
+    known.failed(ALICE, at("dead"))
+    learn(known, ALICE, "new", "old", now=2)
+    assert told(known, ALICE) == ["proven", "new", "old", "dead"]
+
+
+def test_a_peer_that_moved_is_told_at_its_new_address() -> None:
+    known = book(addresses=2)
+    learn(known, ALICE, "old", "older")
+    known.worked(ALICE, at("older"), now=1)
+    known.worked(ALICE, at("old"), now=1)
+    known.failed(ALICE, at("old"))
+    known.failed(ALICE, at("older"))
+    learn(known, ALICE, "new", now=2)
+    assert told(known, ALICE) == ["new", "old"]
+    known.worked(ALICE, at("new"), now=3)
+    assert told(known, ALICE) == ["new", "old"]
+
+
+def test_the_port_a_peer_dialled_from_is_no_address_of_it() -> None:
+    known = book()
+    learn(known, ALICE, "listens")
+    known.worked(ALICE, at("dialled-from"), now=1)
+    known.failed(ALICE, at("dialled-from"))
+    known.worked(BOB, at("dialled-from"), now=1)
+    known.failed(BOB, at("dialled-from"))
+    assert told(known, ALICE) == ["listens"]
+    assert told(known, BOB) == []
+    assert len(known) == 1
+
+
+# Expiry
+
+
+def test_an_address_is_told_until_its_lifetime_is_over() -> None:
+    known = book()
+    learn(known, ALICE, "short", lifetime=10)
+    learn(known, ALICE, "long", lifetime=20)
+    assert told(known, ALICE, now=9) == ["long", "short"]
+    assert told(known, ALICE, now=10) == ["long"]
+    assert told(known, ALICE, now=20) == []
+
+
+def test_an_address_lives_on_when_it_is_told_again_or_works() -> None:
+    known = book()
+    learn(known, ALICE, "told", "works", "forgotten", lifetime=10)
+    learn(known, ALICE, "told", now=9, lifetime=10)
+    known.worked(ALICE, at("works"), now=9)
+    assert told(known, ALICE, now=18) == ["works", "told"]
+    assert told(known, ALICE, now=19) == []
+
+
+def test_a_shorter_lifetime_takes_nothing_away() -> None:
+    known = book()
+    learn(known, ALICE, "one", lifetime=100)
+    learn(known, ALICE, "one", now=1, lifetime=5)
+    assert told(known, ALICE, now=99) == ["one"]
+    known.worked(ALICE, at("one"), now=99)
+    assert told(known, ALICE, now=198) == ["one"]
+
+
+def test_hearsay_does_not_keep_a_failed_address_alive() -> None:
+    known = book()
+    learn(known, ALICE, "dead", "other", lifetime=10)
+    known.failed(ALICE, at("dead"))
+    learn(known, ALICE, "dead", "other", now=9, lifetime=10)
+    assert told(known, ALICE, now=10) == ["other"]
+    learn(known, ALICE, "dead", now=11, lifetime=10)
+    assert told(known, ALICE, now=11) == ["dead", "other"]
+
+
+def test_expired_addresses_hold_no_place() -> None:
+    known = book(addresses=2)
+    learn(known, ALICE, "proven", "other", lifetime=10)
+    known.worked(ALICE, at("proven"), now=0)
+    known.worked(ALICE, at("other"), now=0)
+    learn(known, ALICE, "new", "newer", now=10, lifetime=10)
+    assert told(known, ALICE, now=10) == ["new", "newer"]
+
+
+def test_a_sweep_frees_who_has_no_address_left() -> None:
+    known = book()
+    learn(known, ALICE, "one", lifetime=10)
+    learn(known, BOB, "one", "two", lifetime=10)
+    learn(known, BOB, "two", lifetime=20)
+    known.expire(now=10)
+    assert len(known) == 1
+    assert told(known, BOB, now=10) == ["two"]
+
+
+# Bounds
+
+
+def test_the_peer_untouched_for_longest_is_forgotten_first() -> None:
+    known = book(peers=3)
+    for peer in (ALICE, BOB, CAROL):
+        learn(known, peer, "one")
+    learn(known, ALICE, "one", now=1)
+    known.worked(BOB, at("one"), now=2)
+    learn(known, DAVE, "one", now=3)
+    assert len(known) == 3
+    assert [told(known, peer, now=3) for peer in (ALICE, BOB, CAROL, DAVE)] == [["one"], ["one"], [], ["one"]]
+
+
+@pytest.mark.scenario("L14")
+def test_ten_thousand_made_up_peers_do_not_displace_our_own() -> None:
+    known = book(peers=50)
+    known.pin(ALICE, Pin.CONNECTED, now=0)
+    for peer in (ALICE, BOB):
+        learn(known, peer, "one")
+    known.pin(BOB, Pin.TABLE, now=0)
+    for number in range(10_000):
+        learn(known, PeerId(number.to_bytes(4, "big")), "lie", now=1)
+    assert len(known) == 50
+    assert told(known, ALICE, now=1) == told(known, BOB, now=1) == ["one"]
+
+
+@pytest.mark.scenario("L14")
+def test_peers_without_addresses_take_no_place() -> None:
+    known = book(peers=2)
+    learn(known, ALICE, "one")
+    for number in range(10_000):
+        learn(known, PeerId(number.to_bytes(4, "big")))
+    assert len(known) == 1
+    learn(known, ALICE)
+    assert told(known, ALICE) == ["one"]
+
+
+@pytest.mark.scenario("L14")
+def test_of_hundreds_of_addresses_those_that_worked_and_the_first_told_stay() -> None:
+    known = book(addresses=4)
+    learn(known, ALICE, "proven", "old", "dead")
+    known.worked(ALICE, at("proven"), now=0)
+    known.failed(ALICE, at("dead"))
+    learn(known, ALICE, *(f"lie-{number}" for number in range(300)), now=1)
+    assert told(known, ALICE, now=1) == ["proven", "lie-0", "lie-1", "lie-2"]
+
+
+@pytest.mark.scenario("L14")
+def test_only_as_many_addresses_are_read_as_can_be_kept() -> None:
+    known = book(addresses=3)
+    lies = (at(f"lie-{number}") for number in range(10_000))
+    known.learn(ALICE, lies, now=0, lifetime=HOUR)
+    assert next(lies) == at("lie-3")
+
+
+@pytest.mark.scenario("L14")
+def test_an_address_told_twice_is_kept_once() -> None:
+    known = book()
+    learn(known, ALICE, "one", "one", "two", "one")
+    assert told(known, ALICE) == ["one", "two"]
+
+
+# Pins
+
+
+def test_a_pinned_peer_is_neither_forgotten_nor_do_its_addresses_expire() -> None:
+    known = book(peers=1)
+    learn(known, ALICE, "one", lifetime=10)
+    known.pin(ALICE, Pin.BOOTSTRAP, now=0)
+    learn(known, BOB, "one")
+    known.forget(ALICE)
+    known.expire(LATER)
+    learn(known, ALICE, "two", now=LATER, lifetime=10)
+    assert told(known, ALICE, now=LATER * 2) == ["two", "one"]
+    assert len(known) == 1
+
+
+def test_an_outage_of_hours_costs_a_pinned_peer_no_address() -> None:
+    known = book()
+    learn(known, ALICE, "one", "two")
+    known.pin(ALICE, Pin.TABLE, now=0)
+    for name in ("one", "two"):
+        known.failed(ALICE, at(name))
+    known.expire(LATER)
+    assert told(known, ALICE, now=LATER) == ["one", "two"]
+
+
+def test_a_peer_may_be_pinned_before_anything_is_known_of_it() -> None:
+    known = book(peers=1)
+    known.pin(ALICE, Pin.CONNECTED, now=0)
+    learn(known, ALICE, "one")
+    learn(known, BOB, "one")
+    assert told(known, ALICE) == ["one"]
+    assert told(known, BOB) == []
+
+
+def test_pinned_peers_are_kept_beyond_the_bound_and_displace_others() -> None:
+    known = book(peers=1)
+    learn(known, BOB, "one")
+    known.pin(ALICE, Pin.CONNECTED, now=0)
+    known.pin(CAROL, Pin.TABLE, now=0)
+    assert told(known, BOB) == []
+    assert len(known) == 2
+
+
+def test_a_peer_is_held_until_the_last_reason_is_gone() -> None:
+    known = book()
+    learn(known, ALICE, "one", lifetime=10)
+    known.pin(ALICE, Pin.CONNECTED, now=0)
+    known.pin(ALICE, Pin.CONNECTED, now=0)
+    known.pin(ALICE, Pin.TABLE, now=0)
+    known.unpin(ALICE, Pin.CONNECTED, now=LATER)
+    known.unpin(ALICE, Pin.BOOTSTRAP, now=LATER)
+    assert told(known, ALICE, now=LATER + 100) == ["one"]
+    known.unpin(ALICE, Pin.TABLE, now=LATER + 200)
+    assert told(known, ALICE, now=LATER + 209) == ["one"]
+    assert told(known, ALICE, now=LATER + 210) == []
+
+
+def test_addresses_live_on_from_the_end_of_a_connection_but_for_those_that_failed() -> None:
+    known = book()
+    learn(known, ALICE, "one", "dead", lifetime=10)
+    known.failed(ALICE, at("dead"))
+    known.pin(ALICE, Pin.CONNECTED, now=0)
+    known.unpin(ALICE, Pin.CONNECTED, now=LATER)
+    assert told(known, ALICE, now=LATER) == ["one"]
+
+
+def test_an_unpinned_peer_without_an_address_is_forgotten() -> None:
+    known = book()
+    learn(known, CAROL, "dead", lifetime=10)
+    for peer in (ALICE, CAROL):
+        known.pin(peer, Pin.CONNECTED, now=0)
+        known.pin(peer, Pin.TABLE, now=0)
+        known.unpin(peer, Pin.TABLE, now=LATER)
+    known.failed(CAROL, at("dead"))
+    assert len(known) == 2
+    for peer in (ALICE, BOB, CAROL):
+        known.unpin(peer, Pin.CONNECTED, now=LATER)
+    assert len(known) == 0
+
+
+def test_a_pin_does_not_bring_back_what_has_expired() -> None:
+    known = book()
+    learn(known, ALICE, "one", lifetime=10)
+    known.pin(ALICE, Pin.CONNECTED, now=10)
+    assert told(known, ALICE, now=10) == []
+
+
+def test_an_unpinned_peer_counts_as_touched() -> None:
+    known = book(peers=2)
+    learn(known, ALICE, "one")
+    known.pin(ALICE, Pin.CONNECTED, now=0)
+    learn(known, BOB, "one")
+    known.unpin(ALICE, Pin.CONNECTED, now=1)
+    learn(known, CAROL, "one")
+    assert told(known, ALICE) == ["one"]
+    assert told(known, BOB) == []
+
+
+def test_a_forgotten_peer_is_a_stranger() -> None:
+    known = book()
+    learn(known, ALICE, "one")
+    known.forget(ALICE)
+    known.forget(BOB)
+    assert told(known, ALICE) == []
+    assert len(known) == 0
+
+
+def test_its_repr_is_its_state() -> None:
+    known = book(peers=9)
+    learn(known, ALICE, "one")
+    known.pin(BOB, Pin.BOOTSTRAP, now=0)
+    assert repr(known) == "<AddressBook peers=2/9 pinned=1>"
+
+
+# Against plain lists
+
+
+@dataclass
+class Naive:
+    """The same rules on plain lists: each address has a rank, and every question sorts by it."""
+
+    max_peers: int
+    max_addresses: int
+    recent: list[PeerId] = field(default_factory=list)
+    pins: dict[PeerId, set[Pin]] = field(default_factory=dict)
+    places: dict[PeerId, dict[str, dict[str, float]]] = field(default_factory=dict)
+    clock: int = 0
+
+    def pinned(self, peer: PeerId) -> bool:
+        return bool(self.pins.get(peer))
+
+    def learn(self, peer: PeerId, names: list[str], now: float, lifetime: float) -> None:
+        names = list(dict.fromkeys(names[: self.max_addresses]))
+        if not names:
+            return
+        self.places.setdefault(peer, {})
+        self.sweep(peer, now)
+        mine = self.places[peer]
+        self.clock += 1
+        for position, name in enumerate(names):
+            if name not in mine:
+                mine[name] = {"class": 1, "rank": -self.clock, "position": position, "life": lifetime, "end": now + lifetime}
+            elif mine[name]["class"] != 2:
+                mine[name]["life"] = max(mine[name]["life"], lifetime)
+                mine[name]["end"] = max(mine[name]["end"], now + mine[name]["life"])
+        for name in self.order(peer)[self.max_addresses :]:
+            del mine[name]
+        self.touch(peer)
+
+    def judge(self, peer: PeerId, name: str, now: float, works: bool) -> None:
+        place = self.places.get(peer, {}).get(name)
+        if place is None:
+            return
+        self.clock += 1
+        place |= {"class": 0, "rank": -self.clock} if works else {"class": 2, "rank": self.clock}
+        if works:
+            place["end"] = max(place["end"], now + place["life"])
+            self.touch(peer)
+
+    def pin(self, peer: PeerId, why: Pin, now: float) -> None:
+        self.places.setdefault(peer, {})
+        self.sweep(peer, now)
+        self.pins.setdefault(peer, set()).add(why)
+        self.make_room()
+
+    def unpin(self, peer: PeerId, why: Pin, now: float) -> None:
+        if why not in self.pins.get(peer, set()):
+            return
+        self.pins[peer].remove(why)
+        if self.pinned(peer):
+            return
+        for place in self.places[peer].values():
+            if place["class"] != 2:
+                place["end"] = max(place["end"], now + place["life"])
+        self.sweep(peer, now)
+        if self.places[peer]:
+            self.touch(peer)
+        else:
+            del self.places[peer]
+
+    def forget(self, peer: PeerId) -> None:
+        if not self.pinned(peer):
+            self.places.pop(peer, None)
+
+    def expire(self, now: float) -> None:
+        for peer in list(self.places):
+            self.sweep(peer, now)
+            if not self.places[peer]:
+                self.forget(peer)
+
+    def sweep(self, peer: PeerId, now: float) -> None:
+        if not self.pinned(peer):
+            self.places[peer] = {name: place for name, place in self.places[peer].items() if now < place["end"]}
+
+    def touch(self, peer: PeerId) -> None:
+        self.recent = [each for each in self.recent if each != peer] + [peer]
+        self.make_room()
+
+    def make_room(self) -> None:
+        loose = [peer for peer in self.recent if peer in self.places and not self.pinned(peer)]
+        for peer in loose[: max(0, len(self.places) - self.max_peers)]:
+            del self.places[peer]
+
+    def order(self, peer: PeerId) -> list[str]:
+        mine = self.places.get(peer, {})
+        return sorted(mine, key=lambda name: (mine[name]["class"], mine[name]["rank"], mine[name].get("position", 0)))
+
+    def told(self, peer: PeerId, now: float) -> list[str]:
+        return [name for name in self.order(peer) if self.pinned(peer) or now < self.places[peer][name]["end"]]
+
+
+PEERS = [ALICE, BOB, CAROL, DAVE]
+a_peer = st.sampled_from(PEERS)
+a_name = st.sampled_from("abcdef")
+a_step = st.one_of(
+    st.tuples(st.just("learn"), a_peer, st.lists(a_name, max_size=5), st.integers(1, 5)),
+    st.tuples(st.just("worked"), a_peer, a_name),
+    st.tuples(st.just("failed"), a_peer, a_name),
+    st.tuples(st.just("pin"), a_peer, st.sampled_from(list(Pin))),
+    st.tuples(st.just("unpin"), a_peer, st.sampled_from(list(Pin))),
+    st.tuples(st.just("forget"), a_peer),
+    st.tuples(st.just("expire")),
+)
+
+
+@pytest.mark.scenario("L14")
+@settings(max_examples=300)
+@given(peers=st.integers(1, 3), addresses=st.integers(1, 4), steps=st.lists(st.tuples(st.integers(0, 2), a_step), max_size=60))
+def test_the_book_does_what_plain_lists_do(peers: int, addresses: int, steps: list) -> None:
+    known = book(peers, addresses)
+    naive = Naive(peers, addresses)
+    now = 0
+    for pause, step in steps:
+        now += pause
+        match step:
+            case "learn", peer, names, lifetime:
+                learn(known, peer, *names, now=now, lifetime=lifetime)
+                naive.learn(peer, names, now, lifetime)
+            case "worked", peer, name:
+                known.worked(peer, at(name), now)
+                naive.judge(peer, name, now, works=True)
+            case "failed", peer, name:
+                known.failed(peer, at(name))
+                naive.judge(peer, name, now, works=False)
+            case "pin", peer, why:
+                known.pin(peer, why, now)
+                naive.pin(peer, why, now)
+            case "unpin", peer, why:
+                known.unpin(peer, why, now)
+                naive.unpin(peer, why, now)
+            case "forget", peer:
+                known.forget(peer)
+                naive.forget(peer)
+            case _:
+                known.expire(now)
+                naive.expire(now)
+        assert len(known) == len(naive.places)
+        assert [told(known, peer, now) for peer in PEERS] == [naive.told(peer, now) for peer in PEERS]
+        pinned = sum(naive.pinned(peer) for peer in PEERS)
+        assert len(known) <= max(peers, pinned)
+        assert all(len(told(known, peer, now)) <= addresses for peer in PEERS)
