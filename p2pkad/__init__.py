@@ -33,11 +33,18 @@ if TYPE_CHECKING:
         StoreFull,
     )
     from p2pkad.identity import Identity, PublicKey
+    from p2pkad.net.libp2p import new_host
+    from p2pkad.node.node import open_node
+    from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
+    from p2pkad.node.service import KademliaService
     from p2pkad.validators.base import Validator
     from p2pkad.validators.newest import NewestValidator
     from p2pkad.validators.opaque import OpaqueValidator
     from p2pkad.validators.public_key import PublicKeyValidator
     from p2pkad.validators.signed import SignedRecord, SignedRecordValidator, open_record, sign_record
+    from p2pkad.wire.content import content_key
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Address",
@@ -47,6 +54,7 @@ __all__ = [
     "Identity",
     "InvalidRecord",
     "KademliaConfig",
+    "KademliaService",
     "LocalLimit",
     "LocalProtocolError",
     "LookupFailed",
@@ -54,6 +62,7 @@ __all__ = [
     "NewestValidator",
     "NoPeers",
     "NodeClosed",
+    "NodeStats",
     "NotFound",
     "NotReady",
     "OpaqueValidator",
@@ -61,9 +70,12 @@ __all__ = [
     "PeerId",
     "PeerInfo",
     "PeerUnreachable",
+    "PeersFound",
     "ProtocolError",
+    "ProvideReceipt",
     "PublicKey",
     "PublicKeyValidator",
+    "PutReceipt",
     "QuorumNotMet",
     "RecordError",
     "RecordTooLarge",
@@ -75,6 +87,11 @@ __all__ = [
     "StaleRecord",
     "StoreFull",
     "Validator",
+    "ValueFound",
+    "__version__",
+    "content_key",
+    "new_host",
+    "open_node",
     "open_record",
     "sign_record",
 ]
@@ -91,6 +108,11 @@ if not TYPE_CHECKING:
         "validators.public_key",
         "validators.signed",
         "identity",
+        "node.results",
+        "wire.content",
+        "node.service",
+        "net.libp2p",
+        "node.node",
     )
 
     def __getattr__(name):

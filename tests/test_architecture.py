@@ -198,7 +198,8 @@ def clutter_at_the_door(root: Path) -> Iterator[str]:
     imported = [alias.name for node in imports for alias in node.names]
     if public != sorted(public):
         yield "__all__ is not sorted"
-    yield from (f"{name} is public and not imported" for name in public if name not in imported)
+    known = {*imported, *assigned}
+    yield from (f"{name} is public and not imported" for name in public if name not in known)
     yield from (f"{name} is imported and not public" for name in imported if name not in public)
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):

@@ -1,0 +1,118 @@
+"""One request to one peer, and what it says about the peer.
+
+Lookups, puts, bootstrap and admission checks all ask through here, so that every answer and every failure is booked
+once, and nobody above ever sees an address, a peer or a value that is not believed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import trio
+
+from p2pkad.core.goals import Failure
+from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, FindNode, FindNodeReply, GetProvidersReply, GetValueReply
+from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.records import Record
+from p2pkad.errors import LocalLimit, NetworkError, PeerUnreachable, RemoteProtocolError, RequestTimeout
+from p2pkad.net.base import Network, Response
+from p2pkad.node.clock import Clock
+from p2pkad.node.membership import Membership
+from p2pkad.validators.base import Validators
+
+RETRY_AFTER_LOCAL_LIMIT = 0.05
+"""Seconds until a request is tried again that this node's own connection limit turned away."""
+
+DidNotAnswer = (NetworkError, RemoteProtocolError)
+"""What `ask` and `tell` raise."""
+
+
+def failure_of(error: Exception) -> Failure:
+    """What an error of the network says about the peer."""
+    match error:
+        case RemoteProtocolError():
+            return Failure.MALFORMED
+        case RequestTimeout():
+            return Failure.SILENT
+        case PeerUnreachable() | LocalLimit():
+            return Failure.UNREACHABLE
+        case _:
+            return Failure.REFUSED
+
+
+class Asking:
+    """Requests, with their consequences for the routing table and the address book."""
+
+    def __init__(self, network: Network, membership: Membership, validators: Validators, clock: Clock) -> None:
+        self._network = network
+        self._membership = membership
+        self._validators = validators
+        self._clock = clock
+
+    async def ask(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> AnyReply:
+        """The peer's reply, with only what is believed left in it.
+
+        deadline: monotonic seconds. Raises NetworkError or RemoteProtocolError, after the peer has been marked. A limit
+        of this node is waited out and never held against the peer.
+        """
+        try:
+            response = await self._request(peer, message, deadline)
+        except LocalLimit:
+            raise
+        except DidNotAnswer as error:
+            self._book_failure(peer, error)
+            raise
+        reply = self._believed(response)
+        told_nobody = isinstance(reply, FindNodeReply) and not reply.closer
+        self._membership.answered(peer.id, response.remote_address, told_nobody=told_nobody)
+        return reply
+
+    async def tell(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
+        """Send what has no reply. Raises as `ask`; that it worked proves nothing about the peer."""
+        try:
+            await self._network.send(peer, message, deadline)
+        except LocalLimit:
+            raise
+        except DidNotAnswer as error:
+            self._book_failure(peer, error)
+            raise
+
+    async def check(self, peer: PeerId, deadline: float) -> bool:
+        """The admission check: a server answers FIND_NODE for its own id. False when it did not."""
+        try:
+            await self.ask(self._membership.info(peer), FindNode(bytes(peer)), deadline)
+        except DidNotAnswer:
+            return False
+        return True
+
+    async def _request(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> Response:
+        while True:
+            try:
+                return await self._network.request(peer, message, deadline)
+            except LocalLimit:
+                if self._clock.monotonic() + RETRY_AFTER_LOCAL_LIMIT >= deadline:
+                    raise
+                await trio.sleep(RETRY_AFTER_LOCAL_LIMIT)
+
+    def _book_failure(self, peer: PeerInfo, error: Exception) -> None:
+        if isinstance(error, PeerUnreachable):
+            self._membership.unreachable(peer, {address for address, _ in error.causes})
+        self._membership.failed(peer.id, failure_of(error))
+
+    def _believed(self, response: Response) -> AnyReply:
+        reply, via = response.message, response.remote_address
+        match reply:
+            case FindNodeReply():
+                return replace(reply, closer=self._membership.heard(reply.closer, via))
+            case GetValueReply():
+                return replace(reply, record=self._valid(reply.record), closer=self._membership.heard(reply.closer, via))
+            case GetProvidersReply():
+                providers = tuple(PeerInfo(info.id, self._membership.believed(info.addresses, via)) for info in reply.providers)
+                return replace(reply, providers=providers, closer=self._membership.heard(reply.closer, via))
+            case _:
+                return reply
+
+    def _valid(self, record: Record | None) -> Record | None:
+        if record is None or not self._validators.accepts(record.key, record.value, self._clock.wall()):
+            return None
+        return record

@@ -1,0 +1,174 @@
+"""What the network is asked for: values, providers, a peer, the peers near a key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from p2pkad.config import KademliaConfig
+from p2pkad.core.goals import ClosestPeers, OnePeer, Providers, Value
+from p2pkad.core.lookup import Outcome
+from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.errors import LocalProtocolError, NoPeers, NotFound, P2pkadError, QuorumNotMet, key_text
+from p2pkad.net.base import Network
+from p2pkad.node.clock import Clock
+from p2pkad.node.membership import Membership
+from p2pkad.node.publishing import Publishing
+from p2pkad.node.querying import Querying
+from p2pkad.node.results import PeersFound, ValueFound
+from p2pkad.store.base import Store
+from p2pkad.validators.base import Validators
+
+
+class Finding:
+    """The reading half of a node. Times out as `run_lookup` does, with what there is by then."""
+
+    def __init__(
+        self,
+        network: Network,
+        membership: Membership,
+        querying: Querying,
+        publishing: Publishing,
+        store: Store,
+        validators: Validators,
+        config: KademliaConfig,
+        clock: Clock,
+    ) -> None:
+        self._network = network
+        self._membership = membership
+        self._querying = querying
+        self._publishing = publishing
+        self._store = store
+        self._validators = validators
+        self._config = config
+        self._clock = clock
+
+    async def get_record(self, key: bytes, *, quorum: int, timeout: float | None) -> ValueFound:
+        """The best value under `key`. Raises InvalidRecord, NotFound, NoPeers, QuorumNotMet."""
+        self._validators.require(key)
+        own = await self._own_copy(key)
+        goal = Value(key, quorum, partial(self._validators.select, key), own)
+        outcome = None if goal.reached else await self._look_up_beside_own(goal, timeout, have_own=own is not None)
+        asked, answered = (outcome.asked, outcome.answered) if outcome else (0, 0)
+        complete = outcome is None or outcome.complete
+        if goal.best is None:
+            raise NotFound(key_text(key), asked=asked, answered=answered, complete=complete)
+        if outcome is not None and outcome.answered:
+            self._publishing.correct(key, goal, outcome)
+        if quorum > len(goal.holders):
+            raise QuorumNotMet(
+                f"{key_text(key)}: {len(goal.holders)} of {quorum} equal answers ({asked} asked, {answered} answered). "
+                f"See .best, or ask with quorum={len(goal.holders)}.",
+                asked=asked,
+                answered=answered,
+                best=goal.best,
+            )
+        return ValueFound(key=key, value=goal.best, holders=goal.holders, asked=asked, answered=answered, complete=complete)
+
+    async def find_providers(self, key: bytes, *, count: int | None, timeout: float | None) -> PeersFound:
+        """Who provides the multihash `key`: at most `count`, or all that the k nearest know of. Raises NoPeers."""
+        goal = await self._providers_goal(key, count)
+        outcome = None if goal.reached else await self._look_up_beside_own(goal, timeout, have_own=goal.fruitful)
+        found = [self._with_addresses(info) for info in goal.found.values()]
+        return _peers_found(found[:count], outcome)
+
+    @asynccontextmanager
+    async def stream_providers(
+        self, key: bytes, *, count: int | None, timeout: float | None
+    ) -> AsyncIterator[AsyncIterator[PeerInfo]]:
+        """The same, one by one, as answers come. Leaving the block cancels the lookup. Raises NoPeers from the iterator."""
+        goal = await self._providers_goal(key, count)
+        progress = trio.lowlevel.ParkingLot()
+        lookup = _Running()
+
+        async def look_up() -> None:
+            try:
+                if not goal.reached:
+                    await self._querying.run_lookup(goal, timeout=timeout, progress=progress)
+            except P2pkadError as error:
+                lookup.error = error
+            lookup.over = True
+            progress.unpark_all()
+
+        async def providers() -> AsyncIterator[PeerInfo]:
+            told = 0
+            while count is None or told < count:
+                found = list(goal.found.values())
+                if told < len(found):
+                    told += 1
+                    yield self._with_addresses(found[told - 1])
+                elif lookup.over:
+                    if lookup.error is not None and not told:
+                        raise lookup.error
+                    return
+                else:
+                    await progress.park()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look_up)
+            yield providers()
+            nursery.cancel_scope.cancel()
+
+    async def find_peer(self, peer: PeerId, *, timeout: float | None) -> PeerInfo:
+        """Where `peer` can be reached. A connected peer is answered from memory. Raises NotFound, NoPeers."""
+        if peer == self._membership.own:
+            raise LocalProtocolError(f"{peer} is this node's own id; its addresses are in node.addresses")
+        connected = self._network.connection(peer) is not None
+        known = self._membership.info(peer)
+        if connected and known.addresses:
+            return known
+        goal = OnePeer(peer)
+        outcome = await self._querying.run_lookup(goal, timeout=timeout)
+        # It may have connected, or identified itself, in the meantime.
+        connected = connected or self._network.connection(peer) is not None
+        if not goal.reached and goal.info is None and not connected:
+            raise NotFound(f"peer {peer}", asked=outcome.asked, answered=outcome.answered, complete=outcome.complete)
+        told = goal.info.addresses if goal.info is not None else ()
+        return PeerInfo(peer, tuple(dict.fromkeys(self._membership.info(peer).addresses + told)))
+
+    async def closest_peers(self, key: bytes, *, count: int | None, timeout: float | None) -> PeersFound:
+        """The live peers nearest to `key`, nearest first: at most `count`, and at most k. Raises NoPeers."""
+        outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=timeout)
+        return _peers_found([self._membership.info(peer) for peer in outcome.closest[:count]], outcome)
+
+    async def _own_copy(self, key: bytes) -> tuple[PeerId, bytes] | None:
+        stored = await self._store.get(key, self._clock.wall())
+        if stored is None or not self._validators.accepts(key, stored.record.value, self._clock.wall()):
+            return None
+        return self._membership.own, stored.record.value
+
+    async def _providers_goal(self, key: bytes, count: int | None) -> Providers:
+        known = await self._store.providers(key, self._clock.wall())
+        return Providers(key, count, (each.provider for each in known))
+
+    async def _look_up_beside_own(self, goal: Value | Providers, timeout: float | None, *, have_own: bool) -> Outcome | None:
+        """The lookup; None when there is nobody to ask, but something of our own to show."""
+        try:
+            return await self._querying.run_lookup(goal, timeout=timeout)
+        except NoPeers:
+            if not have_own:
+                raise
+            return None
+
+    def _with_addresses(self, info: PeerInfo) -> PeerInfo:
+        if info.id == self._membership.own:
+            return PeerInfo(info.id, self._network.local_addresses())
+        return info if info.addresses else self._membership.info(info.id)
+
+
+class _Running:
+    def __init__(self) -> None:
+        self.over = False
+        self.error: P2pkadError | None = None
+
+
+def _peers_found(peers: Sequence[PeerInfo], outcome: Outcome | None) -> PeersFound:
+    return PeersFound(
+        peers=tuple(peers),
+        asked=outcome.asked if outcome else 0,
+        answered=outcome.answered if outcome else 0,
+        complete=outcome is None or outcome.complete,
+    )

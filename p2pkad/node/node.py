@@ -1,0 +1,28 @@
+"""A host and a Kademlia service on it, opened together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from p2pkad.config import Config
+from p2pkad.errors import ConfigError
+from p2pkad.net.libp2p import new_host
+from p2pkad.node.service import KademliaService
+
+
+@asynccontextmanager
+async def open_node(config: Config | None = None, **options: Any) -> AsyncIterator[KademliaService]:
+    """A running node: `async with open_node(bootstrap=[...], listen=[...]) as node`.
+
+    options: the fields of `Config`, instead of one. The node has begun to look for its network when the block is entered;
+    `await node.wait_ready(...)` waits for it. Leaving the block, or cancelling it, closes everything.
+    Raises ConfigError, with nothing left behind: a bad option or address, a port that is taken, an unusable key file.
+    """
+    if config is not None and options:
+        raise ConfigError("open_node: pass a Config or options, not both")
+    config = config or Config.of(options)
+    host = new_host(config)
+    async with host.run(), KademliaService(host, config) as node:
+        yield node

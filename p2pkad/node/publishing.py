@@ -1,0 +1,197 @@
+"""What the network is told: values and providers, on the k live peers nearest to their key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import inf
+
+import trio
+
+from p2pkad.config import KademliaConfig
+from p2pkad.core.goals import ClosestPeers, Failure, Value
+from p2pkad.core.lookup import Ending, Outcome
+from p2pkad.core.messages import AddProvider, PutValue, PutValueReply
+from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.records import Record, StoredProvider, keep, seconds_left
+from p2pkad.errors import LocalProtocolError, NoPeers, QuorumNotMet, RecordTooLarge, key_text
+from p2pkad.net.base import Network
+from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
+from p2pkad.node.clock import Clock
+from p2pkad.node.membership import Membership
+from p2pkad.node.querying import Querying
+from p2pkad.node.results import ProvideReceipt, PutReceipt
+from p2pkad.store.base import Decide, Store
+from p2pkad.validators.base import Validators
+from p2pkad.wire.codec import encode_request
+
+LOOKUP_SHARE = 2 / 3
+"""Of the time for a put: what the lookup may take, so that there is some left to store."""
+
+
+class Publishing:
+    """The writing half of a node. spawn: starts what goes on after a call has returned."""
+
+    def __init__(
+        self,
+        network: Network,
+        membership: Membership,
+        asking: Asking,
+        querying: Querying,
+        store: Store,
+        validators: Validators,
+        config: KademliaConfig,
+        clock: Clock,
+        spawn: Callable[..., None],
+    ) -> None:
+        self._network = network
+        self._membership = membership
+        self._asking = asking
+        self._querying = querying
+        self._store = store
+        self._validators = validators
+        self._config = config
+        self._clock = clock
+        self._spawn = spawn
+
+    async def put_value(
+        self, key: bytes, value: bytes, *, min_stored: int, allow_large: bool, timeout: float | None
+    ) -> PutReceipt:
+        """Store `value` here and on the live peers nearest to `key`.
+
+        Raises, with nothing sent: InvalidRecord; RecordTooLarge; StaleRecord, a better value is known here. NoPeers: only
+        the own copy was stored. QuorumNotMet: fewer than `min_stored` hold it; `.receipt` names them.
+        """
+        record = self._record(key, value, allow_large=allow_large)
+        deadline = self._deadline(timeout)
+        await self._store.update(key, self._keep_own(record))
+        nearest = await self._nearest(key, deadline)
+        receipt = await self._put_all(record, nearest, deadline)
+        if len(receipt.stored) < min_stored:
+            raise QuorumNotMet(
+                f"{key_text(key)}: stored by {len(receipt.stored)} of {min_stored} (this node included; "
+                f"{len(receipt.refused)} refused, {len(receipt.unreachable)} unreachable). See .receipt.",
+                asked=len(nearest),
+                answered=len(receipt.stored) - 1 + len(receipt.refused),
+                receipt=receipt,
+            )
+        return receipt
+
+    async def provide(self, key: bytes, *, timeout: float | None) -> ProvideReceipt:
+        """Tell the live peers nearest to the multihash `key` that this node provides it.
+
+        Raises LocalProtocolError: this node has no address at which it could be reached. NoPeers, as `put_value`.
+        """
+        addresses = self._network.local_addresses()
+        if not addresses:
+            raise LocalProtocolError("a provider needs an address: listen on one, or pass announce=[...]")
+        deadline = self._deadline(timeout)
+        await self._store.add_provider(key, self._own_provider(PeerInfo(self._membership.own, addresses)))
+        nearest = await self._nearest(key, deadline)
+        sent: list[PeerId] = []
+        async with trio.open_nursery() as nursery:
+            for peer in nearest:
+                nursery.start_soon(self._announce, key, peer, deadline, sent)
+        told = set(sent)
+        return ProvideReceipt(
+            key=key,
+            sent=tuple(peer.id for peer in nearest if peer.id in told),
+            unreachable=tuple(peer.id for peer in nearest if peer.id not in told),
+        )
+
+    async def stop_providing(self, key: bytes) -> bool:
+        """Forget that this node provides `key`; False when it did not. What others hold goes with its lifetime."""
+        return await self._store.remove_provider(key, self._membership.own)
+
+    def correct(self, key: bytes, goal: Value, outcome: Outcome) -> None:
+        """Bring the best value to those that should hold it, after the caller has got it.
+
+        After a full lookup these are all of the k nearest that do not hold it; after one that a quorum ended early only
+        those that answered with a worse one: of the others nothing is known. kad-dht r2, "Entry correction".
+        """
+        assert goal.best is not None
+        if outcome.ending is Ending.CONVERGED:
+            holders = set(goal.holders)
+            wrong = [peer for peer in outcome.closest if peer not in holders]
+        else:
+            wrong = [peer for peer in goal.outdated() if peer != self._membership.own]
+        if wrong:
+            record = self._record(key, goal.best, allow_large=True)
+            deadline = self._clock.monotonic() + self._config.request_timeout
+            self._spawn(self._put_all, record, [self._membership.info(peer) for peer in wrong], deadline)
+
+    def _record(self, key: bytes, value: bytes, *, allow_large: bool) -> Record:
+        now = self._clock.wall()
+        self._validators.validate(key, value, now)
+        expires = self._validators.expires(key, value)
+        # rust keeps a record for the seconds in its field 777 and knows nothing of what the value says about itself.
+        record = Record(key, value, ttl=0 if expires is None else seconds_left(expires, now))
+        size = len(encode_request(PutValue(key, record)))
+        if size > self._config.max_reply and not allow_large:
+            raise RecordTooLarge(key, size, self._config.max_reply)
+        return record
+
+    def _keep_own(self, record: Record) -> Decide:
+        return keep(
+            record,
+            now=self._clock.wall(),
+            lifetime=self._config.record_lifetime,
+            select=self._validators.select,
+            expires=self._validators.expires,
+            own=True,
+        )
+
+    def _own_provider(self, own: PeerInfo) -> StoredProvider:
+        # Ends only when the node stops providing, so its own entry has no lifetime.
+        return StoredProvider(own, received=self._clock.wall(), expires=inf, own=True)
+
+    def _deadline(self, timeout: float | None) -> float:
+        return self._clock.monotonic() + (self._config.put_timeout if timeout is None else timeout)
+
+    async def _nearest(self, key: bytes, deadline: float) -> list[PeerInfo]:
+        """The live peers nearest to `key`; nobody, where the configuration allows to be alone."""
+        left = (deadline - self._clock.monotonic()) * LOOKUP_SHARE
+        try:
+            outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=left)
+        except NoPeers:
+            if not self._config.allow_zero_peers:
+                raise
+            return []
+        return [self._membership.info(peer) for peer in outcome.closest]
+
+    async def _put_all(self, record: Record, peers: Iterable[PeerInfo], deadline: float) -> PutReceipt:
+        answers: dict[PeerId, Failure | None] = {peer.id: Failure.SILENT for peer in peers}
+        async with trio.open_nursery() as nursery:
+            for peer in peers:
+                nursery.start_soon(self._put, record, peer, deadline, answers)
+        declined = (Failure.REFUSED, Failure.MALFORMED)
+        return PutReceipt(
+            key=record.key,
+            stored=(self._membership.own, *(peer for peer, failure in answers.items() if failure is None)),
+            refused=tuple(peer for peer, failure in answers.items() if failure in declined),
+            unreachable=tuple(peer for peer, failure in answers.items() if failure and failure not in declined),
+        )
+
+    async def _put(self, record: Record, peer: PeerInfo, deadline: float, answers: dict[PeerId, Failure | None]) -> None:
+        try:
+            reply = await self._asking.ask(peer, PutValue(record.key, record), self._sooner(deadline))
+        except DidNotAnswer as error:
+            answers[peer.id] = failure_of(error)
+        else:
+            kept = isinstance(reply, PutValueReply) and reply.record.value == record.value
+            answers[peer.id] = None if kept else Failure.REFUSED
+
+    async def _announce(self, key: bytes, peer: PeerInfo, deadline: float, sent: list[PeerId]) -> None:
+        by = self._sooner(deadline)
+        try:
+            # Which of the own addresses a peer may be told depends on where it is connected through.
+            connection = await self._network.connect(peer, by)
+            addresses = self._membership.believed(self._network.local_addresses(), connection.remote_address)
+            if addresses:
+                announcement = AddProvider(key, (PeerInfo(self._membership.own, addresses),))
+                await self._asking.tell(peer, announcement, by)
+                sent.append(peer.id)
+        except DidNotAnswer:
+            return
+
+    def _sooner(self, deadline: float) -> float:
+        return min(deadline, self._clock.monotonic() + self._config.request_timeout)

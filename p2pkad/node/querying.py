@@ -1,0 +1,121 @@
+"""Drives lookups: takes the steps of `core.lookup.Lookup` to the network and the answers back.
+
+A lookup's requests run in one nursery. When it is over, the ones still in flight are cancelled, which frees their streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, assert_never
+
+import trio
+
+from p2pkad.config import KademliaConfig
+from p2pkad.core.goals import Goal
+from p2pkad.core.lookup import Ask, Done, Lookup, LookupLimits, Outcome, Query, Wait
+from p2pkad.errors import NoPeers, key_text
+from p2pkad.events import LookupEnded, NodeEvent
+from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
+from p2pkad.node.clock import Clock
+from p2pkad.node.membership import Membership
+
+
+class Bootstrapping(Protocol):
+    """What a lookup does that has nobody to ask."""
+
+    async def attempt(self) -> int:
+        """Try the bootstrap peers; returns how many answered."""
+        ...
+
+
+class Querying:
+    """Runs lookups for everybody in the node. running: how many there are at the moment."""
+
+    def __init__(
+        self,
+        asking: Asking,
+        membership: Membership,
+        bootstrap: Bootstrapping,
+        config: KademliaConfig,
+        clock: Clock,
+        tell: Callable[[NodeEvent], None],
+    ) -> None:
+        self.running = 0
+        self._asking = asking
+        self._membership = membership
+        self._bootstrap = bootstrap
+        self._config = config
+        self._clock = clock
+        self._tell = tell
+
+    async def run_lookup(
+        self, goal: Goal, *, timeout: float | None = None, progress: trio.lowlevel.ParkingLot | None = None
+    ) -> Outcome:
+        """Look `goal` up; what was found is in the goal.
+
+        timeout: seconds for all of it; None takes `config.lookup_timeout`. progress: who is parked there wakes after each
+        answer. Raises NoPeers: there is nobody to ask, and bootstrap peers, if any, did not answer in time.
+        Cancelled: streams of requests in flight are reset.
+        """
+        began = self._clock.monotonic()
+        deadline = began + (self._config.lookup_timeout if timeout is None else timeout)
+        await self._find_somebody(goal, deadline)
+        seeds = self._membership.seeds(goal.key, max(self._config.k, self._config.alpha))
+        lookup = Lookup(goal, seeds, self._limits(deadline), self._membership.own, self._clock.monotonic())
+        self.running += 1
+        try:
+            outcome = await self._drive(lookup, progress or trio.lowlevel.ParkingLot())
+        finally:
+            self.running -= 1
+            # Their requests are cancelled now, so that nobody else will ever learn whether they are dead.
+            for peer in lookup.late:
+                self._membership.doubt(peer)
+        now = self._clock.monotonic()
+        self._tell(LookupEnded(at=now, kind=type(goal).__name__, key=goal.key, seconds=now - began, outcome=outcome))
+        return outcome
+
+    async def _find_somebody(self, goal: Goal, deadline: float) -> None:
+        if len(self._membership.table):
+            return
+        with trio.move_on_at(deadline):
+            await self._bootstrap.attempt()
+        if not len(self._membership.table):
+            raise NoPeers(key_text(goal.key))
+
+    def _limits(self, deadline: float) -> LookupLimits:
+        config = self._config
+        return LookupLimits(
+            k=config.k,
+            alpha=config.alpha,
+            beta=config.beta,
+            soft=config.late_after,
+            hard=config.request_timeout,
+            duration=max(0.0, deadline - self._clock.monotonic()),
+            per_group=config.max_peers_per_group,
+        )
+
+    async def _drive(self, lookup: Lookup, progress: trio.lowlevel.ParkingLot) -> Outcome:
+        async with trio.open_nursery() as nursery:
+            while True:
+                match lookup.next(self._clock.monotonic()):
+                    case Ask(queries):
+                        for query in queries:
+                            nursery.start_soon(self._ask, lookup, query, progress)
+                    case Wait(until):
+                        with trio.move_on_at(until):
+                            await progress.park()
+                    case Done(outcome):
+                        nursery.cancel_scope.cancel()
+                        return outcome
+                    case never:
+                        assert_never(never)
+
+    async def _ask(self, lookup: Lookup, query: Query, progress: trio.lowlevel.ParkingLot) -> None:
+        peer = self._membership.info(query.peer)
+        try:
+            reply = await self._asking.ask(peer, lookup.goal.request, query.failed)
+        except DidNotAnswer as error:
+            lookup.on_failure(query.peer, failure_of(error), self._clock.monotonic())
+        else:
+            lookup.on_reply(query.peer, reply, self._clock.monotonic())
+        progress.unpark_all()

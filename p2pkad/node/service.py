@@ -1,0 +1,372 @@
+"""A Kademlia node: what an application holds in its hands.
+
+The service puts the rooms of `node/` together on one network and offers their work as methods. Every method takes
+`timeout=` (seconds for all of it; None takes the configured one), and raises NodeClosed once the service is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, assert_never
+
+import trio
+
+from p2pkad.config import KademliaConfig, Mode
+from p2pkad.core.address_book import Pin
+from p2pkad.core.keyspace import SHA256
+from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.errors import NodeClosed, NotReady
+from p2pkad.events import ModeChanged, NodeEvent
+from p2pkad.identity import peer_id
+from p2pkad.net.base import Connected, Gone, Host, Identified, Network, NetworkEvent, OwnAddressesChanged, Usefulness
+from p2pkad.node.asking import Asking
+from p2pkad.node.bootstrap import Bootstrap
+from p2pkad.node.clock import SYSTEM, Clock
+from p2pkad.node.finding import Finding
+from p2pkad.node.maintenance import Maintenance
+from p2pkad.node.membership import Membership
+from p2pkad.node.publishing import Publishing
+from p2pkad.node.querying import Querying
+from p2pkad.node.responding import Responding
+from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
+from p2pkad.store.base import Store
+from p2pkad.store.memory import MemoryStore
+from p2pkad.validators.base import Validators
+from p2pkad.validators.public_key import PublicKeyValidator
+from p2pkad.wire.addresses import address_text, parse_peer
+from p2pkad.wire.content import Content, multihash_of
+
+if TYPE_CHECKING:
+    from p2pkad.identity import AnyPeerId
+
+
+class KademliaService:
+    """Kademlia on a host: `async with KademliaService(host, config) as dht`.
+
+    host: an armoured host (`p2pkad.new_host`) that is running. store: None keeps everything in memory.
+    clock, random: for runs in virtual time. Leaving the block, or cancelling it, leaves no task and no stream behind; the
+    host stays as it was.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        config: KademliaConfig | None = None,
+        *,
+        store: Store | None = None,
+        clock: Clock = SYSTEM,
+        random: Random | None = None,
+    ) -> None:
+        self._host = host
+        self._config = config or KademliaConfig()
+        self._clock = clock
+        self._random = random or Random()  # noqa: S311 - it shuffles answers and picks refresh targets, no secrets
+        self._given_store = store
+        self._bootstrap_peers = tuple(parse_peer(text) for text in self._config.bootstrap)
+        self._listeners: list[Callable[[NodeEvent], None]] = []
+        self._stack = AsyncExitStack()
+        self._open = False
+        self._mode: Mode = self._config.mode
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            network = await stack.enter_async_context(
+                self._host.open_network(protocol=self._config.protocol, max_message=self._config.max_message)
+            )
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            self._assemble(network, nursery)
+            stack.push_async_callback(self._store.aclose)
+            stack.callback(nursery.cancel_scope.cancel)
+            await self._announce_mode()
+            nursery.start_soon(self._maintenance.run)
+            self._stack = stack.pop_all()
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        self._open = False
+        return await self._stack.__aexit__(kind, error, traceback)
+
+    async def aclose(self) -> None:
+        """Close the service, from the task that opened it. Leaving the block does the same; twice is once."""
+        await self.__aexit__(None, None, None)
+
+    def __repr__(self) -> str:
+        state = f"table={len(self._membership.table)}" if self._open else "closed"
+        return f"<KademliaService {self._config.protocol} {self._mode} {state}>"
+
+    # Who this node is
+
+    @property
+    def id(self) -> PeerId:
+        """This node's peer id."""
+        return self._host.id
+
+    @property
+    def protocol(self) -> str:
+        """The protocol id: nodes with another one are another network."""
+        return self._config.protocol
+
+    @property
+    def mode(self) -> Mode:
+        """server or client, as of now."""
+        return self._mode
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where this node can be reached, each with /p2p/<id> at its end: what other nodes' bootstrap lists take."""
+        self._require_open()
+        return tuple(address_text(address, self.id) for address in self._network.local_addresses())
+
+    def stats(self) -> NodeStats:
+        """The node in figures, at this moment."""
+        self._require_open()
+        stored = self._store.stats()
+        return NodeStats(
+            mode=self._mode,
+            peers=len(self._network.connections()),
+            table=len(self._membership.table),
+            buckets={bucket.prefix: len(bucket.entries) for bucket in self._membership.table.buckets()},
+            lookups=self._querying.running,
+            records=stored.records,
+            provider_keys=stored.provider_keys,
+            providers=stored.providers,
+            store_bytes=stored.bytes,
+        )
+
+    def routing_table(self) -> tuple[PeerInfo, ...]:
+        """The peers of the routing table, with the addresses known."""
+        self._require_open()
+        return tuple(self._membership.info(peer) for peer in self._membership.table)
+
+    def subscribe(self, listener: Callable[[NodeEvent], None]) -> None:
+        """Call `listener` with each event, as it happens, from the event loop. It must neither raise nor take long."""
+        self._listeners.append(listener)
+
+    # Its place in the network
+
+    async def wait_ready(self, peers: int = 1, timeout: float | None = None) -> None:
+        """Return once the routing table holds `peers` peers. Raises NotReady after `timeout` seconds (None: never)."""
+        self._require_open()
+        with trio.move_on_after(float("inf") if timeout is None else timeout):
+            while len(self._membership.table) < peers:
+                await self._membership.changed.park()
+            return
+        raise NotReady(len(self._membership.table), peers, timeout or 0.0)
+
+    async def set_mode(self, mode: Mode) -> None:
+        """Turn server or client. Connected peers are told, and add or drop this node on it; open requests end at once."""
+        self._require_open()
+        if mode != self._mode:
+            self._mode = mode
+            await self._announce_mode()
+            self._tell(ModeChanged(at=self._clock.monotonic(), mode=mode))
+
+    async def refresh(self) -> None:
+        """Look up the own id and a random name in each bucket now. Two refreshes at once are one. Raises NoPeers."""
+        self._require_open()
+        await self._maintenance.refresh()
+
+    async def connect(self, peer: PeerInfo | str, timeout: float | None = None) -> PeerId:
+        """Connect to a peer: a PeerInfo, or an address that ends in /p2p/<id>. It enters the table if it is a server.
+
+        Raises PeerUnreachable, RequestTimeout, LocalLimit.
+        """
+        self._require_open()
+        info = self._learn(peer)
+        await self._network.connect(info, self._deadline(timeout))
+        return info.id
+
+    async def ping(self, peer: PeerInfo | AnyPeerId, timeout: float | None = None) -> float:
+        """The round trip to a peer in seconds, over libp2p's ping. The peer: an id in any form, or as for `connect`.
+
+        A peer whose addresses are not known is looked up first. Raises as `connect`, and RequestFailed, NotFound.
+        """
+        self._require_open()
+        deadline = self._deadline(timeout)
+        if isinstance(peer, PeerInfo) or (isinstance(peer, str) and peer.startswith("/")):
+            info = self._learn(peer)
+        else:
+            info = self._membership.info(peer_id(peer))
+            if not info.addresses and self._network.connection(info.id) is None:
+                info = await self.find_peer(info.id, timeout=timeout)
+        return await self._network.ping(info, deadline)
+
+    # Values
+
+    async def put_value(
+        self, key: bytes, value: bytes, *, min_stored: int = 1, allow_large: bool = False, timeout: float | None = None
+    ) -> PutReceipt:
+        """Store `value` on the live peers nearest to `key`, and here.
+
+        min_stored: how many must hold it in the end, this node included. allow_large: also when it does not fit the 16 KiB
+        that every implementation decodes. Returns who stored it, who refused, who never answered.
+        Raises InvalidRecord, RecordTooLarge, StaleRecord: nothing was sent. NoPeers: only this node holds it.
+        QuorumNotMet: fewer than `min_stored`; `.receipt` names them, and their copies stay.
+        Cancelled: streams are reset; a peer already asked may hold the value or not.
+        kad-dht r2, "Value storage".
+        """
+        self._require_open()
+        return await self._publishing.put_value(key, value, min_stored=min_stored, allow_large=allow_large, timeout=timeout)
+
+    async def get_value(self, key: bytes, *, quorum: int = 0, timeout: float | None = None) -> bytes:
+        """The best value under `key`. As `get_record`, the value alone."""
+        return (await self.get_record(key, quorum=quorum, timeout=timeout)).value
+
+    async def get_record(self, key: bytes, *, quorum: int = 0, timeout: float | None = None) -> ValueFound:
+        """The best valid value under `key`, and who holds it.
+
+        quorum: how many equal best answers end the lookup, this node's own copy counted; 0 asks all of the k nearest.
+        Peers nearest to the key that hold none or a worse one are sent the best one afterwards.
+        Raises InvalidRecord: no validator for the key. NotFound. NoPeers. QuorumNotMet: `.best` is the best so far.
+        kad-dht r2, "Value retrieval" and "Entry correction".
+        """
+        self._require_open()
+        return await self._finding.get_record(key, quorum=quorum, timeout=timeout)
+
+    async def local_value(self, key: bytes) -> bytes | None:
+        """The value that this node itself keeps under `key`; None when there is none. Nobody is asked."""
+        self._require_open()
+        stored = await self._store.get(key, self._clock.wall())
+        return None if stored is None else stored.record.value
+
+    # Providers
+
+    async def provide(self, content: Content, *, timeout: float | None = None) -> ProvideReceipt:
+        """Tell the peers nearest to `content` (a CID or multihash) that this node provides it.
+
+        Raises LocalProtocolError: not a CID or multihash, or this node has no address to be reached at. NoPeers.
+        kad-dht r2, "Content provider advertisement".
+        """
+        self._require_open()
+        return await self._publishing.provide(multihash_of(content), timeout=timeout)
+
+    async def stop_providing(self, content: Content) -> bool:
+        """Forget that this node provides `content`; False when it did not. Other holders forget it with its lifetime."""
+        self._require_open()
+        return await self._publishing.stop_providing(multihash_of(content))
+
+    async def find_providers(self, content: Content, *, count: int | None = 20, timeout: float | None = None) -> PeersFound:
+        """Who provides `content`, with addresses where they are known: at most `count`, or all that the k nearest tell of.
+
+        Finding nobody is an empty result. Raises LocalProtocolError: not a CID or multihash. NoPeers.
+        kad-dht r2, "Content provider discovery".
+        """
+        self._require_open()
+        return await self._finding.find_providers(multihash_of(content), count=count, timeout=timeout)
+
+    def stream_providers(
+        self, content: Content, *, count: int | None = None, timeout: float | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[PeerInfo]]:
+        """Providers of `content` as answers come: `async with node.stream_providers(cid) as found: async for info in found`.
+
+        Leaving the block cancels the lookup. Raises as `find_providers`, NoPeers from the iterator.
+        """
+        self._require_open()
+        return self._finding.stream_providers(multihash_of(content), count=count, timeout=timeout)
+
+    async def local_providers(self, content: Content) -> tuple[PeerInfo, ...]:
+        """The providers of `content` that this node itself keeps records of. Nobody is asked."""
+        self._require_open()
+        known = await self._store.providers(multihash_of(content), self._clock.wall())
+        return tuple(each.provider for each in known)
+
+    # Peers
+
+    async def find_peer(self, peer: AnyPeerId, *, timeout: float | None = None) -> PeerInfo:
+        """Where `peer` can be reached; a connected one is answered from memory.
+
+        Raises LocalProtocolError: the own id. NotFound. NoPeers. kad-dht r2, "Peer routing".
+        """
+        self._require_open()
+        return await self._finding.find_peer(peer_id(peer), timeout=timeout)
+
+    async def closest_peers(self, key: bytes, *, count: int | None = None, timeout: float | None = None) -> PeersFound:
+        """The live peers nearest to `key`, nearest first, at most k of them; never this node. Raises NoPeers."""
+        self._require_open()
+        return await self._finding.closest_peers(key, count=count, timeout=timeout)
+
+    # How the rooms are put together
+
+    def _assemble(self, network: Network, nursery: trio.Nursery) -> None:
+        config, clock = self._config, self._clock
+        self._network = network
+        self._store = self._given_store or MemoryStore(
+            SHA256.key(network.id),
+            max_records=config.max_records,
+            max_provider_keys=config.max_provider_keys,
+            max_providers_per_key=config.max_providers_per_key,
+            max_bytes=config.max_store_bytes,
+        )
+        validators = Validators({"pk": PublicKeyValidator(), **config.validators}, config.default_validator)
+        self._membership = Membership(network.id, config, clock, self._tell)
+        asking = Asking(network, self._membership, validators, clock)
+        bootstrap = Bootstrap(asking, self._bootstrap_peers, network.id, config.request_timeout, clock, self._tell)
+        self._querying = Querying(asking, self._membership, bootstrap, config, clock, self._tell)
+        self._publishing = Publishing(
+            network, self._membership, asking, self._querying, self._store, validators, config, clock, nursery.start_soon
+        )
+        self._finding = Finding(
+            network, self._membership, self._querying, self._publishing, self._store, validators, config, clock
+        )
+        self._responding = Responding(network, self._membership, self._store, validators, config, clock, self._random)
+        self._maintenance = Maintenance(
+            self._membership, asking, self._querying, bootstrap, self._store, config, clock, self._random
+        )
+        for peer in self._bootstrap_peers:
+            self._membership.book.pin(peer.id, Pin.BOOTSTRAP, clock.monotonic())
+            self._learn(peer)
+        network.serve(self._responding.answer)
+        network.subscribe(self._on_network_event)
+        network.rank_connections(self._usefulness)
+
+    async def _announce_mode(self) -> None:
+        await self._network.set_server(self._mode == "server")
+
+    def _on_network_event(self, event: NetworkEvent) -> None:
+        match event:
+            case Connected(peer, address, inbound):
+                self._membership.connected(peer, None if inbound else address)
+            case Gone(peer):
+                self._membership.gone(peer)
+            case Identified(peer, server, addresses, via):
+                self._membership.heard([PeerInfo(peer, addresses)], via)
+                if server:
+                    self._membership.introduce(peer)
+                else:
+                    self._membership.left(peer)
+            case OwnAddressesChanged():
+                pass  # addresses are asked for when they are told
+            case never:
+                assert_never(never)
+
+    def _usefulness(self, peer: PeerId) -> Usefulness:
+        if any(peer == each.id for each in self._bootstrap_peers):
+            return Usefulness.PROTECTED
+        table = self._membership.table
+        if peer not in table:
+            return Usefulness.NONE
+        near = peer in table.closest(SHA256.key(self.id), self._config.k)
+        return Usefulness.PROTECTED if near else Usefulness.IN_TABLE
+
+    def _learn(self, peer: PeerInfo | str) -> PeerInfo:
+        """A peer that the user named: its addresses are remembered as they are, whatever their scope."""
+        info = parse_peer(peer) if isinstance(peer, str) else peer
+        self._membership.book.learn(info.id, info.addresses, self._clock.monotonic(), self._config.address_lifetime)
+        return info
+
+    def _deadline(self, timeout: float | None) -> float:
+        return self._clock.monotonic() + (self._config.request_timeout if timeout is None else timeout)
+
+    def _tell(self, event: NodeEvent) -> None:
+        for listener in self._listeners:
+            listener(event)
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise NodeClosed

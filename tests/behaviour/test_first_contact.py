@@ -1,0 +1,121 @@
+"""Values, providers and peers between nodes that did not meet before."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import pytest
+
+from p2pkad.core.keyspace import SHA256
+from p2pkad.errors import LocalProtocolError, NoPeers, NotFound, QuorumNotMet
+from tests.behaviour.conftest import BehaviourNetwork
+
+CONTENT = b"\x12\x20" + sha256(b"content").digest()
+
+pytestmark = pytest.mark.on_real_hosts_too
+
+
+@pytest.mark.scenario("V1", "M1")
+async def test_a_value_is_got_by_a_node_that_does_not_hold_it(network: BehaviourNetwork) -> None:
+    await network.start(6, k=2, bucket_size=2)
+    (writer, reader) = await network.start(2, k=2, bucket_size=2, mode="client")
+    receipt = await writer.put_value(b"/v/key", b"value")
+    assert writer.id in receipt.stored
+    assert len(receipt.stored) == 3
+    assert await reader.local_value(b"/v/key") is None
+    found = await reader.get_record(b"/v/key")
+    assert found.value == b"value"
+    assert set(found.holders) <= set(receipt.stored)
+    assert found.complete
+
+
+@pytest.mark.scenario("P1", "P6", "M1")
+async def test_a_provider_is_found_by_a_node_that_was_not_told(network: BehaviourNetwork) -> None:
+    await network.start(6, k=2, bucket_size=2)
+    (provider,) = await network.start(k=2, bucket_size=2)
+    receipt = await provider.provide(CONTENT)
+    assert len(receipt.sent) == 2
+    (reader,) = await network.start(k=2, bucket_size=2, mode="client")
+    found = await reader.find_providers(CONTENT)
+    assert [info.id for info in found] == [provider.id]
+    assert [f"{address}/p2p/{provider.id}" for address in found[0].addresses] == list(provider.addresses)
+    assert await provider.stop_providing(CONTENT)
+    assert not await provider.stop_providing(CONTENT)
+
+
+@pytest.mark.scenario("P7")
+async def test_providers_stream_as_they_arrive(network: BehaviourNetwork) -> None:
+    nodes = await network.start(4)
+    for node in nodes[1:]:
+        await node.provide(CONTENT)
+    async with nodes[0].stream_providers(CONTENT) as providers:
+        found = {info.id async for info in providers}
+    assert found == {node.id for node in nodes[1:]}
+    async with nodes[0].stream_providers(CONTENT, count=1) as providers:
+        assert len([info async for info in providers]) == 1
+
+
+@pytest.mark.scenario("F1")
+async def test_a_peer_is_found_that_was_never_met(network: BehaviourNetwork) -> None:
+    await network.start(5, k=2, bucket_size=2)
+    (hidden,) = await network.start(k=2, bucket_size=2)
+    (seeker,) = await network.start(k=2, bucket_size=2, mode="client")
+    info = await seeker.find_peer(hidden.id)
+    assert [f"{address}/p2p/{info.id}" for address in info.addresses] == list(hidden.addresses)
+    assert await seeker.ping(hidden.id) >= 0
+
+
+@pytest.mark.scenario("F2")
+async def test_a_peer_that_does_not_exist_is_not_found(network: BehaviourNetwork) -> None:
+    _, node = await network.start(2)
+    unknown = CONTENT
+    with pytest.raises(NotFound) as caught:
+        await node.find_peer(unknown)
+    assert caught.value.complete
+    assert caught.value.asked >= 1
+
+
+@pytest.mark.scenario("F3")
+async def test_a_client_is_found_through_a_server_that_it_is_connected_to(network: BehaviourNetwork) -> None:
+    await network.start(3)
+    client, seeker = await network.start(2, mode="client")
+    info = await seeker.find_peer(client.id)
+    assert [f"{address}/p2p/{info.id}" for address in info.addresses] == list(client.addresses)
+
+
+@pytest.mark.scenario("F5")
+async def test_asking_for_the_own_id_is_an_error_that_says_so(network: BehaviourNetwork) -> None:
+    (node,) = await network.start()
+    with pytest.raises(LocalProtocolError, match="own id"):
+        await node.find_peer(node.id)
+
+
+@pytest.mark.scenario("L3")
+async def test_a_lookup_with_nobody_to_ask_fails_at_once(network: BehaviourNetwork) -> None:
+    (alone,) = await network.start()
+    with pytest.raises(NoPeers):
+        await alone.closest_peers(b"key")
+    with pytest.raises(NoPeers):
+        await alone.get_value(b"/v/key")
+    (hermit,) = await network.start(bootstrap=(), allow_zero_peers=True)
+    assert (await hermit.put_value(b"/v/key", b"value")).stored == (hermit.id,)
+    assert await hermit.get_value(b"/v/key") == b"value"
+
+
+@pytest.mark.scenario("V7")
+async def test_a_quorum_that_is_not_met_names_the_best_value(network: BehaviourNetwork) -> None:
+    nodes = await network.start(3)
+    await nodes[1].put_value(b"/v/key", b"value")
+    assert await nodes[2].get_value(b"/v/key", quorum=2) == b"value"
+    with pytest.raises(QuorumNotMet) as caught:
+        await nodes[2].get_value(b"/v/key", quorum=9)
+    assert caught.value.best == b"value"
+
+
+@pytest.mark.scenario("L17")
+async def test_closest_peers_are_sorted_and_never_the_node_itself(network: BehaviourNetwork) -> None:
+    nodes = await network.start(7)
+    for node in nodes:
+        found = await node.closest_peers(b"key")
+        others = sorted((n.id for n in nodes if n is not node), key=lambda each: SHA256.key(each) ^ SHA256.key(b"key"))
+        assert [info.id for info in found] == others

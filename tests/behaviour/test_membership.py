@@ -1,0 +1,157 @@
+"""Who is in the routing table: servers that answer, and nobody else."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from p2pkad.core.messages import AnyRequest, FindNode, FindNodeReply
+from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.errors import P2pkadError
+from p2pkad.events import NodeEvent, PeerAdmitted, PeerEvicted
+from p2pkad.net.base import Request
+from p2pkad.node.service import KademliaService
+from p2pkad.wire.addresses import parse_peer
+from tests.behaviour.conftest import BehaviourNetwork
+
+
+def table(node: KademliaService) -> set[PeerId]:
+    return {info.id for info in node.routing_table()}
+
+
+def ids(*nodes: KademliaService) -> set[PeerId]:
+    return {node.id for node in nodes}
+
+
+@pytest.mark.scenario("M1")
+@pytest.mark.on_real_hosts_too
+async def test_a_client_is_in_nobodys_table_and_uses_the_network_all_the_same(network: BehaviourNetwork) -> None:
+    servers = await network.start(3)
+    (client,) = await network.start(mode="client")
+    await client.put_value(b"/v/key", b"value")
+    assert await servers[1].get_value(b"/v/key") == b"value"
+    for node in network.nodes:
+        await node.refresh()
+    for server in servers:
+        await network.until(lambda server=server: table(server) == ids(*servers) - {server.id}, "servers know servers")  # type: ignore[misc]
+    assert table(client) == ids(*servers)
+
+
+@pytest.mark.scenario("M2", "M3")
+@pytest.mark.on_real_hosts_too
+async def test_a_server_that_turns_client_leaves_the_table_and_returns_when_it_turns_back(network: BehaviourNetwork) -> None:
+    watcher, other = await network.start(2)
+    events: list[NodeEvent] = []
+    watcher.subscribe(events.append)
+    await network.until(lambda: other.id in table(watcher), "the server is known")
+    await other.set_mode("client")
+    await network.until(lambda: other.id not in table(watcher), "the client is gone")
+    await other.set_mode("server")
+    await network.until(lambda: other.id in table(watcher), "the server is back")
+    causes = [event.cause for event in events if isinstance(event, PeerEvicted)]
+    assert causes == ["left_protocol"]
+    assert any(isinstance(event, PeerAdmitted) for event in events)
+
+
+@pytest.mark.scenario("L5")
+@pytest.mark.on_real_hosts_too
+async def test_a_peer_that_is_gone_leaves_the_table(network: BehaviourNetwork) -> None:
+    one, two, gone = await network.start(3)
+    await network.until(lambda: gone.id in table(one) and two.id in table(one), "all know each other")
+    lost = gone.id
+    await network.stop(gone)
+    await one.closest_peers(bytes(lost))
+    await network.until(lambda: table(one) == ids(two), "who is gone has left")
+
+
+@pytest.mark.scenario("L5")
+@pytest.mark.on_real_hosts_too
+async def test_with_the_own_cable_pulled_nobody_is_evicted(network: BehaviourNetwork) -> None:
+    nodes = await network.start(5)
+    one = nodes[0]
+    await network.until(lambda: len(table(one)) == 4, "all are known")
+    network.cables[one.id].plugged = False
+    for key in (b"one", b"two", b"three"):
+        found = await one.closest_peers(key)
+        assert not found.complete
+        assert not found
+    assert len(table(one)) == 4
+    network.cables[one.id].plugged = True
+    assert len(await one.closest_peers(b"four")) == 4
+    assert len(table(one)) == 4
+
+
+@pytest.mark.scenario("L5")
+@pytest.mark.on_real_hosts_too
+async def test_who_accepts_and_stays_silent_is_not_admitted(network: BehaviourNetwork) -> None:
+    (one,) = await network.start(request_timeout=0.2)
+    asked: list[Request] = []
+
+    async def silent(request: Request) -> None:
+        asked.append(request)
+        await trio.sleep_forever()
+
+    peer = await network.start_peer(silent)
+    await one.connect(PeerInfo(peer.id, peer.local_addresses()))
+    await network.until(lambda: bool(asked), "it is checked")
+    await trio.sleep(0.3)  # longer than the check may take
+    assert not table(one)
+
+
+@pytest.mark.scenario("L6")
+@pytest.mark.on_real_hosts_too
+async def test_a_newcomer_is_admitted_after_it_answered_for_its_own_id(network: BehaviourNetwork) -> None:
+    (one,) = await network.start()
+    asked: list[AnyRequest] = []
+
+    async def answer(request: Request) -> FindNodeReply:
+        asked.append(request.message)
+        return FindNodeReply(())
+
+    peer = await network.start_peer(answer)
+    await one.connect(PeerInfo(peer.id, peer.local_addresses()))
+    await network.until(lambda: table(one) == {peer.id}, "it is in the table")
+    assert asked[0] == FindNode(bytes(peer.id))
+
+
+@pytest.mark.scenario("L6")
+@pytest.mark.on_real_hosts_too
+async def test_once_the_table_holds_k_peers_an_empty_answer_is_not_enough(network: BehaviourNetwork) -> None:
+    first, second, _ = await network.start(3, k=2)
+    await network.until(lambda: len(table(first)) == 2, "the table holds k peers")
+    known: list[PeerInfo] = []
+    asked: list[Request] = []
+
+    async def answer(request: Request) -> FindNodeReply:
+        asked.append(request)
+        return FindNodeReply(tuple(known))
+
+    fresh = await network.start_peer(answer)
+    await first.connect(PeerInfo(fresh.id, fresh.local_addresses()))
+    await network.until(lambda: bool(asked), "it is checked")
+    await first.refresh()
+    assert fresh.id not in table(first)
+
+    known.append(PeerInfo(second.id, parse_peer(second.addresses[0]).addresses))
+    await fresh.set_server(False)
+    await fresh.set_server(True)  # it identifies itself again
+    await network.until(lambda: fresh.id in table(first), "it is asked again and admitted")
+
+
+@pytest.mark.scenario("L4")
+async def test_a_table_that_runs_empty_is_filled_from_the_bootstrap_peers_again(network: BehaviourNetwork) -> None:
+    (first,) = await network.start()
+    node = await network.start_one(bootstrap_interval=0.2)
+    await network.until(lambda: first.id in table(node), "the bootstrap peer is known")
+    await first.set_mode("client")
+    await network.until(lambda: not table(node), "the table is empty")
+    await first.set_mode("server")
+    await network.until(lambda: first.id in table(node), "the bootstrap peer is known again")
+
+
+async def test_a_closed_node_says_so(network: BehaviourNetwork) -> None:
+    (node,) = await network.start()
+    await network.stop(node)
+    with pytest.raises(P2pkadError, match="closed"):
+        node.stats()
+    assert "closed" in repr(node)

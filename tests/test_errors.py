@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from p2pkad.errors import NotFound, PeerUnreachable, RequestTimeout, key_text
+from tests.support.switchboard import peer_id
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (b"/v/name", "/v/name"),
+        (b"/v/two words", "hex:2f762f74776f20776f726473"),
+        (b"name", "hex:6e616d65"),
+        (b"/v/" + b"a" * 97, "/v/" + "a" * 77 + "… (100 bytes)"),
+        (b"\xff" * 100, "hex:" + "ff" * 80 + "… (100 bytes)"),
+    ],
+)
+def test_keys_are_shown_as_people_type_them(key: bytes, text: str) -> None:
+    assert key_text(key) == text
+
+
+def test_an_error_names_the_thing_and_the_numbers() -> None:
+    peer = peer_id(1)
+    assert str(PeerUnreachable(peer)) == f"{peer}: unreachable (no usable address)"
+    assert str(PeerUnreachable(peer, [("/ip4/1.2.3.4", "refused"), ("/ip4/1.2.3.5", "silent")])) == (
+        f"{peer}: unreachable (/ip4/1.2.3.4: refused; /ip4/1.2.3.5: silent)"
+    )
+    assert str(RequestTimeout(peer, "FindNode", 2.0)) == f"{peer}: no answer to FindNode within 2 s"
+    assert str(NotFound("/v/k", asked=3, answered=2)) == "/v/k: not found (3 asked, 2 answered)"
+    assert str(NotFound("/v/k", asked=3, answered=2, complete=False)) == (
+        "/v/k: not found (3 asked, 2 answered, ended by its deadline)"
+    )
