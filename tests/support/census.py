@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ class Census:
 
     tasks: int
     descriptors: int
+
+    def __sub__(self, before: Census) -> Census:
+        return Census(self.tasks - before.tasks, self.descriptors - before.descriptors)
 
 
 def census() -> Census:
@@ -34,9 +38,20 @@ def count_tasks() -> int:
     return count
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process (`VmRSS`, proc(5))."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise OSError("no VmRSS in /proc/self/status")
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. resident: in use; data: asked for, touched or not."""
+
+    resident: int
+    data: int
+
+    def __sub__(self, before: Memory) -> Memory:
+        return Memory(self.resident - before.resident, self.data - before.data)
+
+
+def memory() -> Memory:
+    """What this process holds (`VmRSS` and `VmData`, proc(5)), after what can be collected is."""
+    gc.collect()
+    lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+    sizes = {words[0]: int(words[1]) * 1024 for words in lines if words[0] in {"VmRSS:", "VmData:"}}
+    return Memory(sizes["VmRSS:"], sizes["VmData:"])
