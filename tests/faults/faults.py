@@ -123,7 +123,7 @@ FAULTS = (
         attack=identity.says_what_it_speaks,
         stock={"written_down": True, "told": False},
         ours={"told": True},
-        workaround="our own identify exchange as the source of SpeaksProtocol (net/libp2p/identify.py)",
+        workaround="our own identify exchange as the source of Identified (net/libp2p/identify.py)",
         scenarios=("M3",),
     ),
     Fault(

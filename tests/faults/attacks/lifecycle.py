@@ -38,8 +38,8 @@ async def left_by_cancellation(open_host: OpenHost) -> dict[str, object]:
     await _run_and_cancel(open_host)  # the first one of a process opens what stays open anyway
     before = census()
     await _run_and_cancel(open_host)
-    after = census()
-    return {"tasks": after.tasks - before.tasks, "descriptors": after.descriptors - before.descriptors}
+    left = census() - before
+    return {"tasks": left.tasks, "descriptors": left.descriptors}
 
 
 async def _run_and_cancel(open_host: OpenHost) -> None:
