@@ -95,16 +95,15 @@ class AddressBook:
         self._touch(peer, entry)
 
     def worked(self, peer: PeerId, address: Address, now: float) -> None:
-        """`peer` was reached at `address`."""
+        """`peer` was reached at `address`, which may have expired while it was dialled."""
         entry, place = self._find(peer, address)
         if entry is None or place is None:
             return
         place.live_on(now)
         place.standing = _Standing.WORKED
-        if entry.places[0] is not place:
-            entry.places.remove(place)
-            entry.places.insert(0, place)
-            entry.info = None
+        entry.places.remove(place)
+        entry.places.insert(0, place)
+        entry.info = None
         self._touch(peer, entry)
 
     def failed(self, peer: PeerId, address: Address) -> None:

@@ -144,6 +144,14 @@ def test_hearsay_does_not_keep_a_failed_address_alive() -> None:
     assert told(known, ALICE, now=11) == ["dead", "other"]
 
 
+def test_an_address_that_expired_while_it_was_dialled_is_back_when_it_works() -> None:
+    known = book()
+    learn(known, ALICE, "one", lifetime=10)
+    assert told(known, ALICE, now=10) == []
+    known.worked(ALICE, at("one"), now=12)
+    assert told(known, ALICE, now=12) == ["one"]
+
+
 def test_expired_addresses_hold_no_place() -> None:
     known = book(addresses=2)
     learn(known, ALICE, "proven", "other", lifetime=10)
@@ -452,7 +460,7 @@ a_step = st.one_of(
 
 
 @pytest.mark.scenario("L14")
-@settings(max_examples=300)
+@settings(max_examples=500)
 @given(peers=st.integers(1, 3), addresses=st.integers(1, 4), steps=st.lists(st.tuples(st.integers(0, 2), a_step), max_size=60))
 def test_the_book_does_what_plain_lists_do(peers: int, addresses: int, steps: list) -> None:
     known = book(peers, addresses)
