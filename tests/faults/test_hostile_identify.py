@@ -19,6 +19,7 @@ from tests.faults.subjects import KAD, Limits
 from tests.support.identify import identify
 from tests.support.neighbours import until
 from tests.support.raw_peer import IDENTIFY, IDENTIFY_PUSH, RawPeer, RawStream, frame, raw_peer
+from tests.support.stalls import StallWatcher
 
 SOMEBODY = create_new_key_pair()
 SOMEBODY_ID = ID.from_pubkey(SOMEBODY.public_key)
@@ -118,6 +119,13 @@ async def nobody_noticed(ours: OurHost, bystander: RawPeer, liar: RawPeer) -> No
     assert liar.id not in ours.servers()  # nothing of a message that breaks off, or is too long, was believed
     await push(liar, frame(identify(protocols=[KAD])))
     assert await until(lambda: liar.id in ours.servers())
+
+
+@pytest.mark.scenario("H1")
+async def test_none_of_them_takes_so_long_to_read_that_others_wait(ours: OurHost, stalls: StallWatcher) -> None:
+    async with raw_peer(ours.where) as liar:
+        for message in MESSAGES.values():
+            await push(liar, message)
 
 
 def key_on_record(ours: OurHost, peer: ID) -> ID | None:

@@ -25,6 +25,7 @@ from tests.support.raw_peer import (
     token,
     yamux_frame,
 )
+from tests.support.stalls import StallWatcher
 
 SEED = 1
 PEERS = 20
@@ -59,7 +60,7 @@ def negotiation(luck: random.Random) -> bytes:
 
 
 @pytest.mark.scenario("H1")
-async def test_ten_thousand_random_negotiations_cost_nobody_else_an_answer() -> None:
+async def test_ten_thousand_random_negotiations_cost_nobody_else_an_answer(stalls: StallWatcher) -> None:
     async with open_ours(Limits()) as ours, raw_peer(ours.where) as bystander:
         assert await bystander.ping()
         before = count_tasks()
