@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -20,15 +21,23 @@ def listed(page: str) -> dict[str, str]:
 
 
 def marked(source: str) -> set[str]:
-    """The ids in `pytest.mark.scenario(...)`, wherever it stands in a test module."""
-    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
-    marks = (call for call in calls if ast.unparse(call.func).endswith("mark.scenario"))
-    return {str(ast.literal_eval(argument)) for mark in marks for argument in mark.args}
+    """The ids in `pytest.mark.scenario(...)`, and in the `scenarios=(...)` of a case that is handed to such a mark."""
+    ids: set[str] = set()
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        if ast.unparse(call.func).endswith("mark.scenario"):
+            ids.update(_texts(call.args))
+        ids.update(_texts(keyword.value for keyword in call.keywords if keyword.arg == "scenarios"))
+    return ids
+
+
+def _texts(values: Iterable[ast.expr]) -> Iterator[str]:
+    nodes = (node for value in values for node in ast.walk(value))
+    return (str(node.value) for node in nodes if isinstance(node, ast.Constant))
 
 
 def held() -> set[str]:
     """The ids that some test of this checkout is marked with."""
-    return set().union(*(marked(path.read_text()) for path in TESTS.rglob("test_*.py")))
+    return set().union(*(marked(path.read_text()) for path in TESTS.rglob("*.py")))
 
 
 def main() -> int:

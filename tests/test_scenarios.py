@@ -23,8 +23,10 @@ pytestmark = pytest.mark.scenario("A1")
 async def test_a(): pytest.param(1, marks=[mark.scenario("A4")])
 @pytest.mark.parametrize("A5", [])
 def test_b(): scenario("A6")
+Case(number=1, name="A7", scenarios=("A8", "A9"))
+pytest.param(case, marks=pytest.mark.scenario(*case.scenarios))
 """
-    assert marked(source) == {"A1", "A2", "A3", "A4"}
+    assert marked(source) == {"A1", "A2", "A3", "A4", "A8", "A9"}
 
 
 def test_rows_are_read_from_tables_only():
