@@ -107,6 +107,7 @@ LONG_NAME = b"\x35" + encode_varint(253) + b"n" * 253
         pytest.param(b"\x35\x03abc\xa5\x03\x02ab\xa2\x02", id="a relay whose id is none"),
         pytest.param(raw(f"/dns/a/p2p/{ALICE_TEXT}/p2p/{ALICE_TEXT}"), id="its owner twice"),
         pytest.param(b"\x35\x03abc\xd2\x03\x03abc", id="a certificate hash that is none"),
+        pytest.param(b"\x35\x03abc\xd2\x03\x04\x12\x20ab", id="a certificate hash cut short"),
         pytest.param(LONG_NAME + LONG_NAME + b"\xcd\x03" * 3, id="more than 512 bytes"),
     ],
 )

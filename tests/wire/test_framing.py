@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pkad.errors import LocalProtocolError, RemoteProtocolError
-from p2pkad.wire.framing import FrameDecoder, encode_frame, encode_varint
+from p2pkad.wire.framing import FrameDecoder, decode_varint, encode_frame, encode_varint
 
 MIB = 1024 * 1024
 
@@ -18,6 +18,7 @@ def frames_in(decoder: FrameDecoder) -> list[bytes]:
     frames = []
     while (frame := decoder.next_frame()) is not None:
         frames.append(frame)
+        assert len(frames) < 1000, "it does not end"
     return frames
 
 
@@ -29,6 +30,21 @@ def frames_of(*packets: bytes, limit: int = 4 * MIB) -> list[bytes]:
         frames += frames_in(decoder)
     decoder.eof()
     return frames
+
+
+@given(st.binary(max_size=3), st.integers(0, 2**63 - 1), st.binary(max_size=3))
+@settings(deadline=None)
+def test_a_varint_is_read_where_it_stands(before, number, after):
+    varint = encode_varint(number)
+    assert decode_varint(before + varint + after, len(before)) == (number, len(before + varint))
+
+
+@pytest.mark.parametrize(
+    "varint", [b"", b"\x80", b"\xff" * 8, b"\x80\x00", b"\x81\x80\x00", b"\x80" * 9 + b"\x01"], ids=bytes.hex
+)
+def test_a_varint_that_is_cut_short_or_too_long_or_not_minimal_is_none(varint):
+    with pytest.raises(ValueError, match="varint"):
+        decode_varint(varint, 0)
 
 
 @given(st.integers(0, 2**64 - 1))
