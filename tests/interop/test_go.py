@@ -1,0 +1,246 @@
+"""One p2pkad node and real go-libp2p-kad-dht peers: behaviour that has to hold against them too.
+
+What a whole network of both does is contact's business (interop/contact.py).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from builds import GO_MISSING, GO_SOURCES, go_peer
+from driver import Driver, Language, Peer, PeerError, eventually, go_language, open_driver, unbase64
+from libp2p.crypto.ed25519 import create_new_key_pair
+
+import p2pkad
+from p2pkad.core.messages import AddProvider, FindNode, FindNodeReply, GetProviders, GetProvidersReply, PutValue
+from p2pkad.core.peers import PeerInfo
+from p2pkad.core.records import Record
+from p2pkad.errors import RequestFailed, StaleRecord
+from p2pkad.identity import Identity, peer_id
+from p2pkad.net.base import Network
+from p2pkad.validators.opaque import OpaqueValidator
+from p2pkad.wire.addresses import parse_peer
+
+pytestmark = pytest.mark.foreign
+
+PROTOCOL = "/violence/kad/1.0.0"
+KEY = b"/violence/servers/alpha"
+CONTENT = p2pkad.content_key(b"something")
+PATIENCE = 20.0
+"""Seconds for what should take a moment."""
+
+LISTEN = ("/ip4/127.0.0.1/tcp/0",)
+
+
+@pytest.fixture(scope="session")
+def go_binary() -> Path:
+    binary = go_peer()
+    if binary is None:
+        pytest.skip(GO_MISSING)
+    return binary
+
+
+@pytest.fixture
+def language(go_binary: Path) -> Language:
+    return go_language(go_binary)
+
+
+@pytest.fixture
+async def driver(tmp_path: Path) -> AsyncIterator[Driver]:
+    async with open_driver(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+async def go(driver: Driver, language: Language) -> Peer:
+    """A go server, alone so far."""
+    return await driver.start("go", language, validator="violence=opaque")
+
+
+@pytest.fixture
+async def raw() -> AsyncIterator[Network]:
+    """Our host without a node on it, for requests that no node would send."""
+    host = p2pkad.new_host(p2pkad.HostConfig(listen=LISTEN))
+    async with host.run(), host.open_network(protocol=PROTOCOL, max_message=1 << 22) as network:
+        yield network
+
+
+def open_node(*bootstrap: str, **options: Any) -> AbstractAsyncContextManager[p2pkad.KademliaService]:
+    options = {"validators": {"violence": OpaqueValidator()}, **options}
+    return p2pkad.open_node(listen=LISTEN, protocol=PROTOCOL, bootstrap=bootstrap, **options)
+
+
+def info_of(go: Peer) -> PeerInfo:
+    return parse_peer(go.address)
+
+
+async def go_has(go: Peer, *nodes: p2pkad.KademliaService) -> None:
+    """Wait until these are all that is in the routing table of go."""
+    wanted = {str(node.id) for node in nodes}
+
+    async def table() -> set[str]:
+        return {entry["id"] for entry in (await go.ask("routing_table"))["peers"]}
+
+    await eventually(table, wanted.__eq__, within=PATIENCE, what=f"the table of go holds {wanted}")
+
+
+def soon() -> float:
+    return trio.current_time() + PATIENCE
+
+
+# go sends the negotiation and its first request in one packet: whatever it gets from us is W3, too.
+
+
+@pytest.mark.scenario("W3", "L2")
+async def test_each_tells_the_other_who_is_near(go: Peer) -> None:
+    async with open_node(go.address) as node:
+        await go_has(go, node)
+        assert [info.id for info in await node.closest_peers(KEY)] == [peer_id(go.id)]
+        assert [entry["id"] for entry in (await go.ask("closest_peers", key=KEY))["peers"]] == [str(node.id)]
+
+
+async def test_go_tells_its_own_entry_to_who_asks_for_it(go: Peer, raw: Network) -> None:
+    response = await raw.request(info_of(go), FindNode(peer_id(go.id)), soon())
+    assert isinstance(response.message, FindNodeReply)
+    assert response.message.closer == (info_of(go),)
+
+
+@pytest.mark.scenario("W1")
+async def test_go_gets_a_thousand_answers_on_one_stream(driver: Driver, language: Language) -> None:
+    async with open_node() as node:
+        asker = await driver.start("asker", language, mode="client")
+        answer = await asker.ask("load", peer=node.addresses[0], in_flight=1, requests=1000)
+        assert answer["requests"] == 1000
+
+
+@pytest.mark.scenario("W1")
+async def test_an_announcement_of_go_gets_no_reply_into_the_way_of_others(go: Peer) -> None:
+    """go has one stream to a peer: had ADD_PROVIDER a reply, it would take it for that of the next request."""
+    async with open_node() as node:
+        await go.ask("bootstrap", peers=node.addresses)
+        for number in range(20):
+            content = p2pkad.content_key(b"%d" % number)
+            await go.ask("provide", key=content)
+            found = (await go.ask("find_providers", key=content, count=2))["providers"]
+            assert [entry["id"] for entry in found] == [go.id]
+            assert (await go.ask("closest_peers", key=content))["peers"][0]["id"] == str(node.id)
+
+
+@pytest.mark.scenario("M1")
+async def test_a_client_is_in_no_table_and_can_do_everything(go: Peer) -> None:
+    async with open_node(go.address, mode="client") as client, open_node(go.address) as server:
+        await client.wait_ready(timeout=PATIENCE)
+        await go_has(go, server)
+        await client.put_value(KEY, b"value")
+        assert unbase64((await go.ask("get", key=KEY))["value"]) == b"value"
+        await go.ask("put", key=KEY + b"2", value=b"of go")
+        assert await client.get_value(KEY + b"2") == b"of go"
+        await client.provide(CONTENT)
+        await go.ask("provide", key=CONTENT)
+        found = await client.find_providers(CONTENT)
+        assert peer_id(go.id) in {info.id for info in found}
+        assert (await client.find_peer(go.id)).id == peer_id(go.id)
+        await go_has(go, server)
+
+
+@pytest.mark.scenario("M2")
+async def test_go_follows_a_switch_of_modes_without_a_new_connection(go: Peer) -> None:
+    async with open_node(go.address) as node:
+        await go_has(go, node)
+        before = (await go.ask("connections"))["connections"]
+        await node.set_mode("client")
+        await go_has(go)
+        await node.set_mode("server")
+        await go_has(go, node)
+        assert (await go.ask("connections"))["connections"] == before
+
+
+@pytest.mark.scenario("M2", "M3")
+async def test_a_switch_of_modes_of_go_is_followed_here(go: Peer) -> None:
+    def knows_go(node: p2pkad.KademliaService) -> bool:
+        return peer_id(go.id) in {info.id for info in node.routing_table()}
+
+    async def look() -> bool:
+        return knows_go(node)
+
+    async with open_node(go.address) as node:
+        await node.wait_ready(timeout=PATIENCE)
+        await go.ask("set_mode", mode="client")
+        await eventually(look, lambda known: not known, within=PATIENCE, what="go has left our table")
+        await go.ask("set_mode", mode="server")
+        await eventually(look, lambda known: known, within=PATIENCE, what="go is back in our table")
+
+
+@pytest.mark.scenario("F3")
+async def test_go_leads_to_a_client_that_is_connected_to_it(go: Peer) -> None:
+    async with open_node(go.address, mode="client") as hidden, open_node(go.address) as seeker:
+        await hidden.wait_ready(timeout=PATIENCE)
+        await seeker.wait_ready(timeout=PATIENCE)
+        found = await seeker.find_peer(hidden.id)
+        assert [f"{address}/p2p/{found.id}" for address in found.addresses] == list(hidden.addresses)
+
+
+@pytest.mark.scenario("V3")
+async def test_an_older_record_replaces_none_and_an_identical_one_is_acknowledged(go: Peer) -> None:
+    async with open_node(go.address) as node, open_node(go.address) as late:
+        for each in (node, late):
+            await each.wait_ready(timeout=PATIENCE)
+        for _ in range(2):
+            assert peer_id(go.id) in (await node.put_value(KEY, b"new")).stored
+        with pytest.raises(PeerError, match="refused"):
+            await go.ask("put", key=KEY, value=b"late")
+        with pytest.raises(StaleRecord):
+            await node.put_value(KEY, b"late")
+        assert await late.get_value(KEY) == b"new"
+
+
+@pytest.mark.scenario("V2", "V3")
+async def test_go_refuses_what_we_would_not_send(go: Peer, raw: Network) -> None:
+    await raw.request(info_of(go), PutValue(KEY, Record(KEY, b"new")), soon())
+    own = b"/pk/" + raw.id
+    for key, value in ((KEY, b"late"), (own, b"not a key"), (b"/nobody/a", b"value")):
+        with pytest.raises(RequestFailed):
+            await raw.request(info_of(go), PutValue(key, Record(key, value)), soon())
+
+
+@pytest.mark.scenario("P2")
+async def test_go_ignores_a_provider_that_is_somebody_else(go: Peer, raw: Network) -> None:
+    stranger = PeerInfo(Identity.generate().id, raw.local_addresses())
+    await raw.send(info_of(go), AddProvider(CONTENT, (stranger, PeerInfo(raw.id, raw.local_addresses()))), soon())
+
+    async def providers() -> list[str]:
+        response = await raw.request(info_of(go), GetProviders(CONTENT), soon())
+        assert isinstance(response.message, GetProvidersReply)
+        return [str(info.id) for info in response.message.providers]
+
+    found = await eventually(providers, bool, within=PATIENCE, what="go has a provider")
+    assert found == [str(raw.id)]
+
+
+@pytest.mark.scenario("V10")
+async def test_public_keys_validate_on_both_sides(driver: Driver, language: Language) -> None:
+    go = await driver.start("go", language, seed="go")
+    of_go, ours = (Identity(create_new_key_pair(sha256(seed).digest())) for seed in (b"go", b"ours"))
+    async with open_node(go.address, identity=ours) as node:
+        await node.wait_ready(timeout=PATIENCE)
+        await go_has(go, node)
+        await go.ask("put", key=b"/pk/" + of_go.id, value=of_go.public_key.to_protobuf())
+        await node.put_value(b"/pk/" + ours.id, ours.public_key.to_protobuf(), min_stored=2)
+        assert await node.get_value(b"/pk/" + of_go.id) == of_go.public_key.to_protobuf()
+        assert unbase64((await go.ask("get", key=b"/pk/" + ours.id))["value"]) == ours.public_key.to_protobuf()
+
+
+@pytest.mark.parametrize("command", [["go", "vet", "./..."], ["gofmt", "-l", "."]], ids=["vet", "gofmt"])
+def test_the_go_peer_is_in_order(command: list[str], go_binary: Path) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not on the PATH")
+    done = subprocess.run(command, cwd=GO_SOURCES, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
