@@ -239,8 +239,10 @@ async def life_goes_on_without_go(driver: Driver, report: Report, network: Netwo
     """Kill go. Ten of each trial then, two of them with somebody who came after it was gone."""
     await network.go.peer.kill()
     report.note("the go peer was killed; a newcomer bootstraps from a p2pkad server")
-    newcomer = Node(await driver.start("newcomer", py_language(), seed=seed, **setting.flags), "server")
-    await newcomer.peer.ask("bootstrap", peers=network.servers[-1].peer.addresses)
+    bootstrap = network.servers[-1].peer.addresses
+    newcomer = Node(await driver.start("newcomer", py_language(), seed=seed, bootstrap=bootstrap, **setting.flags), "server")
+    # It joins by itself; this returns when its first refresh is done, after which the others know it as well.
+    await newcomer.peer.ask("bootstrap", peers=bootstrap)
     # A chain that the newcomer begins and ends: each one is read from by the next.
     chain = [newcomer, *network.p2pkad[: FRESH - 1], newcomer]
     for title, trial in TRIALS.items():
