@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 
-import psutil
 import pytest
 import trio
 import trio.testing
@@ -189,34 +187,6 @@ async def test_after_2000_known_peers_the_own_key_is_there_and_the_tables_are_bo
         await one.ask(other)
         await other.network.disconnect(one.id)
         await other.ask(one)
-
-
-@pytest.mark.scenario("H8")
-async def test_open_and_close_200_times_leaves_nothing_behind():
-    process = psutil.Process()
-
-    async def once(connected: bool) -> None:
-        async with an_end() as one, an_end() as other:
-            if connected:
-                await one.ask(other)
-            await one.host.close()  # leaving the block closes it again
-
-    for _ in range(10):
-        await once(connected=True)
-    gc.collect()
-    before = tasks(), open_files(), process.memory_info().rss
-    async with trio.open_nursery() as nursery:
-        for number in range(10):
-            nursery.start_soon(several, once, 10, number % 2 == 0)
-    gc.collect()
-    assert (tasks(), open_files()) == before[:2]
-    # 200 hosts that stayed would be some 16 MB.
-    assert process.memory_info().rss - before[2] < 8 * 1024 * 1024
-
-
-async def several(action, count, *args):
-    for _ in range(count):
-        await action(*args)
 
 
 @pytest.mark.scenario("H8")
