@@ -31,6 +31,14 @@ from libp2p.protocol_muxer.exceptions import (
     ProtocolNotSupportedError,
 )
 from libp2p.security.exceptions import HandshakeFailure, SecurityError
+from libp2p.security.noise.exceptions import (
+    HandshakeHasNotFinished,
+    InvalidSignature,
+    NoiseFailure,
+    NoiseStateError,
+    PeerIDMismatchesPubkey,
+)
+from libp2p.security.tls.exceptions import MissingLibp2pExtensionError, TLSError, TLSHandshakeFailure
 from libp2p.stream_muxer.exceptions import (
     MuxedConnError,
     MuxedConnUnavailable,
@@ -46,6 +54,8 @@ from libp2p.transport.exceptions import (
     UpgradeFailure,
 )
 
+HANDSHAKE = "the security handshake failed"
+IMPOSTOR = "another peer answers there"
 LOST = "the connection was lost"
 RESET = "the stream was reset"
 
@@ -54,12 +64,15 @@ AS_OURS: dict[type[BaseException], str] = {
     ConnectionClosedError: LOST,
     ConnectionFailure: "cannot connect",
     DecryptionFailedException: "what came cannot be decrypted",
-    HandshakeFailure: "the security handshake failed",
+    HandshakeFailure: HANDSHAKE,
+    HandshakeHasNotFinished: HANDSHAKE,
     HostException: "the host failed",
     IncompleteReadError: "it ended in the middle of a message",
+    InvalidSignature: HANDSHAKE,
     IOException: LOST,
     MessageTooLarge: "a message is too large",
     MissingLengthException: "it ended in the middle of a message",
+    MissingLibp2pExtensionError: HANDSHAKE,
     MissingMessageException: "it ended in the middle of a message",
     MsgioException: "it ended in the middle of a message",
     MultiError: "failed in several ways",
@@ -73,13 +86,16 @@ AS_OURS: dict[type[BaseException], str] = {
     MuxedStreamError: RESET,
     MuxedStreamReset: RESET,
     MuxerUpgradeFailure: "no common stream multiplexer",
+    NoiseFailure: HANDSHAKE,
+    NoiseStateError: HANDSHAKE,
     OpenConnectionError: "cannot open a connection",
     ParseError: "what came cannot be read",
+    PeerIDMismatchesPubkey: IMPOSTOR,
     ProtocolNotSupportedError: "the protocol is not supported",
     RateLimitError: "too many attempts",
     RawConnError: LOST,
-    SecurityError: "the security handshake failed",
-    SecurityUpgradeFailure: "the security handshake failed",
+    SecurityError: HANDSHAKE,
+    SecurityUpgradeFailure: HANDSHAKE,
     StreamClosed: "the stream is closed",
     StreamEOF: RESET,
     StreamError: RESET,
@@ -87,6 +103,8 @@ AS_OURS: dict[type[BaseException], str] = {
     StreamReset: RESET,
     SwarmDialAllFailedError: "no address answered",
     SwarmException: "cannot connect",
+    TLSError: HANDSHAKE,
+    TLSHandshakeFailure: HANDSHAKE,
     UpgradeFailure: "the connection cannot be upgraded",
     ValidationError: "what came is invalid",
 }
@@ -123,8 +141,8 @@ def reason(error: BaseException) -> str:
 
 
 def _words(error: BaseException) -> str | None:
-    if "Peer ID mismatch" in str(error):
-        return "another peer answers there"
+    if "Peer ID mismatch" in str(error):  # TLS says so in a ValueError, noise has a class for it
+        return IMPOSTOR
     if isinstance(error, BaseExceptionGroup):
         return reason(error.exceptions[0])
     if isinstance(error, OSError):

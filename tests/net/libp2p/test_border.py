@@ -25,6 +25,8 @@ ROOMS = [
     "network",
     "protocol_muxer",
     "security.exceptions",
+    "security.noise.exceptions",
+    "security.tls.exceptions",
     "stream_muxer.exceptions",
     "transport.exceptions",
 ]
