@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import islice
+from typing import Self
 
 import trio
 
@@ -12,7 +14,7 @@ from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import ClosestPeers, OnePeer, Providers, Value
 from p2pkad.core.lookup import Outcome
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import LocalProtocolError, NoPeers, NotFound, P2pkadError, QuorumNotMet, key_text
+from p2pkad.errors import LocalProtocolError, NoPeers, NotFound, QuorumNotMet, key_text
 from p2pkad.net.base import Network
 from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
@@ -81,36 +83,26 @@ class Finding:
     ) -> AsyncIterator[AsyncIterator[PeerInfo]]:
         """The same, one by one, as answers come. Leaving the block cancels the lookup. Raises NoPeers from the iterator."""
         goal = await self._providers_goal(key, count)
-        progress = trio.lowlevel.ParkingLot()
-        lookup = _Running()
-
-        async def look_up() -> None:
-            try:
-                if not goal.reached:
-                    await self._querying.run_lookup(goal, timeout=timeout, progress=progress)
-            except P2pkadError as error:
-                lookup.error = error
-            lookup.over = True
-            progress.unpark_all()
-
-        async def providers() -> AsyncIterator[PeerInfo]:
-            told = 0
-            while count is None or told < count:
-                found = list(goal.found.values())
-                if told < len(found):
-                    told += 1
-                    yield self._with_addresses(found[told - 1])
-                elif lookup.over:
-                    if lookup.error is not None and not told:
-                        raise lookup.error
-                    return
-                else:
-                    await progress.park()
-
+        stream = ProviderStream(goal, self._with_addresses)
+        failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(look_up)
-            yield providers()
+            nursery.start_soon(self._feed, stream, timeout)
+            # What the block raises is carried around the nursery, which would wrap it in a group.
+            try:
+                yield stream
+            except Exception as error:
+                failure = error
             nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _feed(self, stream: ProviderStream, timeout: float | None) -> None:
+        try:
+            if not stream.goal.reached:
+                await self._querying.run_lookup(stream.goal, timeout=timeout, progress=stream.progress)
+        except NoPeers as error:
+            stream.error = error
+        stream.end()
 
     async def find_peer(self, peer: PeerId, *, timeout: float | None) -> PeerInfo:
         """Where `peer` can be reached. A connected peer is answered from memory. Raises NotFound, NoPeers."""
@@ -159,10 +151,37 @@ class Finding:
         return info if info.addresses else self._membership.info(info.id)
 
 
-class _Running:
-    def __init__(self) -> None:
-        self.over = False
-        self.error: P2pkadError | None = None
+class ProviderStream:
+    """Iterates over what a goal has found and still finds. There is no queue: the goal remembers everything once."""
+
+    def __init__(self, goal: Providers, complete: Callable[[PeerInfo], PeerInfo]) -> None:
+        self.goal = goal
+        self.progress = trio.lowlevel.ParkingLot()
+        self.error: NoPeers | None = None
+        self._complete = complete
+        self._told = 0
+        self._over = False
+
+    def end(self) -> None:
+        """Nothing more will be found."""
+        self._over = True
+        self.progress.unpark_all()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> PeerInfo:
+        await trio.lowlevel.checkpoint()
+        while self.goal.count is None or self._told < self.goal.count:
+            if self._told < len(self.goal.found):
+                self._told += 1
+                return self._complete(next(islice(self.goal.found.values(), self._told - 1, None)))
+            if self._over:
+                break
+            await self.progress.park()
+        if self.error is not None and not self._told:
+            raise self.error
+        raise StopAsyncIteration
 
 
 def _peers_found(peers: Sequence[PeerInfo], outcome: Outcome | None) -> PeersFound:

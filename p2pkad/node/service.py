@@ -6,8 +6,8 @@ The service puts the rooms of `node/` together on one network and offers their w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, assert_never
@@ -68,6 +68,7 @@ class KademliaService:
         self._bootstrap_peers = tuple(parse_peer(text) for text in self._config.bootstrap)
         self._listeners: list[Callable[[NodeEvent], None]] = []
         self._stack = AsyncExitStack()
+        self._calls: dict[trio.CancelScope, None] = {}
         self._open = False
         self._mode: Mode = self._config.mode
 
@@ -88,13 +89,19 @@ class KademliaService:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        self._open = False
-        return await self._stack.__aexit__(kind, error, traceback)
+    ) -> None:
+        # What the block raised does not go through the nursery, which would wrap it: `except NotFound` around it works.
+        await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the service, from the task that opened it. Leaving the block does the same; twice is once."""
-        await self.__aexit__(None, None, None)
+        """Close the service, from the task that opened it. Leaving the block does the same; twice is once.
+
+        Calls that other tasks have under way end with NodeClosed.
+        """
+        self._open = False
+        for call in self._calls:
+            call.cancel()
+        await self._stack.aclose()
 
     def __repr__(self) -> str:
         state = f"table={len(self._membership.table)}" if self._open else "closed"
@@ -152,50 +159,50 @@ class KademliaService:
 
     async def wait_ready(self, peers: int = 1, timeout: float | None = None) -> None:
         """Return once the routing table holds `peers` peers. Raises NotReady after `timeout` seconds (None: never)."""
-        self._require_open()
-        with trio.move_on_after(float("inf") if timeout is None else timeout):
-            while len(self._membership.table) < peers:
-                await self._membership.changed.park()
-            return
-        raise NotReady(len(self._membership.table), peers, timeout or 0.0)
+        with self._call():
+            with trio.move_on_after(float("inf") if timeout is None else timeout):
+                while len(self._membership.table) < peers:
+                    await self._membership.changed.park()
+                return
+            raise NotReady(len(self._membership.table), peers, timeout or 0.0)
 
     async def set_mode(self, mode: Mode) -> None:
         """Turn server or client. Connected peers are told, and add or drop this node on it; open requests end at once."""
-        self._require_open()
-        if mode != self._mode:
-            self._mode = mode
-            await self._announce_mode()
-            self._tell(ModeChanged(at=self._clock.monotonic(), mode=mode))
+        with self._call():
+            if mode != self._mode:
+                self._mode = mode
+                await self._announce_mode()
+                self._tell(ModeChanged(at=self._clock.monotonic(), mode=mode))
 
     async def refresh(self) -> None:
         """Look up the own id and a random name in each bucket now. Two refreshes at once are one. Raises NoPeers."""
-        self._require_open()
-        await self._maintenance.refresh()
+        with self._call():
+            await self._maintenance.refresh()
 
     async def connect(self, peer: PeerInfo | str, timeout: float | None = None) -> PeerId:
         """Connect to a peer: a PeerInfo, or an address that ends in /p2p/<id>. It enters the table if it is a server.
 
         Raises PeerUnreachable, RequestTimeout, LocalLimit.
         """
-        self._require_open()
-        info = self._learn(peer)
-        await self._network.connect(info, self._deadline(timeout))
-        return info.id
+        with self._call():
+            info = self._learn(peer)
+            await self._network.connect(info, self._deadline(timeout))
+            return info.id
 
     async def ping(self, peer: PeerInfo | AnyPeerId, timeout: float | None = None) -> float:
         """The round trip to a peer in seconds, over libp2p's ping. The peer: an id in any form, or as for `connect`.
 
         A peer whose addresses are not known is looked up first. Raises as `connect`, and RequestFailed, NotFound.
         """
-        self._require_open()
-        deadline = self._deadline(timeout)
-        if isinstance(peer, PeerInfo) or (isinstance(peer, str) and peer.startswith("/")):
-            info = self._learn(peer)
-        else:
-            info = self._membership.info(peer_id(peer))
-            if not info.addresses and self._network.connection(info.id) is None:
-                info = await self.find_peer(info.id, timeout=timeout)
-        return await self._network.ping(info, deadline)
+        with self._call():
+            deadline = self._deadline(timeout)
+            if isinstance(peer, PeerInfo) or (isinstance(peer, str) and peer.startswith("/")):
+                info = self._learn(peer)
+            else:
+                info = self._membership.info(peer_id(peer))
+                if not info.addresses and self._network.connection(info.id) is None:
+                    info = await self.find_peer(info.id, timeout=timeout)
+            return await self._network.ping(info, deadline)
 
     # Values
 
@@ -211,8 +218,8 @@ class KademliaService:
         Cancelled: streams are reset; a peer already asked may hold the value or not.
         kad-dht r2, "Value storage".
         """
-        self._require_open()
-        return await self._publishing.put_value(key, value, min_stored=min_stored, allow_large=allow_large, timeout=timeout)
+        with self._call():
+            return await self._publishing.put_value(key, value, min_stored=min_stored, allow_large=allow_large, timeout=timeout)
 
     async def get_value(self, key: bytes, *, quorum: int = 0, timeout: float | None = None) -> bytes:
         """The best value under `key`. As `get_record`, the value alone."""
@@ -226,14 +233,14 @@ class KademliaService:
         Raises InvalidRecord: no validator for the key. NotFound. NoPeers. QuorumNotMet: `.best` is the best so far.
         kad-dht r2, "Value retrieval" and "Entry correction".
         """
-        self._require_open()
-        return await self._finding.get_record(key, quorum=quorum, timeout=timeout)
+        with self._call():
+            return await self._finding.get_record(key, quorum=quorum, timeout=timeout)
 
     async def local_value(self, key: bytes) -> bytes | None:
         """The value that this node itself keeps under `key`; None when there is none. Nobody is asked."""
-        self._require_open()
-        stored = await self._store.get(key, self._clock.wall())
-        return None if stored is None else stored.record.value
+        with self._call():
+            stored = await self._store.get(key, self._clock.wall())
+            return None if stored is None else stored.record.value
 
     # Providers
 
@@ -243,13 +250,13 @@ class KademliaService:
         Raises LocalProtocolError: not a CID or multihash, or this node has no address to be reached at. NoPeers.
         kad-dht r2, "Content provider advertisement".
         """
-        self._require_open()
-        return await self._publishing.provide(multihash_of(content), timeout=timeout)
+        with self._call():
+            return await self._publishing.provide(multihash_of(content), timeout=timeout)
 
     async def stop_providing(self, content: Content) -> bool:
         """Forget that this node provides `content`; False when it did not. Other holders forget it with its lifetime."""
-        self._require_open()
-        return await self._publishing.stop_providing(multihash_of(content))
+        with self._call():
+            return await self._publishing.stop_providing(multihash_of(content))
 
     async def find_providers(self, content: Content, *, count: int | None = 20, timeout: float | None = None) -> PeersFound:
         """Who provides `content`, with addresses where they are known: at most `count`, or all that the k nearest tell of.
@@ -257,8 +264,8 @@ class KademliaService:
         Finding nobody is an empty result. Raises LocalProtocolError: not a CID or multihash. NoPeers.
         kad-dht r2, "Content provider discovery".
         """
-        self._require_open()
-        return await self._finding.find_providers(multihash_of(content), count=count, timeout=timeout)
+        with self._call():
+            return await self._finding.find_providers(multihash_of(content), count=count, timeout=timeout)
 
     def stream_providers(
         self, content: Content, *, count: int | None = None, timeout: float | None = None
@@ -272,9 +279,9 @@ class KademliaService:
 
     async def local_providers(self, content: Content) -> tuple[PeerInfo, ...]:
         """The providers of `content` that this node itself keeps records of. Nobody is asked."""
-        self._require_open()
-        known = await self._store.providers(multihash_of(content), self._clock.wall())
-        return tuple(each.provider for each in known)
+        with self._call():
+            known = await self._store.providers(multihash_of(content), self._clock.wall())
+            return tuple(each.provider for each in known)
 
     # Peers
 
@@ -283,13 +290,13 @@ class KademliaService:
 
         Raises LocalProtocolError: the own id. NotFound. NoPeers. kad-dht r2, "Peer routing".
         """
-        self._require_open()
-        return await self._finding.find_peer(peer_id(peer), timeout=timeout)
+        with self._call():
+            return await self._finding.find_peer(peer_id(peer), timeout=timeout)
 
     async def closest_peers(self, key: bytes, *, count: int | None = None, timeout: float | None = None) -> PeersFound:
         """The live peers nearest to `key`, nearest first, at most k of them; never this node. Raises NoPeers."""
-        self._require_open()
-        return await self._finding.closest_peers(key, count=count, timeout=timeout)
+        with self._call():
+            return await self._finding.closest_peers(key, count=count, timeout=timeout)
 
     # How the rooms are put together
 
@@ -369,4 +376,17 @@ class KademliaService:
 
     def _require_open(self) -> None:
         if not self._open:
+            raise NodeClosed
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        """Around the work of a method: it ends with NodeClosed when the service closes."""
+        self._require_open()
+        with trio.CancelScope() as scope:
+            self._calls[scope] = None
+            try:
+                yield
+            finally:
+                del self._calls[scope]
+        if scope.cancelled_caught:
             raise NodeClosed

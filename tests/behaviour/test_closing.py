@@ -1,0 +1,123 @@
+"""A node that closes, is cancelled, or was never opened."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import pytest
+import trio
+import trio.testing
+
+import p2pkad
+from p2pkad.core.messages import FindNode, FindNodeReply
+from p2pkad.core.peers import PeerInfo
+from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, NoPeers, NotReady
+from p2pkad.net.base import Request
+from p2pkad.node.service import KademliaService
+from tests.behaviour.conftest import BehaviourNetwork
+from tests.support.switchboard import Switchboard
+
+CONTENT = b"\x12\x20" + sha256(b"content").digest()
+
+
+async def test_what_the_block_raises_comes_out_as_it_is() -> None:
+    with pytest.raises(NoPeers):
+        async with p2pkad.open_node(listen=["/ip4/127.0.0.1/tcp/0"]) as node:
+            await node.closest_peers(b"key")
+
+
+@pytest.mark.scenario("H8")
+async def test_closing_twice_is_closing_once(board: Switchboard) -> None:
+    async with KademliaService(board.host(1)) as node:
+        await node.aclose()
+        await node.aclose()
+        with pytest.raises(NodeClosed):
+            await node.closest_peers(b"key")
+    await node.aclose()
+
+
+async def test_calls_under_way_end_when_the_node_closes(board: Switchboard, nursery: trio.Nursery) -> None:
+    ended: list[BaseException] = []
+
+    async def wait() -> None:
+        try:
+            await node.wait_ready()
+        except NodeClosed as error:
+            ended.append(error)
+
+    async with KademliaService(board.host(1)) as node:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(ended) == 1
+
+
+async def test_waiting_for_peers_that_do_not_come_says_how_many_came(board: Switchboard) -> None:
+    async with KademliaService(board.host(1)) as node:
+        with pytest.raises(NotReady, match="0 of 2 peers in the routing table after"):
+            await node.wait_ready(peers=2, timeout=0.01)
+
+
+@pytest.mark.scenario("P7")
+async def test_leaving_a_stream_of_providers_early_cancels_its_lookup(network: BehaviourNetwork) -> None:
+    node, other = await network.start(2)
+    await other.provide(CONTENT)
+    async with node.stream_providers(CONTENT) as providers:
+        async for _ in providers:
+            break
+    assert node.stats().lookups == 0
+    with pytest.raises(KeyError):
+        async with node.stream_providers(CONTENT):
+            raise KeyError
+    assert node.stats().lookups == 0
+
+
+async def test_a_stream_with_nobody_to_ask_says_so(network: BehaviourNetwork) -> None:
+    (node,) = await network.start()
+    async with node.stream_providers(CONTENT) as providers:
+        with pytest.raises(NoPeers):
+            await anext(providers)
+
+
+@pytest.mark.scenario("L15")
+async def test_a_cancelled_lookup_is_gone(network: BehaviourNetwork) -> None:
+    stuck = trio.Event()
+
+    async def answers_once(request: Request) -> FindNodeReply:
+        if request.message != FindNode(bytes(peer.id)):
+            stuck.set()
+            await trio.sleep_forever()
+        return FindNodeReply(())
+
+    (node,) = await network.start()
+    peer = await network.start_peer(answers_once)
+    await node.connect(PeerInfo(peer.id, peer.local_addresses()))
+    await node.wait_ready()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(node.closest_peers, b"key")
+        await stuck.wait()
+        assert node.stats().lookups == 1
+        nursery.cancel_scope.cancel()
+    assert node.stats().lookups == 0
+
+
+@pytest.mark.scenario("P8")
+async def test_who_cannot_be_reached_cannot_provide(network: BehaviourNetwork, board: Switchboard) -> None:
+    await network.start()
+    (node,) = await network.start()
+    board.hosts[node.id].addresses = ()
+    with pytest.raises(LocalProtocolError, match="listen on one"):
+        await node.provide(CONTENT)
+    with pytest.raises(LocalProtocolError, match="content_key"):
+        await node.provide(b"no multihash")
+
+
+@pytest.mark.scenario("H7")
+async def test_options_that_cannot_work_are_refused_before_anything_is_opened() -> None:
+    for options in ({"bootstap": []}, {"k": 0}, {"listen": ["/ip4/127.0.0.1"]}, {"bootstrap": ["/ip4/127.0.0.1/tcp/1"]}):
+        with pytest.raises(ConfigError):
+            async with p2pkad.open_node(**options):
+                raise AssertionError
+    with pytest.raises(ConfigError, match="a Config or options"):
+        async with p2pkad.open_node(p2pkad.Config(), k=3):
+            raise AssertionError

@@ -1,0 +1,200 @@
+"""Values: who stores them, who is believed, who is corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from p2pkad.core.messages import AnyReply, AnyRequest, FindNode, FindNodeReply, GetValue, GetValueReply, PutValue, PutValueReply
+from p2pkad.core.records import Record
+from p2pkad.errors import InvalidRecord, NotFound, QuorumNotMet, RecordTooLarge, RequestFailed, StaleRecord
+from p2pkad.net.base import Handler, Request
+from p2pkad.validators.opaque import OpaqueValidator
+from tests.behaviour.conftest import BehaviourNetwork
+
+KEY = b"/v/key"
+
+
+class Picky(OpaqueValidator):
+    """Any bytes but `garbage`; a value that begins with a number is dead from then on."""
+
+    def validate(self, key: bytes, value: bytes, now: float) -> None:
+        if value == b"garbage":
+            raise InvalidRecord(key, "it is garbage")
+
+    def expires(self, key: bytes, value: bytes) -> float | None:
+        head = value.partition(b" ")[0]
+        return float(head) if head.isdigit() else None
+
+
+def holder(answer: AnyReply | None, log: list[AnyRequest] | None = None) -> Handler:
+    """A peer that answers GET_VALUE with this, knows nobody, and takes every put."""
+
+    async def handler(request: Request) -> AnyReply | None:
+        if log is not None:
+            log.append(request.message)
+        match request.message:
+            case FindNode():
+                return FindNodeReply(())
+            case GetValue():
+                return answer
+            case PutValue(key, record):
+                return PutValueReply(key, record)
+        raise RequestFailed(request.peer, "not today")
+
+    return handler
+
+
+def value(content: bytes) -> GetValueReply:
+    return GetValueReply(KEY, Record(KEY, content), ())
+
+
+async def meet(network: BehaviourNetwork, handlers: Sequence[Handler]) -> None:
+    """The first node of the network gets to know peers with these handlers."""
+    from p2pkad.core.peers import PeerInfo
+
+    node = network.nodes[0]
+    for handler in handlers:
+        peer = await network.start_peer(handler)
+        await node.connect(PeerInfo(peer.id, peer.local_addresses()))
+    await node.wait_ready(peers=len(handlers), timeout=10)
+
+
+@pytest.mark.scenario("V2")
+async def test_an_invalid_value_is_refused_before_anything_is_sent(network: BehaviourNetwork) -> None:
+    log: list[AnyRequest] = []
+    (node,) = await network.start(validators={"v": Picky()})
+    await meet(network, [holder(None, log)])
+    log.clear()
+    for key, content in ((KEY, b"garbage"), (b"/other/key", b"value"), (b"key", b"value")):
+        with pytest.raises(InvalidRecord):
+            await node.put_value(key, content)
+    with pytest.raises(InvalidRecord):
+        await node.get_value(b"/other/key")
+    assert not log
+    assert node.stats().records == 0
+
+
+@pytest.mark.scenario("V5")
+@pytest.mark.parametrize("lie", [b"garbage", b"1 is long ago"], ids=["garbage", "expired"])
+async def test_a_holder_that_lies_is_not_believed(network: BehaviourNetwork, lie: bytes) -> None:
+    (node,) = await network.start(validators={"v": Picky()})
+    await meet(network, [holder(value(lie))])
+    with pytest.raises(NotFound):
+        await node.get_value(KEY)
+    await meet(network, [holder(value(b"honest")), holder(value(b"dishonest, and worse"))])
+    assert await node.get_value(KEY) == b"honest"
+
+
+@pytest.mark.scenario("V3")
+async def test_a_value_worse_than_the_own_copy_is_not_put(network: BehaviourNetwork) -> None:
+    nodes = await network.start(2)
+    await nodes[0].put_value(KEY, b"2")
+    with pytest.raises(StaleRecord):
+        await nodes[0].put_value(KEY, b"1")
+
+
+@pytest.mark.scenario("V13")
+async def test_a_receipt_names_who_stored_who_refused_and_who_never_answered(network: BehaviourNetwork) -> None:
+    (node,) = await network.start()
+    log: list[AnyRequest] = []
+
+    async def refuses(request: Request) -> AnyReply:
+        if isinstance(request.message, PutValue):
+            raise RequestFailed(request.peer, "no")
+        return FindNodeReply(())
+
+    async def stores_something_else(request: Request) -> AnyReply:
+        if isinstance(request.message, PutValue):
+            return PutValueReply(KEY, Record(KEY, b"something else"))
+        return FindNodeReply(())
+
+    await meet(network, [holder(None, log), refuses, stores_something_else])
+    known = [info.id for info in node.routing_table()]
+    receipt = await node.put_value(KEY, b"value")
+    assert receipt.stored[0] == node.id
+    assert len(receipt.stored) == 2
+    assert len(receipt.refused) == 2
+    assert {*receipt.stored[1:], *receipt.refused} == set(known)
+    assert any(isinstance(message, PutValue) for message in log)
+    with pytest.raises(QuorumNotMet) as caught:
+        await node.put_value(KEY, b"value", min_stored=3)
+    assert caught.value.receipt is not None
+
+
+@pytest.mark.scenario("V13")
+async def test_a_peer_that_dies_during_the_put_is_named_as_unreachable(network: BehaviourNetwork) -> None:
+    import trio
+
+    (node,) = await network.start(request_timeout=0.2)
+
+    async def dies(request: Request) -> AnyReply:
+        if isinstance(request.message, PutValue):
+            await trio.sleep_forever()
+        return FindNodeReply(())
+
+    await meet(network, [dies])
+    receipt = await node.put_value(KEY, b"value")
+    assert (receipt.stored, len(receipt.unreachable)) == ((node.id,), 1)
+
+
+@pytest.mark.scenario("V9")
+async def test_a_value_that_rust_could_not_read_is_put_on_request_only(network: BehaviourNetwork) -> None:
+    nodes = await network.start(2)
+    large = b"x" * 16 * 1024
+    with pytest.raises(RecordTooLarge, match="16384 are accepted"):
+        await nodes[0].put_value(KEY, large)
+    await nodes[0].put_value(KEY, large, allow_large=True)
+    assert await nodes[1].get_value(KEY) == large
+
+
+@pytest.mark.scenario("V14")
+async def test_a_value_that_says_when_it_dies_tells_rust_so(network: BehaviourNetwork) -> None:
+    import time
+
+    (node,) = await network.start(validators={"v": Picky()})
+    log: list[AnyRequest] = []
+    await meet(network, [holder(None, log)])
+    await node.put_value(KEY, b"%d mortal" % (time.time() + 1000))
+    (sent,) = [message for message in log if isinstance(message, PutValue)]
+    assert 900 < sent.record.ttl <= 1000
+
+
+@pytest.mark.scenario("V6")
+async def test_after_a_full_lookup_everybody_near_gets_the_best_value(network: BehaviourNetwork) -> None:
+    (node,) = await network.start()
+    logs: list[list[AnyRequest]] = [[], [], []]
+    answers = [value(b"1"), value(b"2"), GetValueReply(KEY, None, ())]
+    await meet(network, [holder(answer, log) for answer, log in zip(answers, logs, strict=True)])
+    assert await node.get_value(KEY) == b"2"
+    worse, best, none = logs
+    puts = lambda log: [message.record.value for message in log if isinstance(message, PutValue)]  # noqa: E731
+    await network.until(lambda: puts(worse) == [b"2"] and puts(none) == [b"2"], "both are corrected")
+    assert puts(best) == []
+
+
+@pytest.mark.scenario("V6", "V7")
+async def test_after_a_quorum_only_those_with_a_worse_value_are_corrected(network: BehaviourNetwork) -> None:
+    (node,) = await network.start(alpha=1, beta=20)
+    logs: list[list[AnyRequest]] = [[] for _ in range(4)]
+    answers = [value(b"2"), value(b"2"), value(b"1"), GetValueReply(KEY, None, ())]
+    await meet(network, [holder(answer, log) for answer, log in zip(answers, logs, strict=True)])
+    found = await node.get_record(KEY, quorum=2)
+    assert (found.value, len(found.holders)) == (b"2", 2)
+    asked = [sum(isinstance(message, GetValue) for message in log) for log in logs]
+    puts = [[message.record.value for message in log if isinstance(message, PutValue)] for log in logs]
+    worse_was_asked = bool(asked[2])
+    await network.until(
+        lambda: any(isinstance(message, PutValue) for message in logs[2]) == worse_was_asked, "the worse one is corrected"
+    )
+    assert puts[0] == puts[1] == puts[3] == []
+
+
+@pytest.mark.scenario("V7")
+async def test_the_own_copy_counts(network: BehaviourNetwork) -> None:
+    nodes = await network.start(2)
+    await nodes[0].put_value(KEY, b"value")
+    found = await nodes[0].get_record(KEY, quorum=1)
+    assert (found.holders, found.asked) == ((nodes[0].id,), 0)
+    assert set((await nodes[0].get_record(KEY, quorum=2)).holders) == {nodes[0].id, nodes[1].id}
