@@ -24,12 +24,12 @@ class PeerAdmitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerEvicted:
-    """A peer left the routing table. Sent after the change."""
+    """A peer left the routing table. Sent after the change. moved: to an address group that has enough peers there."""
 
     at: float
     peer: PeerId
     bucket: int
-    cause: Literal["failed", "left_protocol"]
+    cause: Literal["failed", "left_protocol", "moved"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

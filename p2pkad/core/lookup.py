@@ -26,7 +26,7 @@ from enum import Enum
 from p2pkad.core.goals import Failure, Goal
 from p2pkad.core.keyspace import SHA256, KeySpace, distance
 from p2pkad.core.messages import AnyReply, FindNodeReply, GetProvidersReply, GetValueReply
-from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.peers import PeerId
 
 
 class State(Enum):
@@ -79,15 +79,8 @@ class LookupLimits:
     """Seconds until a silent peer has failed."""
     duration: float = 60.0
     """Seconds for the whole lookup."""
-    per_group: int = 3
-    """Peers of one public /16 or /32 that are believed in one reply."""
     candidates: int = 1024
     """Peers that are remembered: a bound on what liars can make a lookup do."""
-
-    @property
-    def per_reply(self) -> int:
-        """Closer peers that are believed in one reply: k, those of a peer whose k is the usual 20, and the target itself."""
-        return max(self.k, 20) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +180,14 @@ class Lookup:
             self._hear(seed)
 
     def on_reply(self, peer: PeerId, reply: AnyReply, now: float) -> None:
-        """`peer` answered at `now`. No effect unless it was asked, and none after the end."""
+        """`peer` answered at `now`; its closer peers are believed. No effect unless it was asked, none after the end."""
         candidate = self._waiting(peer)
         if candidate is None:
             return
         self._move(candidate, Input.REPLY)
         self.goal.on_reply(peer, reply)
         if isinstance(reply, FindNodeReply | GetValueReply | GetProvidersReply):
-            for info in self._believed(reply.closer):
+            for info in reply.closer:
                 self._hear(info.id)
 
     def on_failure(self, peer: PeerId, reason: Failure, now: float) -> None:
@@ -320,17 +313,6 @@ class Lookup:
                 del self._candidates[farthest], self._order[index]
                 return True
         return False
-
-    def _believed(self, closer: Iterable[PeerInfo]) -> list[PeerInfo]:
-        """The nearest of a reply, as many as are believed, and no more than `per_group` of one public address group."""
-        nearest = sorted({info.id: info for info in closer}.values(), key=lambda info: self._distance(info.id))
-        seen: Counter[str] = Counter()
-        believed = []
-        for info in nearest[: self.limits.per_reply]:
-            if all(seen[group] < self.limits.per_group for group in info.public_groups):
-                seen.update(info.public_groups)
-                believed.append(info)
-        return believed
 
     def _distance(self, peer: PeerId) -> int:
         return distance(self._space.key(peer), self._target)

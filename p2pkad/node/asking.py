@@ -10,9 +10,12 @@ from dataclasses import replace
 
 import trio
 
+from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import Failure
+from p2pkad.core.hearsay import believed
+from p2pkad.core.keyspace import SHA256
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, FindNode, FindNodeReply, GetProvidersReply, GetValueReply
-from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.core.records import Record
 from p2pkad.errors import LocalLimit, NetworkError, PeerUnreachable, RemoteProtocolError, RequestTimeout
 from p2pkad.net.base import Network, Response
@@ -43,10 +46,13 @@ def failure_of(error: Exception) -> Failure:
 class Asking:
     """Requests, with their consequences for the routing table and the address book."""
 
-    def __init__(self, network: Network, membership: Membership, validators: Validators, clock: Clock) -> None:
+    def __init__(
+        self, network: Network, membership: Membership, validators: Validators, config: KademliaConfig, clock: Clock
+    ) -> None:
         self._network = network
         self._membership = membership
         self._validators = validators
+        self._config = config
         self._clock = clock
 
     async def ask(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> AnyReply:
@@ -62,7 +68,7 @@ class Asking:
         except DidNotAnswer as error:
             self._book_failure(peer, error)
             raise
-        reply = self._believed(response)
+        reply = self._believed(message, response)
         told_nobody = isinstance(reply, FindNodeReply) and not reply.closer
         self._membership.answered(peer.id, response.remote_address, told_nobody=told_nobody)
         return reply
@@ -99,18 +105,23 @@ class Asking:
             self._membership.unreachable(peer, {address for address, _ in error.causes})
         self._membership.failed(peer.id, failure_of(error))
 
-    def _believed(self, response: Response) -> AnyReply:
+    def _believed(self, message: AnyRequest, response: Response) -> AnyReply:
         reply, via = response.message, response.remote_address
         match reply:
             case FindNodeReply():
-                return replace(reply, closer=self._membership.heard(reply.closer, via))
+                return replace(reply, closer=self._heard(message, reply.closer, via))
             case GetValueReply():
-                return replace(reply, record=self._valid(reply.record), closer=self._membership.heard(reply.closer, via))
+                return replace(reply, record=self._valid(reply.record), closer=self._heard(message, reply.closer, via))
             case GetProvidersReply():
                 providers = tuple(PeerInfo(info.id, self._membership.believed(info.addresses, via)) for info in reply.providers)
-                return replace(reply, providers=providers, closer=self._membership.heard(reply.closer, via))
+                return replace(reply, providers=providers, closer=self._heard(message, reply.closer, via))
             case _:
                 return reply
+
+    def _heard(self, message: AnyRequest, closer: tuple[PeerInfo, ...], via: Address | None) -> tuple[PeerInfo, ...]:
+        # Cut first: a reply may name thousands, and each one heard is a place in the address book.
+        nearest = believed(closer, SHA256.key(message.key), k=self._config.k, per_group=self._config.max_peers_per_group)
+        return self._membership.heard(nearest, via)
 
     def _valid(self, record: Record | None) -> Record | None:
         if record is None or not self._validators.accepts(record.key, record.value, self._clock.wall()):

@@ -23,7 +23,7 @@ from p2pkad.core.address_book import AddressBook, Pin
 from p2pkad.core.goals import Failure
 from p2pkad.core.keyspace import SHA256, Key
 from p2pkad.core.peers import Address, PeerId, PeerInfo
-from p2pkad.core.routing_table import Added, RoutingTable
+from p2pkad.core.routing_table import Added, Removed, RoutingTable
 from p2pkad.core.scope import addresses_for, connection_scope
 from p2pkad.events import NodeEvent, PeerAdmitted, PeerEvicted
 from p2pkad.node.clock import Clock
@@ -120,11 +120,9 @@ class Membership:
         self._answers += 1
         self._witness = peer
         self._suspects.pop(peer, None)
-        if peer in self.table:
-            self.table.seen(peer, now)
-        elif not (told_nobody and len(self.table) >= self._config.k):
-            # go's lookup check: once the table is not small, who knows nobody helps nobody. A fresh rust node is such
-            # a one; it is asked again when it identifies itself again.
+        # go's lookup check: once the table is not small, who knows nobody helps nobody. A fresh rust node is such a one;
+        # it is asked again when it identifies itself again.
+        if peer in self.table or not (told_nobody and len(self.table) >= self._config.k):
             self._admit(peer, at, now)
         if self._suspects:
             self.changed.unpark_all()
@@ -134,6 +132,7 @@ class Membership:
         if peer == self._witness:
             self._witness = None
         if peer not in self.table:
+            self.table.remove(peer)  # it may wait in the replacement cache
             self._try_another(self.table.replacement(self.table.bucket_of(peer)))
         elif reason in (Failure.REFUSED, Failure.MALFORMED) or self._others_answered_since_it_failed(peer):
             self._evict(peer, "failed")
@@ -149,8 +148,7 @@ class Membership:
     def left(self, peer: PeerId) -> None:
         """`peer` does not speak the protocol any more."""
         self._newcomers.pop(peer, None)
-        if peer in self.table:
-            self._evict(peer, "left_protocol")
+        self._evict(peer, "left_protocol")
 
     def introduce(self, peer: PeerId) -> None:
         """`peer` says that it is a server: it is to be checked, unless it is in the table."""
@@ -175,22 +173,28 @@ class Membership:
         return self._suspects.get(peer, self._answers) < self._answers
 
     def _admit(self, peer: PeerId, at: Address | None, now: float) -> None:
-        # Counted by the address it was reached at: what it merely claims would use up the places of others.
+        # Counted by the address it was reached at: what it merely claims would use up the places of others. A member is
+        # counted anew, as it may have moved.
         match self.table.add(PeerInfo(peer, () if at is None else (at,)), now):
             case Added(bucket):
                 self.book.pin(peer, Pin.TABLE, now)
                 self._tell(PeerAdmitted(at=now, peer=peer, bucket=bucket))
                 self.changed.unpark_all()
+            case Removed() as removed:
+                self._departed(removed, "moved")
             case _:
                 pass
 
     def _evict(self, peer: PeerId, cause: Literal["failed", "left_protocol"]) -> None:
-        self._suspects.pop(peer, None)
         removed = self.table.remove(peer)
-        assert removed is not None, "the caller has looked"
+        if removed is not None:
+            self._departed(removed, cause)
+
+    def _departed(self, removed: Removed, cause: Literal["failed", "left_protocol", "moved"]) -> None:
         now = self._clock.monotonic()
-        self.book.unpin(peer, Pin.TABLE, now)
-        self._tell(PeerEvicted(at=now, peer=peer, bucket=removed.bucket, cause=cause))
+        self._suspects.pop(removed.peer, None)
+        self.book.unpin(removed.peer, Pin.TABLE, now)
+        self._tell(PeerEvicted(at=now, peer=removed.peer, bucket=removed.bucket, cause=cause))
         self._try_another(removed.replacement)
         self.changed.unpark_all()
 

@@ -91,7 +91,6 @@ class Querying:
             soft=config.late_after,
             hard=config.request_timeout,
             duration=max(0.0, deadline - self._clock.monotonic()),
-            per_group=config.max_peers_per_group,
         )
 
     async def _drive(self, lookup: Lookup, progress: trio.lowlevel.ParkingLot) -> Outcome:

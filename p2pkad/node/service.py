@@ -312,7 +312,7 @@ class KademliaService:
         )
         validators = Validators({"pk": PublicKeyValidator(), **config.validators}, config.default_validator)
         self._membership = Membership(network.id, config, clock, self._tell)
-        asking = Asking(network, self._membership, validators, clock)
+        asking = Asking(network, self._membership, validators, config, clock)
         bootstrap = Bootstrap(asking, self._bootstrap_peers, network.id, config.request_timeout, clock, self._tell)
         self._querying = Querying(asking, self._membership, bootstrap, config, clock, self._tell)
         self._publishing = Publishing(

@@ -8,7 +8,7 @@ import trio
 from p2pkad.core.messages import AnyRequest, FindNode, FindNodeReply
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import P2pkadError
-from p2pkad.events import NodeEvent, PeerAdmitted, PeerEvicted
+from p2pkad.events import BootstrapEnded, NodeEvent, PeerAdmitted, PeerEvicted
 from p2pkad.net.base import Request
 from p2pkad.node.service import KademliaService
 from p2pkad.wire.addresses import parse_peer
@@ -155,3 +155,33 @@ async def test_a_closed_node_says_so(network: BehaviourNetwork) -> None:
     with pytest.raises(P2pkadError, match="closed"):
         node.stats()
     assert "closed" in repr(node)
+
+
+@pytest.mark.scenario("L5")
+@pytest.mark.on_real_hosts_too
+async def test_a_peer_that_falls_silent_leaves_the_table_though_lookups_do_not_wait_for_it(network: BehaviourNetwork) -> None:
+    node, other = await network.start(2, late_after=0.05, request_timeout=0.5)
+    answering = True
+
+    async def answer(request: Request) -> FindNodeReply:
+        if not answering:
+            await trio.sleep_forever()
+        return FindNodeReply(())
+
+    peer = await network.start_peer(answer)
+    await node.connect(PeerInfo(peer.id, peer.local_addresses()))
+    await network.until(lambda: table(node) == {other.id, peer.id}, "both are known")
+    answering = False
+    assert [info.id for info in await node.closest_peers(b"key")] == [other.id]
+    await network.until(lambda: table(node) == {other.id}, "the silent one is gone")
+
+
+@pytest.mark.scenario("L4")
+async def test_bootstrap_peers_are_left_alone_while_the_table_is_well_filled(network: BehaviourNetwork) -> None:
+    await network.start(4)
+    (node,) = await network.start(bootstrap_interval=0.01)
+    await network.until(lambda: len(table(node)) == 4, "all are known")
+    events: list[NodeEvent] = []
+    node.subscribe(events.append)
+    await trio.sleep(0.1)
+    assert not [event for event in events if isinstance(event, BootstrapEnded)]

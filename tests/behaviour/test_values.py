@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pytest
+import trio
+import trio.testing
 
+from p2pkad.core.keyspace import SHA256
 from p2pkad.core.messages import AnyReply, AnyRequest, FindNode, FindNodeReply, GetValue, GetValueReply, PutValue, PutValueReply
+from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record
 from p2pkad.errors import InvalidRecord, NotFound, QuorumNotMet, RecordTooLarge, RequestFailed, StaleRecord
 from p2pkad.net.base import Handler, Request
@@ -52,8 +57,6 @@ def value(content: bytes) -> GetValueReply:
 
 async def meet(network: BehaviourNetwork, handlers: Sequence[Handler]) -> None:
     """The first node of the network gets to know peers with these handlers."""
-    from p2pkad.core.peers import PeerInfo
-
     node = network.nodes[0]
     for handler in handlers:
         peer = await network.start_peer(handler)
@@ -125,8 +128,6 @@ async def test_a_receipt_names_who_stored_who_refused_and_who_never_answered(net
 
 @pytest.mark.scenario("V13")
 async def test_a_peer_that_dies_during_the_put_is_named_as_unreachable(network: BehaviourNetwork) -> None:
-    import trio
-
     (node,) = await network.start(request_timeout=0.2)
 
     async def dies(request: Request) -> AnyReply:
@@ -151,8 +152,6 @@ async def test_a_value_that_rust_could_not_read_is_put_on_request_only(network: 
 
 @pytest.mark.scenario("V14")
 async def test_a_value_that_says_when_it_dies_tells_rust_so(network: BehaviourNetwork) -> None:
-    import time
-
     (node,) = await network.start(validators={"v": Picky()})
     log: list[AnyRequest] = []
     await meet(network, [holder(None, log)])
@@ -177,18 +176,35 @@ async def test_after_a_full_lookup_everybody_near_gets_the_best_value(network: B
 @pytest.mark.scenario("V6", "V7")
 async def test_after_a_quorum_only_those_with_a_worse_value_are_corrected(network: BehaviourNetwork) -> None:
     (node,) = await network.start(alpha=1, beta=20)
-    logs: list[list[AnyRequest]] = [[] for _ in range(4)]
-    answers = [value(b"2"), value(b"2"), value(b"1"), GetValueReply(KEY, None, ())]
-    await meet(network, [holder(answer, log) for answer, log in zip(answers, logs, strict=True)])
+    answers: dict[PeerId, GetValueReply] = {}
+    puts: list[PeerId] = []
+
+    peers: list[PeerId] = []
+    for _ in range(4):
+        own_id: list[PeerId] = []
+
+        async def handler(request: Request, own_id: list[PeerId] = own_id) -> AnyReply:
+            match request.message:
+                case GetValue():
+                    return answers[own_id[0]]
+                case PutValue(key, record):
+                    puts.append(own_id[0])
+                    return PutValueReply(key, record)
+            return FindNodeReply(())
+
+        made = await network.start_peer(handler)
+        own_id.append(made.id)
+        peers.append(made.id)
+        await node.connect(PeerInfo(made.id, made.local_addresses()))
+    await node.wait_ready(peers=4, timeout=10)
+    nearest = sorted(peers, key=lambda each: SHA256.key(each) ^ SHA256.key(KEY))
+    none, worse, *best = nearest  # in the order in which they are asked
+    answers |= {none: GetValueReply(KEY, None, ()), worse: value(b"1")} | dict.fromkeys(best, value(b"2"))
     found = await node.get_record(KEY, quorum=2)
-    assert (found.value, len(found.holders)) == (b"2", 2)
-    asked = [sum(isinstance(message, GetValue) for message in log) for log in logs]
-    puts = [[message.record.value for message in log if isinstance(message, PutValue)] for log in logs]
-    worse_was_asked = bool(asked[2])
-    await network.until(
-        lambda: any(isinstance(message, PutValue) for message in logs[2]) == worse_was_asked, "the worse one is corrected"
-    )
-    assert puts[0] == puts[1] == puts[3] == []
+    assert (found.value, found.asked, set(found.holders)) == (b"2", 4, set(best))
+    await network.until(lambda: bool(puts), "the worse one is corrected")
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert puts == [worse]
 
 
 @pytest.mark.scenario("V7")

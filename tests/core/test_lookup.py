@@ -17,7 +17,7 @@ from p2pkad.core.goals import ClosestPeers, Failure
 from p2pkad.core.keyspace import KeySpace
 from p2pkad.core.lookup import Ask, Done, Ending, Input, Lookup, LookupLimits, Outcome, Query, State, Step, Wait, after
 from p2pkad.core.messages import FindNodeReply
-from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
+from p2pkad.core.peers import PeerId, PeerInfo
 
 TINY = KeySpace(8, key=lambda name: name[0])
 OWN = 0b1111_1111
@@ -166,37 +166,12 @@ def test_the_own_id_is_never_asked_and_never_found() -> None:
     assert found(lookup.next(0)) == [1]
 
 
-@pytest.mark.scenario("L14")
-def test_of_ten_thousand_peers_in_a_reply_the_nearest_are_believed() -> None:
-    wide = KeySpace(16, key=lambda name: int.from_bytes(name, "big"))
-    ids = [PeerId(key.to_bytes(2, "big")) for key in range(1, 10_001)]
-    lookup = Lookup(ClosestPeers(b"\0\0"), [ids[-1]], LookupLimits(k=20), PeerId(b"\xff\xff"), 0, space=wide)
+def test_a_lookup_shows_its_state_on_one_line() -> None:
+    lookup = tiny_lookup(target=0b1010_0101, seeds=[1, 2, 3, 4], k=3, alpha=3)
     lookup.next(0)
-    lookup.on_reply(ids[-1], FindNodeReply(tuple(PeerInfo(each) for each in ids)), 0)
-    asked = lookup.next(0)
-    assert isinstance(asked, Ask)
-    assert [query.peer for query in asked.queries] == ids[:10]
-    assert repr(lookup) == "<Lookup 0000 asked=10 late=0 answered=1 failed=0 nearest=1/20>"
-    for query in asked.queries:
-        lookup.on_failure(query.peer, Failure.UNREACHABLE, 0)
-    again = lookup.next(0)
-    assert isinstance(again, Ask)
-    assert [query.peer for query in again.queries] == ids[10:20]
-
-
-@pytest.mark.scenario("L7")
-def test_of_one_public_group_only_as_many_as_allowed_are_believed_in_a_reply() -> None:
-    def at(key: int, group: str | None, scope: Scope) -> PeerInfo:
-        return PeerInfo(peer(key), (Address(bytes([key]), str(key), scope, group),))
-
-    crowd = [at(key, "203.0", Scope.PUBLIC) for key in range(1, 8)]
-    neighbours = [at(key, "10.0", Scope.PRIVATE) for key in range(8, 13)]
-    lookup = tiny_lookup(target=0, seeds=[200], k=20, alpha=20, per_group=2)
-    lookup.next(0)
-    lookup.on_reply(peer(200), FindNodeReply((*crowd, *neighbours)), 0)
-    asked = lookup.next(0)
-    assert isinstance(asked, Ask)
-    assert [query.peer[0] for query in asked.queries] == [1, 2, 8, 9, 10, 11, 12]
+    lookup.on_reply(peer(1), closer(), 0)
+    lookup.on_failure(peer(3), Failure.SILENT, 0)
+    assert repr(lookup) == "<Lookup 00a5 asked=1 late=0 answered=1 failed=1 nearest=1/3>"
 
 
 def test_remembered_candidates_are_bounded_and_nearer_ones_push_out_farther_ones() -> None:
@@ -386,6 +361,6 @@ def test_where_everybody_knows_its_neighbours_and_somebody_in_each_bucket_the_k_
             known.update(rng.sample(members, min(1, len(members))))
         return sorted(known, key=lambda other: other ^ target)[:k]
 
-    lookup = tiny_lookup(target=target, seeds=[min(keys)], k=k, alpha=3, beta=min(3, k), per_group=999)
+    lookup = tiny_lookup(target=target, seeds=[min(keys)], k=k, alpha=3, beta=min(3, k))
     story = Story(lookup, {key: answer(key) for key in keys}, dict.fromkeys(keys, 0.1), failing=0, heard={min(keys)})
     assert [each[0] for each in story.run().closest] == sorted(keys, key=lambda key: key ^ target)[:k]
