@@ -36,6 +36,7 @@ from p2pkad.core.scope import addresses_for
 # asks wants to reach one, and the other holders of the key tell other parts.
 FEW_ADDRESSES = 4
 
+Peers = tuple[PeerInfo, ...]
 Reply = TypeVar("Reply", FindNodeReply, GetValueReply, GetProvidersReply)
 
 
@@ -105,7 +106,7 @@ class Answers:
             return reply
         rest = self.max_reply - self.size(GetProvidersReply(request.key, told, ()))
         beside = self._fitted(lambda peers: GetProvidersReply(request.key, (), peers), closer, max(rest, self.max_reply // 2))
-        return self._fitted(
+        return self._cut(
             lambda peers: GetProvidersReply(request.key, peers, beside.closer), told, self.max_reply, FEW_ADDRESSES
         )
 
@@ -123,26 +124,24 @@ class Answers:
         addresses = addresses_for(peer.addresses, self.rule, asker.scope)
         return peer if addresses is peer.addresses else PeerInfo(peer.id, addresses)
 
-    def _fitted(
-        self,
-        make: Callable[[tuple[PeerInfo, ...]], Reply],
-        peers: tuple[PeerInfo, ...],
-        limit: int,
-        fewest: int = 1,
-    ) -> Reply:
+    def _fitted(self, make: Callable[[Peers], Reply], peers: Peers, limit: int) -> Reply:
+        whole = make(peers)
+        return whole if self.size(whole) <= limit else self._cut(make, peers, limit, fewest=1)
+
+    def _cut(self, make: Callable[[Peers], Reply], peers: Peers, limit: int, fewest: int) -> Reply:
         """The reply with as much of `peers` as keeps it within `limit`; with none of them when nothing does.
 
-        Its sizes are those of a row of replies, each a little fuller than the one before: first peers are added, with
-        `fewest` addresses each, and then addresses, one for each peer that has more. The fullest that fits is searched.
+        Searched is a row of replies, each a little fuller than the one before: first peers are added, with `fewest`
+        addresses each, then addresses, one for each peer that has more.
         """
-        whole = make(peers)
-        if self.size(whole) <= limit:
-            return whole
+        few = tuple(PeerInfo(peer.id, peer.addresses[:fewest]) for peer in peers)
 
         def filled(step: int) -> Reply:
-            addresses = fewest + max(0, step - len(peers))
-            return make(tuple(PeerInfo(peer.id, peer.addresses[:addresses]) for peer in peers[:step]))
+            if step <= len(peers):
+                return make(few[:step])
+            addresses = fewest + step - len(peers)
+            return make(tuple(PeerInfo(peer.id, peer.addresses[:addresses]) for peer in peers))
 
-        steps = len(peers) + max((len(peer.addresses) for peer in peers), default=0)
-        fitting = bisect_right(range(steps), limit, key=lambda step: self.size(filled(step)))
+        last = len(peers) + max((len(peer.addresses) for peer in peers), default=0)
+        fitting = bisect_right(range(last + 1), limit, key=lambda step: self.size(filled(step)))
         return filled(max(0, fitting - 1))

@@ -200,6 +200,14 @@ def test_the_nearest_take_what_few_providers_leave() -> None:
     assert weight(reply) > 900
 
 
+@pytest.mark.scenario("P3")
+def test_providers_that_fit_beside_fewer_addresses_of_the_nearest_are_all_told() -> None:
+    nearest = [peer(number, addresses=180) for number in range(3)]
+    for addresses in (0, 1, 5):
+        providers = tuple(peer(number, addresses) for number in range(100, 108))
+        assert answers(k=3, max_reply=1000).get_providers(GetProviders(KEY), FAR, nearest, providers).providers == providers
+
+
 def test_a_limit_below_everything_gives_an_empty_answer() -> None:
     assert answers(max_reply=1).find_node(FindNode(KEY), FAR, PEERS) == FindNodeReply(())
 

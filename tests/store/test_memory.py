@@ -102,7 +102,8 @@ async def test_a_store_that_is_closed_while_it_expires_says_so() -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(expire)
-        await trio.lowlevel.checkpoint()
+        while store.stats().records == 10 * BATCH:
+            await trio.lowlevel.checkpoint()
         await store.aclose()
 
 
