@@ -8,16 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
+	kbucket "github.com/libp2p/go-libp2p-kbucket"
 	"github.com/libp2p/go-libp2p/core/routing"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
-
-	kbucket "github.com/libp2p/go-libp2p-kbucket"
 )
 
 const (
@@ -158,14 +158,15 @@ func kindOf(err error) string {
 	}
 }
 
-// versions are those of the modules that speak on the wire.
+// versions are those of the language and of the modules that speak on the wire.
 func versions() fields {
 	spoken := []string{"github.com/libp2p/go-libp2p", "github.com/libp2p/go-libp2p-kad-dht"}
 	found := fields{"go": runtime.Version()}
-	info, _ := debug.ReadBuildInfo()
-	for _, module := range info.Deps {
-		if slices.Contains(spoken, module.Path) {
-			found[module.Path[len("github.com/libp2p/"):]] = module.Version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range info.Deps {
+			if slices.Contains(spoken, module.Path) {
+				found[path.Base(module.Path)] = module.Version
+			}
 		}
 	}
 	return found

@@ -34,60 +34,72 @@ func load(ctx context.Context, n *node, req *request) (fields, error) {
 	if err := n.host.Connect(ctx, infos[0]); err != nil {
 		return nil, err
 	}
-	askers := make([]*asker, req.InFlight)
-	for i := range askers {
-		if askers[i], err = newAsker(ctx, n, infos[0].ID); err != nil {
+	var askers []*asker
+	defer func() {
+		for _, asker := range askers {
+			_ = asker.stream.Reset()
+		}
+	}()
+	for range req.InFlight {
+		asker, err := newAsker(ctx, n, infos[0].ID)
+		if err != nil {
 			return nil, err
 		}
-		defer askers[i].stream.Reset()
+		askers = append(askers, asker)
 	}
-	return runLoad(ctx, askers, req.Requests)
+	return runLoad(askers, req.Requests)
 }
 
-func runLoad(ctx context.Context, askers []*asker, requests int) (fields, error) {
+// runLoad lets the askers, whose streams carry the deadline, share the requests.
+func runLoad(askers []*asker, requests int) (fields, error) {
 	var left atomic.Int64
 	left.Store(int64(requests))
+	var group errgroup.Group
 	started := time.Now()
-	group, _ := errgroup.WithContext(ctx) // the streams carry the deadline
 	for _, asker := range askers {
 		group.Go(func() error {
 			for left.Add(-1) >= 0 {
 				if err := asker.ask(); err != nil {
+					left.Store(0)
 					return err
 				}
 			}
 			return nil
 		})
 	}
-	err := group.Wait()
-	elapsed := time.Since(started)
-	if err != nil {
+	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	var latencies []time.Duration
-	var bytes, peers int
+	elapsed := time.Since(started)
+
+	var all seen
 	for _, asker := range askers {
-		latencies = append(latencies, asker.latencies...)
-		bytes += asker.bytes
-		peers += asker.peers
+		all.latencies = append(all.latencies, asker.seen.latencies...)
+		all.bytes += asker.seen.bytes
+		all.peers += asker.seen.peers
 	}
-	slices.Sort(latencies)
+	slices.Sort(all.latencies)
 	return fields{
 		"requests":        requests,
 		"in_flight":       len(askers),
 		"elapsed":         elapsed.Seconds(),
 		"rate":            float64(requests) / elapsed.Seconds(),
-		"p50":             latencies[len(latencies)/2].Seconds(),
-		"p99":             latencies[len(latencies)*99/100].Seconds(),
-		"bytes_per_reply": bytes / requests,
-		"peers_per_reply": float64(peers) / float64(requests),
+		"p50":             all.latencies[requests/2].Seconds(),
+		"p99":             all.latencies[requests*99/100].Seconds(),
+		"bytes_per_reply": float64(all.bytes) / float64(requests),
+		"peers_per_reply": float64(all.peers) / float64(requests),
 	}, nil
 }
 
-// asker owns one stream and what it has seen on it.
+// asker owns a stream with one request outstanding at a time.
 type asker struct {
-	stream    network.Stream
-	replies   msgio.ReadCloser
+	stream  network.Stream
+	replies msgio.ReadCloser
+	seen    seen
+}
+
+// seen is what replies brought: how long each took, and their bytes and peers in sum.
+type seen struct {
 	latencies []time.Duration
 	bytes     int
 	peers     int
@@ -102,15 +114,16 @@ func newAsker(ctx context.Context, n *node, p peer.ID) (*asker, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = stream.SetDeadline(deadline)
 	}
-	first := &asker{stream: stream, replies: msgio.NewVarintReaderSize(stream, network.MessageSizeMax)}
-	if err := first.ask(); err != nil {
+	a := &asker{stream: stream, replies: msgio.NewVarintReaderSize(stream, network.MessageSizeMax)}
+	if err := a.ask(); err != nil {
 		_ = stream.Reset()
 		return nil, err
 	}
-	return &asker{stream: stream, replies: first.replies}, nil
+	a.seen = seen{}
+	return a, nil
 }
 
-// ask sends FIND_NODE for a random key, as no cache helps with, and reads the reply.
+// ask sends FIND_NODE for a random key, with which no cache helps, and reads the reply.
 func (a *asker) ask() error {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
@@ -134,9 +147,9 @@ func (a *asker) ask() error {
 	if reply.GetType() != pb.Message_FIND_NODE {
 		return fmt.Errorf("a reply of type %s to FIND_NODE", reply.GetType())
 	}
-	a.latencies = append(a.latencies, time.Since(started))
-	a.bytes += len(raw)
-	a.peers += len(reply.GetCloserPeers())
+	a.seen.latencies = append(a.seen.latencies, time.Since(started))
+	a.seen.bytes += len(raw)
+	a.seen.peers += len(reply.GetCloserPeers())
 	return nil
 }
 
