@@ -17,6 +17,7 @@ from typing import Protocol
 
 from p2pkad.core.messages import AnyReply, AnyRequest, FindNode, GetProviders, GetProvidersReply, GetValue, GetValueReply
 from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.records import Record
 
 
 class Failure(Enum):
@@ -112,7 +113,8 @@ class Value:
 
     quorum: how many peers that give the best value are enough; 0 asks all of the k nearest.
     select: the index of the best of several valid values, as a validator's.
-    own: the value that this node holds already, with the id that stands for it; it counts as one answer.
+    own: the record that this node holds already, with the id that stands for it; it counts as one answer.
+    best: the first record with the best value, as it came.
     """
 
     def __init__(
@@ -120,12 +122,12 @@ class Value:
         key: bytes,
         quorum: int,
         select: Callable[[Sequence[bytes]], int],
-        own: tuple[PeerId, bytes] | None = None,
+        own: tuple[PeerId, Record] | None = None,
     ) -> None:
         self.key = key
         self.request: AnyRequest = GetValue(key)
         self.quorum = quorum
-        self.best: bytes | None = None
+        self.best: Record | None = None
         self._select = select
         self._holders: dict[bytes, list[PeerId]] = {}
         if own is not None:
@@ -142,23 +144,25 @@ class Value:
     @property
     def holders(self) -> tuple[PeerId, ...]:
         """Who gave the best value, in the order of their answers."""
-        return () if self.best is None else tuple(self._holders[self.best])
+        return () if self.best is None else tuple(self._holders[self.best.value])
 
     def outdated(self) -> tuple[PeerId, ...]:
         """Who gave a value that is not the best one."""
-        return tuple(peer for value, peers in self._holders.items() if value != self.best for peer in peers)
+        best = self.best and self.best.value
+        return tuple(peer for value, peers in self._holders.items() if value != best for peer in peers)
 
     def on_reply(self, peer: PeerId, reply: AnyReply) -> None:
         if isinstance(reply, GetValueReply) and reply.record is not None:
-            self._hear(peer, reply.record.value)
+            self._hear(peer, reply.record)
 
     def on_failure(self, peer: PeerId, reason: Failure) -> None:
         pass
 
-    def _hear(self, peer: PeerId, value: bytes) -> None:
+    def _hear(self, peer: PeerId, record: Record) -> None:
+        value = record.value
         self._holders.setdefault(value, []).append(peer)
-        if self.best is None or (value != self.best and self._select((self.best, value)) == 1):
-            self.best = value
+        if self.best is None or (value != self.best.value and self._select((self.best.value, value)) == 1):
+            self.best = record
 
 
 class Providers:

@@ -14,6 +14,7 @@ from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import ClosestPeers, OnePeer, Providers, Value
 from p2pkad.core.lookup import Outcome
 from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.records import Record, served
 from p2pkad.errors import LocalProtocolError, NoPeers, NotFound, QuorumNotMet, key_text
 from p2pkad.net.base import Network
 from p2pkad.node.clock import Clock
@@ -59,16 +60,18 @@ class Finding:
         if goal.best is None:
             raise NotFound(key_text(key), asked=asked, answered=answered, complete=complete)
         if outcome is not None and outcome.answered:
-            self._publishing.correct(key, goal, outcome)
+            self._publishing.correct(goal, outcome)
         if quorum > len(goal.holders):
             raise QuorumNotMet(
                 f"{key_text(key)}: {len(goal.holders)} of {quorum} equal answers ({asked} asked, {answered} answered). "
                 f"See .best, or ask with quorum={len(goal.holders)}.",
                 asked=asked,
                 answered=answered,
-                best=goal.best,
+                best=goal.best.value,
             )
-        return ValueFound(key=key, value=goal.best, holders=goal.holders, asked=asked, answered=answered, complete=complete)
+        return ValueFound(
+            key=key, value=goal.best.value, holders=goal.holders, asked=asked, answered=answered, complete=complete
+        )
 
     async def find_providers(self, key: bytes, *, count: int | None, timeout: float | None) -> PeersFound:
         """Who provides the multihash `key`: at most `count`, or all that the k nearest know of. Raises NoPeers."""
@@ -126,11 +129,12 @@ class Finding:
         outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=timeout)
         return _peers_found([self._membership.info(peer) for peer in outcome.closest[:count]], outcome)
 
-    async def _own_copy(self, key: bytes) -> tuple[PeerId, bytes] | None:
-        stored = await self._store.get(key, self._clock.wall())
-        if stored is None or not self._validators.accepts(key, stored.record.value, self._clock.wall()):
+    async def _own_copy(self, key: bytes) -> tuple[PeerId, Record] | None:
+        now = self._clock.wall()
+        stored = await self._store.get(key, now)
+        if stored is None or not self._validators.accepts(key, stored.record.value, now):
             return None
-        return self._membership.own, stored.record.value
+        return self._membership.own, served(stored, now)
 
     async def _providers_goal(self, key: bytes, count: int | None) -> Providers:
         known = await self._store.providers(key, self._clock.wall())

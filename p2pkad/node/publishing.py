@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from math import inf
 
 import trio
@@ -102,8 +103,8 @@ class Publishing:
         """Forget that this node provides `key`; False when it did not. What others hold goes with its lifetime."""
         return await self._store.remove_provider(key, self._membership.own)
 
-    def correct(self, key: bytes, goal: Value, outcome: Outcome) -> None:
-        """Bring the best value to those that should hold it, after the caller has got it.
+    def correct(self, goal: Value, outcome: Outcome) -> None:
+        """Bring the best record, as it came, to those that should hold it, after the caller has got it.
 
         After a full lookup these are all of the k nearest that do not hold it; after one that a quorum ended early only
         those that answered with a worse one: of the others nothing is known. kad-dht r2, "Entry correction".
@@ -115,16 +116,18 @@ class Publishing:
         else:
             wrong = [peer for peer in goal.outdated() if peer != self._membership.own]
         if wrong:
-            record = self._record(key, goal.best, allow_large=True)
             deadline = self._clock.monotonic() + self._config.request_timeout
-            self._spawn(self._put_all, record, [self._membership.info(peer) for peer in wrong], deadline)
+            self._spawn(self._put_all, goal.best, [self._membership.info(peer) for peer in wrong], deadline)
 
     def _record(self, key: bytes, value: bytes, *, allow_large: bool) -> Record:
         now = self._clock.wall()
         self._validators.validate(key, value, now)
         expires = self._validators.expires(key, value)
-        # rust keeps a record for the seconds in its field 777 and knows nothing of what the value says about itself.
-        record = Record(key, value, ttl=0 if expires is None else seconds_left(expires, now))
+        record = Record(key, value)
+        if expires is not None:
+            # rust keeps a record for the seconds in its field 777 and knows nothing of what the value says about itself.
+            # With a ttl goes the publisher: such a record is renewed only by whoever says that it is his.
+            record = replace(record, ttl=seconds_left(expires, now), publisher=bytes(self._membership.own))
         size = len(encode_request(PutValue(key, record)))
         if size > self._config.max_reply and not allow_large:
             raise RecordTooLarge(key, size, self._config.max_reply)

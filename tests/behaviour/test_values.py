@@ -158,6 +158,7 @@ async def test_a_value_that_says_when_it_dies_tells_rust_so(network: BehaviourNe
     await node.put_value(KEY, b"%d mortal" % (time.time() + 1000))
     (sent,) = [message for message in log if isinstance(message, PutValue)]
     assert 900 < sent.record.ttl <= 1000
+    assert sent.record.publisher == node.id
 
 
 @pytest.mark.scenario("V6")
@@ -214,3 +215,13 @@ async def test_the_own_copy_counts(network: BehaviourNetwork) -> None:
     found = await nodes[0].get_record(KEY, quorum=1)
     assert (found.holders, found.asked) == ((nodes[0].id,), 0)
     assert set((await nodes[0].get_record(KEY, quorum=2)).holders) == {nodes[0].id, nodes[1].id}
+
+
+@pytest.mark.scenario("V14")
+async def test_a_correction_passes_the_record_on_as_it_came(network: BehaviourNetwork) -> None:
+    (node,) = await network.start()
+    log: list[AnyRequest] = []
+    from_rust = Record(KEY, b"value", publisher=bytes(node.id), ttl=77)
+    await meet(network, [holder(GetValueReply(KEY, from_rust, ())), holder(GetValueReply(KEY, None, ()), log)])
+    await node.get_value(KEY)
+    await network.until(lambda: PutValue(KEY, from_rust) in log, "it is passed on")

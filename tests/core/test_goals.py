@@ -65,14 +65,14 @@ def test_the_best_value_wins_whoever_brings_it_first() -> None:
     for peer, content in ((ALICE, b"1"), (BOB, b"2"), (CAROL, b"1")):
         goal.on_reply(peer, value(content))
     goal.on_failure(PeerId(b"dave"), Failure.SILENT)
-    assert (goal.best, goal.holders, goal.outdated()) == (b"2", (BOB,), (ALICE, CAROL))
+    assert (goal.best, goal.holders, goal.outdated()) == (Record(b"key", b"2"), (BOB,), (ALICE, CAROL))
     assert goal.fruitful
     assert not goal.reached, "quorum 0 is a full lookup"
 
 
 @pytest.mark.scenario("V7")
 def test_a_quorum_counts_equal_best_answers_and_the_own_copy() -> None:
-    goal = Value(b"key", quorum=2, select=largest, own=(ALICE, b"1"))
+    goal = Value(b"key", quorum=2, select=largest, own=(ALICE, Record(b"key", b"1")))
     goal.on_reply(BOB, value(None))
     goal.on_reply(BOB, value(b"0"))
     assert not goal.reached
