@@ -61,6 +61,11 @@ class FrameDecoder:
     def __repr__(self) -> str:
         return f"<FrameDecoder {len(self._buffer)} of {self._length or '?'} bytes, limit {self._limit}>"
 
+    @property
+    def empty(self) -> bool:
+        """Nothing has arrived that was not handed out."""
+        return self._length is None and not self._buffer
+
     def feed(self, data: bytes) -> None:
         """Add what arrived. Take all frames before the next read: the decoder holds no more than a frame and a read."""
         self._buffer += data

@@ -180,3 +180,12 @@ def test_the_decoder_says_what_it_waits_for():
     decoder.feed(b"\x05ab")
     decoder.next_frame()
     assert repr(decoder) == "<FrameDecoder 2 of 5 bytes, limit 100>"
+
+
+def test_a_decoder_is_empty_when_all_that_came_was_handed_out():
+    decoder = FrameDecoder(100)
+    assert decoder.empty
+    for byte in b"\x02ab":
+        decoder.feed(bytes([byte]))
+        assert decoder.next_frame() is None or decoder.empty
+        assert decoder.empty == (byte == ord("b"))

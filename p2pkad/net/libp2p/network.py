@@ -22,7 +22,7 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.stream.net_stream import NetStream
 from multiaddr.protocols import P_P2P
 
-from p2pkad.core.messages import AddProvider, AnyRequest
+from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, RemoteProtocolError, RequestFailed, RequestTimeout
 from p2pkad.net.base import (
@@ -124,21 +124,19 @@ class Libp2pNetwork:
         if isinstance(message, AddProvider):
             raise LocalProtocolError("ADD_PROVIDER has no reply: send() it")
         frame = encode_frame(encode_request(message), self._max_message)
+
+        async def ask(channel: Channel) -> AnyReply:
+            return decode_reply(message, await channel.ask(frame))
+
         with self._border(peer.id, type(message).__name__, deadline):
-            held, reply = await self._pool(peer.id).use(
-                lambda: self._backbone.connect(peer, deadline), lambda channel: channel.ask(frame)
-            )
-            assert reply is not None
-            return Response(peer.id, held.remote_address, decode_reply(message, reply))
+            held, reply = await self._pool(peer.id).use(lambda: self._backbone.connect(peer, deadline), ask)
+            return Response(peer.id, held.remote_address, reply)
 
     async def send(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
         frame = encode_frame(encode_request(message), self._max_message)
 
-        async def tell(channel: Channel) -> None:
-            await channel.tell(frame)
-
         with self._border(peer.id, type(message).__name__, deadline):
-            await self._pool(peer.id).use(lambda: self._backbone.connect(peer, deadline), tell)
+            await self._pool(peer.id).use(lambda: self._backbone.connect(peer, deadline), lambda channel: channel.tell(frame))
 
     async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
         with self._border(peer.id, "a dial", deadline):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import trio
 from libp2p.custom_types import TProtocol
@@ -51,8 +52,8 @@ class Channel:
 
     @property
     def stale(self) -> bool:
-        """Known to be of no use any more."""
-        return self._pipe.stale
+        """Known to be of no use any more: ended, or with bytes on it that answer no request."""
+        return self._pipe.stale or not self._decoder.empty
 
     async def ask(self, frame: bytes) -> bytes:
         """Send a request and return the reply, both without their frame. Raises StreamLost, RemoteProtocolError."""
@@ -102,7 +103,8 @@ def alive(connection: SwarmConn) -> bool:
 
 
 Connect = Callable[[], Awaitable[Held[SwarmConn]]]
-Exchange = Callable[[Channel], Awaitable[bytes | None]]
+Result = TypeVar("Result")
+Exchange = Callable[[Channel], Awaitable[Result]]
 
 
 class Pool:
@@ -132,7 +134,7 @@ class Pool:
     def __repr__(self) -> str:
         return f"<Pool {self._peer!r} idle={len(self._idle)} in_use={self.in_use}>"
 
-    async def use(self, connect: Connect, exchange: Exchange) -> tuple[Held[SwarmConn], bytes | None]:
+    async def use(self, connect: Connect, exchange: Exchange[Result]) -> tuple[Held[SwarmConn], Result]:
         """Do one exchange on one stream, and once more on a fresh one when the first turned out stale.
 
         Returns the connection that it took, and what `exchange` returned. Raises RequestFailed, RemoteProtocolError, and
@@ -145,7 +147,7 @@ class Pool:
             finally:
                 self.in_use -= 1
 
-    async def _use(self, connect: Connect, exchange: Exchange) -> tuple[Held[SwarmConn], bytes | None]:
+    async def _use(self, connect: Connect, exchange: Exchange[Result]) -> tuple[Held[SwarmConn], Result]:
         again = False
         while True:
             pooled = None if again else self._take()
@@ -191,7 +193,7 @@ class Pool:
         stream.set_protocol(TProtocol(self._protocol))
         return Channel(Pipe(stream), held, self._protocol, self._limit)
 
-    async def _run(self, channel: Channel, exchange: Exchange) -> bytes | None:
+    async def _run(self, channel: Channel, exchange: Exchange[Result]) -> Result:
         try:
             result = await exchange(channel)
         except BaseException:

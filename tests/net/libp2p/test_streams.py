@@ -1,0 +1,320 @@
+"""Outbound streams: used again, given up in time, asked twice at most. The server is a script that counts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from libp2p.custom_types import TProtocol
+from libp2p.network.stream.net_stream import NetStream
+
+from p2pkad.core.messages import AddProvider, FindNode, FindNodeReply, GetValue, GetValueReply
+from p2pkad.core.peers import PeerInfo
+from p2pkad.errors import LocalProtocolError, RemoteProtocolError, RequestFailed, RequestTimeout
+from p2pkad.net.libp2p.pipe import Pipe, StreamLost
+from p2pkad.net.libp2p.streams import IDLE_AFTER, MAX_STREAMS
+from p2pkad.wire.codec import encode_reply
+from p2pkad.wire.framing import FrameDecoder, encode_frame
+from tests.net.libp2p.ends import PROTOCOL, End, an_end, eventually, soon
+
+LIMIT = 4 * 1024 * 1024
+REPLY = encode_frame(encode_reply(FindNodeReply(())), LIMIT)
+
+Act = Callable[["Turn"], Awaitable[None]]
+
+
+class Turn:
+    """One stream as the script sees it. number: how many streams were opened before."""
+
+    def __init__(self, number: int, pipe: Pipe) -> None:
+        self.number = number
+        self.pipe = pipe
+        self.requests = 0
+        self._decoder = FrameDecoder(LIMIT)
+
+    async def request(self) -> None:
+        """Wait for a whole request."""
+        while self._decoder.next_frame() is None:
+            data = await self.pipe.read()
+            if not data:
+                raise StreamLost("the client is through")
+            self._decoder.feed(data)
+        self.requests += 1
+
+    async def serve(self) -> None:
+        """Answer everything."""
+        while True:
+            await self.request()
+            await self.pipe.write(REPLY)
+
+
+class Scripted:
+    """A client, and a server that does as the script says."""
+
+    def __init__(self, client: End, server: End, act: Act) -> None:
+        self.client = client
+        self.server = server
+        self.turns: list[Turn] = []
+        self._act = act
+        server.host.set_stream_handler(TProtocol(PROTOCOL), self._handle)
+
+    @property
+    def requests(self) -> list[int]:
+        """How many requests came on each stream."""
+        return [turn.requests for turn in self.turns]
+
+    @property
+    def open_streams(self) -> int:
+        """NetStreams of the protocol that the client holds."""
+        connections = self.client.host.get_network().get_connections()
+        return sum(each.get_protocol() == PROTOCOL for connection in connections for each in connection.get_streams())
+
+    async def ask(self, key: bytes = b"key") -> object:
+        return await self.client.ask(self.server, key)
+
+    async def _handle(self, stream: NetStream) -> None:
+        turn = Turn(len(self.turns), Pipe(stream))
+        self.turns.append(turn)
+        try:
+            await self._act(turn)
+        except StreamLost:
+            await turn.pipe.close()
+
+
+@asynccontextmanager
+async def scripted(act: Act, **config: object) -> AsyncIterator[Scripted]:
+    async with an_end(server=False) as client, an_end(server=False, **config) as server:
+        yield Scripted(client, server, act)
+
+
+async def test_one_stream_carries_one_request_after_the_other():
+    async with scripted(Turn.serve) as stage:
+        for _ in range(10):
+            await stage.ask()
+        assert stage.requests == [10]
+
+
+async def test_requests_at_once_take_a_stream_each_up_to_a_bound_and_then_wait():
+    gate = trio.Event()
+
+    async def when_told(turn: Turn) -> None:
+        await gate.wait()
+        await turn.serve()
+
+    async with scripted(when_told) as stage, trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(stage.ask)
+        await eventually(lambda: len(stage.turns) == MAX_STREAMS)
+        gate.set()
+    assert len(stage.turns) == MAX_STREAMS
+    assert sum(stage.requests) == 50
+
+
+@pytest.mark.scenario("W7")
+async def test_a_stream_that_was_reset_while_it_lay_idle_is_replaced_unseen():
+    async def once_and_reset(turn: Turn) -> None:
+        await turn.request()
+        await turn.pipe.write(REPLY)
+        await turn.pipe.reset()
+
+    async with scripted(once_and_reset) as stage:
+        for _ in range(3):
+            await stage.ask()
+        assert stage.requests == [1, 1, 1]
+
+
+@pytest.mark.scenario("W7")
+async def test_a_pooled_stream_that_turns_out_stale_is_retried_once_on_a_fresh_one():
+    async def second_request_resets(turn: Turn) -> None:
+        await turn.request()
+        await turn.pipe.write(REPLY)
+        await turn.request()
+        if turn.number == 0:
+            await turn.pipe.reset()
+            return
+        await turn.pipe.write(REPLY)
+        await turn.serve()
+
+    async with scripted(second_request_resets) as stage:
+        await stage.ask()
+        await stage.ask()
+        assert stage.requests == [2, 1]
+
+
+@pytest.mark.scenario("W7")
+async def test_there_is_never_a_third_time():
+    async def first_is_answered_then_all_reset(turn: Turn) -> None:
+        await turn.request()
+        if turn.number == 0:
+            await turn.pipe.write(REPLY)
+            await turn.request()
+        await turn.pipe.reset()
+
+    async with scripted(first_is_answered_then_all_reset) as stage:
+        await stage.ask()
+        with pytest.raises(RequestFailed):
+            await stage.ask()
+        assert stage.requests == [2, 1]
+
+
+@pytest.mark.scenario("W7")
+async def test_a_fresh_stream_that_is_reset_is_an_answer():
+    async def reset(turn: Turn) -> None:
+        await turn.request()
+        await turn.pipe.reset()
+
+    async with scripted(reset) as stage:
+        with pytest.raises(RequestFailed):
+            await stage.ask()
+        assert stage.requests == [1]
+
+
+@pytest.mark.scenario("W7")
+async def test_nothing_is_retried_once_the_reply_has_begun():
+    async def half_a_second_reply(turn: Turn) -> None:
+        await turn.request()
+        await turn.pipe.write(REPLY)
+        await turn.request()
+        await turn.pipe.write(b"\x20\x08")
+        await trio.sleep(0.05)
+        await turn.pipe.reset()
+
+    async with scripted(half_a_second_reply) as stage:
+        await stage.ask()
+        with pytest.raises(RequestFailed):
+            await stage.ask()
+        assert stage.requests == [2]
+
+
+async def test_a_reply_that_is_none_is_the_peers_fault_and_its_stream_is_not_used_again():
+    async def nonsense(turn: Turn) -> None:
+        await turn.request()
+        await turn.pipe.write(b"\x02\xff\xff" if turn.number == 0 else REPLY)
+        await turn.serve()
+
+    async with scripted(nonsense) as stage:
+        with pytest.raises(RemoteProtocolError) as caught:
+            await stage.ask()
+        assert caught.value.peer == stage.server.id
+        await stage.ask()
+        assert stage.requests == [1, 1]
+
+
+async def test_a_late_reply_is_nobody_elses():
+    release = trio.Event()
+
+    async def late_once(turn: Turn) -> None:
+        await turn.request()
+        if turn.number == 0:
+            await release.wait()
+        await turn.pipe.write(REPLY)
+        await turn.serve()
+
+    async with scripted(late_once) as stage:
+        with pytest.raises(RequestTimeout, match=r"no answer to FindNode within 0\.2 s"):
+            await stage.client.network.request(stage.server.info, FindNode(b"slow"), trio.current_time() + 0.2)
+        release.set()
+        await stage.ask()
+        assert stage.requests == [1, 1]
+
+
+@pytest.mark.scenario("L15")
+async def test_a_cancelled_request_resets_its_stream_and_holds_no_slot():
+    ended: list[str] = []
+
+    async def silent(turn: Turn) -> None:
+        try:
+            await turn.request()
+            await turn.request()
+        except StreamLost as error:
+            ended.append(str(error))
+
+    async with scripted(silent) as stage:
+        for _ in range(MAX_STREAMS + 5):
+            with trio.move_on_after(0.1):
+                await stage.ask()
+        await eventually(lambda: len(ended) == len(stage.turns))
+        (connection,) = stage.client.host.get_network().get_connections()
+        await eventually(lambda: stage.open_streams == 0 and not connection.muxed_conn.streams)
+        assert not connection.muxed_conn.stream_events
+
+
+async def test_unused_streams_are_closed_in_good_order():
+    async with scripted(Turn.serve) as stage:
+        await stage.ask()
+        stage.client.network.swept(trio.current_time() + IDLE_AFTER / 2)
+        assert stage.open_streams == 1
+        stage.client.network.swept(trio.current_time() + IDLE_AFTER + 1)
+        await eventually(lambda: stage.open_streams == 0)
+        (connection,) = stage.client.host.get_network().get_connections()
+        await eventually(lambda: not connection.muxed_conn.streams)
+        await stage.ask()
+        assert stage.requests == [1, 1]
+
+
+async def test_a_stream_that_the_peer_never_closes_is_reset_after_a_while(monkeypatch):
+    monkeypatch.setattr("p2pkad.net.libp2p.pipe.LINGER", 0.1)
+
+    async def deaf_to_the_end(turn: Turn) -> None:
+        await turn.request()
+        await turn.pipe.write(REPLY)
+        await trio.sleep_forever()
+
+    async with scripted(deaf_to_the_end) as stage:
+        await stage.ask()
+        (connection,) = stage.client.host.get_network().get_connections()
+        stage.client.network.swept(trio.current_time() + IDLE_AFTER + 1)
+        await eventually(lambda: not connection.muxed_conn.streams)
+
+
+async def test_bytes_that_nobody_asked_for_cost_the_stream():
+    async def chatty(turn: Turn) -> None:
+        await turn.request()
+        await turn.pipe.write(REPLY + REPLY)
+        await turn.serve()
+
+    async with scripted(chatty) as stage:
+        await stage.ask()
+        await stage.ask()
+        assert stage.requests == [1, 1]
+
+
+async def test_an_echo_of_add_provider_is_not_taken_for_the_next_reply():
+    async def echoes(turn: Turn) -> None:
+        await turn.request()
+        await turn.pipe.write(REPLY)
+        await turn.serve()
+
+    async with scripted(echoes) as stage:
+        news = AddProvider(b"\x12\x20" + bytes(32), (PeerInfo(stage.client.id),))
+        await stage.client.network.send(stage.server.info, news, soon())
+        await eventually(lambda: stage.client.network._pools[stage.server.id]._idle[0].stale)
+        await stage.ask()
+        assert stage.requests == [1, 1]
+
+
+async def test_a_request_that_fits_no_frame_is_not_sent():
+    async with an_end(max_message=100) as one, an_end() as other:
+        with pytest.raises(LocalProtocolError):
+            await one.ask(other, b"k" * 200)
+        assert other.requests == []
+
+
+async def test_a_reply_longer_than_the_limit_is_refused_by_its_length():
+    async def lengthy(request: object) -> GetValueReply:
+        return GetValueReply(b"k" * 5000, None, ())
+
+    async with an_end(max_message=1000) as one, an_end(handler=lengthy) as other:
+        with pytest.raises(RemoteProtocolError, match="more than 1000 bytes"):
+            await one.network.request(other.info, GetValue(b"k"), soon())
+
+
+async def test_streams_end_with_their_network_and_the_connection_stays():
+    async with scripted(Turn.serve) as stage:
+        await stage.ask()
+        await stage.client.network.__aexit__(None, None, None)
+        await eventually(lambda: stage.open_streams == 0)
+        assert stage.client.network.connection(stage.server.id) is not None
+        await stage.client.network.__aenter__()
