@@ -28,7 +28,7 @@ from libp2p.identity.identify_push.identify_push import ID_PUSH as PUSH
 from libp2p.identity.update import update_peerstore_from_identify
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.stream.net_stream import NetStream
-from libp2p.peer.peerstore import env_to_send_in_RPC
+from libp2p.peer.peerstore import create_signed_peer_record
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
@@ -130,7 +130,7 @@ class Identifier:
             received += data if proposal.done else proposal.feed(data)
             if len(received) > MAX_MESSAGE:
                 raise RemoteProtocolError("identify: the answer is too long")
-        return _parse(received)
+        return parse(received)
 
     async def _answer(self, stream: INetStream) -> None:
         assert isinstance(stream, NetStream)
@@ -150,7 +150,7 @@ class Identifier:
                 received += data
                 if len(received) > MAX_MESSAGE:
                     raise RemoteProtocolError("identify push: it is too long", peer=peer)
-            message = _parse(received)
+            message = parse(received)
             self._pushes[peer] = self._pushes.get(peer, 0) + 1
             await self._absorb(peer, message)
         if scope.cancelled_caught:
@@ -173,16 +173,18 @@ class Identifier:
                 log.debug("an observed address that cannot be read: %r", error)
 
     def _own(self, connection: SwarmConn | None) -> Identify:
-        addresses = tuple(address.decapsulate_code(P_P2P).to_bytes() for address in self._host.get_addrs())
+        plain = [address.decapsulate_code(P_P2P) for address in self._host.get_addrs()]
+        addresses = tuple(address.to_bytes() for address in plain)
         protocols = tuple(str(each) for each in self._host.get_mux().get_protocols() if each is not None)
         if self._message is None or self._message[0] != (addresses, protocols):
+            record = create_signed_peer_record(self._host.get_id(), plain, self._host.get_private_key())
             message = Identify(
                 protocol_version="ipfs/0.1.0",
                 agent_version=AGENT,
                 public_key=self._host.get_public_key().serialize(),
                 listen_addrs=addresses,
                 protocols=protocols,
-                signedPeerRecord=env_to_send_in_RPC(self._host)[0],
+                signedPeerRecord=record.marshal_envelope(),
             )
             self._message = ((addresses, protocols), message)
         own = Identify()
@@ -193,7 +195,7 @@ class Identifier:
         return own
 
 
-def _parse(received: bytes) -> Identify:
+def parse(received: bytes) -> Identify:
     """An answer is one length-prefixed message, or several, which belong together (go splits long ones)."""
     decoder = FrameDecoder(MAX_MESSAGE)
     decoder.feed(received)
