@@ -117,3 +117,4 @@ class Maintenance:
     async def _check(self, peer: PeerId) -> None:
         async with self._checks:
             await self._asking.check(peer, self._clock.monotonic() + self._config.request_timeout)
+        self._membership.checked(peer)

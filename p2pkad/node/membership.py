@@ -50,6 +50,7 @@ class Membership:
         self._clock = clock
         self._tell = tell
         self._newcomers: dict[PeerId, None] = {}
+        self._under_check: dict[PeerId, None] = {}
         self._answers = 0  # how many requests were answered so far: the order of events, which a clock may not tell
         self._suspects: dict[PeerId, int] = {}  # and how many had been answered when they failed
         self._witness: PeerId | None = None  # who answered last
@@ -157,17 +158,21 @@ class Membership:
             self.changed.unpark_all()
 
     def take_checks(self) -> list[PeerId]:
-        """Who is to be asked FIND_NODE for its own id now; each is named once for each time it becomes due.
+        """Who is to be asked FIND_NODE for its own id now. Each is named once, until `checked` says that it was asked.
 
         Newcomers; suspects, since somebody else has answered; before that the witness, so that somebody may.
         """
-        due = list(self._newcomers)
-        self._newcomers.clear()
         suspects = [peer for peer in self._suspects if self._others_answered_since_it_failed(peer)]
-        if self._suspects and not suspects and self._witness is not None:
-            due.append(self._witness)
-            self._witness = None  # asked once: if it fails too, the next answer, whoever gives it, decides
-        return due + suspects
+        witness = [self._witness] if self._suspects and not suspects and self._witness is not None else []
+        due = [peer for peer in (*self._newcomers, *suspects, *witness) if peer not in self._under_check]
+        self._newcomers.clear()
+        self._under_check.update(dict.fromkeys(due))
+        return due
+
+    def checked(self, peer: PeerId) -> None:
+        """`peer`, named by `take_checks`, was asked; `answered` or `failed` has said what came of it."""
+        self._under_check.pop(peer, None)
+        self.changed.unpark_all()
 
     def _others_answered_since_it_failed(self, peer: PeerId) -> bool:
         return self._suspects.get(peer, self._answers) < self._answers

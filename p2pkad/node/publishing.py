@@ -14,7 +14,7 @@ from p2pkad.core.lookup import Ending, Outcome
 from p2pkad.core.messages import AddProvider, PutValue, PutValueReply
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record, StoredProvider, keep, seconds_left
-from p2pkad.errors import LocalProtocolError, NoPeers, QuorumNotMet, RecordTooLarge, key_text
+from p2pkad.errors import InvalidRecord, LocalProtocolError, NoPeers, QuorumNotMet, RecordTooLarge, key_text
 from p2pkad.net.base import Network
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
 from p2pkad.node.clock import Clock
@@ -121,6 +121,8 @@ class Publishing:
 
     def _record(self, key: bytes, value: bytes, *, allow_large: bool) -> Record:
         now = self._clock.wall()
+        if not value:
+            raise InvalidRecord(key, "an empty value is no value to go and js")
         self._validators.validate(key, value, now)
         expires = self._validators.expires(key, value)
         record = Record(key, value)

@@ -185,3 +185,26 @@ async def test_bootstrap_peers_are_left_alone_while_the_table_is_well_filled(net
     node.subscribe(events.append)
     await trio.sleep(0.1)
     assert not [event for event in events if isinstance(event, BootstrapEnded)]
+
+
+@pytest.mark.scenario("L5")
+async def test_a_suspect_is_checked_once_however_many_others_answer_meanwhile(network: BehaviourNetwork) -> None:
+    node, *_ = await network.start(3, late_after=0.01, request_timeout=0.3)
+    answering = True
+    checks: list[Request] = []
+
+    async def answer(request: Request) -> FindNodeReply:
+        if not answering:
+            if request.message == FindNode(bytes(peer.id)):
+                checks.append(request)
+            await trio.sleep_forever()
+        return FindNodeReply(())
+
+    peer = await network.start_peer(answer)
+    await node.connect(PeerInfo(peer.id, peer.local_addresses()))
+    await network.until(lambda: peer.id in table(node), "it is known")
+    answering = False
+    for number in range(30):
+        await node.closest_peers(b"key %d" % number)
+    await network.until(lambda: peer.id not in table(node), "the silent one is gone")
+    assert len(checks) == 1

@@ -70,7 +70,7 @@ async def test_an_invalid_value_is_refused_before_anything_is_sent(network: Beha
     (node,) = await network.start(validators={"v": Picky()})
     await meet(network, [holder(None, log)])
     log.clear()
-    for key, content in ((KEY, b"garbage"), (b"/other/key", b"value"), (b"key", b"value")):
+    for key, content in ((KEY, b"garbage"), (KEY, b""), (b"/other/key", b"value"), (b"key", b"value")):
         with pytest.raises(InvalidRecord):
             await node.put_value(key, content)
     with pytest.raises(InvalidRecord):
