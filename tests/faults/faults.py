@@ -1,19 +1,12 @@
-"""What goes wrong on a plain py-libp2p host, one entry each: the situation, what such a host shows, what ours shows.
-
-`test_ours.py` puts our host into each situation. `test_stock.py` does the same with a plain one, in a process of its
-own: as long as that shows what stands under `stock`, the workaround is needed; once it shows what stands under
-`mended` (by default: what ours shows), the test fails and says which workaround may go.
-
-The numbers are names, used in commits and in the changelog. 11, 12, 14, 15, 16 and those above 28 are matters of
-configuration; 20 is test_hostile_identify.py, where plain hosts do no worse than ours.
-"""
+"""What goes wrong on a plain py-libp2p host, and how to tell whether it still does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from tests.faults.attacks import connections, dialling, identity, lifecycle, streams
+import pytest
+
 from tests.faults.subjects import Attack
 from tests.support.child import Outcome, Raised, Returned
 
@@ -23,20 +16,46 @@ Shown = Mapping[str, object] | Raised
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One situation. workaround: what of ours may go when a plain host masters it."""
+    """One situation: what a plain host shows in it, and what ours shows.
+
+    ours: empty while ours does no better.
+    mended: what a plain host shows that has overcome it; by default what ours shows.
+    workaround: what of ours may go then. marks: the scenarios that our host's test holds.
+    """
 
     number: int
     attack: Attack
     stock: Shown
-    ours: Mapping[str, object]
+    ours: Mapping[str, object] = field(default_factory=dict)
     mended: Mapping[str, object] = field(default_factory=dict)
     workaround: str
-    scenarios: tuple[str, ...] = ()
+    marks: Collection[pytest.MarkDecorator] = ()
 
     @property
     def name(self) -> str:
         """As `1-token_that_is_not_text`: the tests' id."""
         return f"{self.number}-{self.attack.__name__}"
+
+    def for_ours(self) -> object:
+        """The parameter of our host's test."""
+        return pytest.param(self, id=self.name, marks=self.marks)
+
+    def for_stock(self) -> object:
+        """The parameter of the stock twin: it is expected to fail, and in this one way."""
+        reason = f"once a plain host masters fault {self.name}, this may go, and the entry with it: {self.workaround}"
+        return pytest.param(self, id=self.name, marks=pytest.mark.xfail(strict=True, raises=StillSo, reason=reason))
+
+
+class StillSo(Exception):
+    """The plain host did precisely what its entry says."""
+
+
+def judge(fault: Fault, outcome: Outcome) -> None:
+    """Returns when the fault is mended. Raises StillSo when it is as it was, AssertionError when it is neither."""
+    if shows(outcome, fault.stock):
+        raise StillSo
+    if not shows(outcome, fault.mended or fault.ours):
+        raise AssertionError(f"{fault.name}: expected {fault.stock}, saw {outcome}\n{outcome.log[-3000:]}")
 
 
 def shows(outcome: Outcome, expected: Shown) -> bool:
@@ -44,240 +63,3 @@ def shows(outcome: Outcome, expected: Shown) -> bool:
     if isinstance(expected, Raised) or not isinstance(outcome, Returned):
         return outcome == expected
     return all(outcome.value.get(name) == value for name, value in expected.items())
-
-
-FAULTS = (
-    Fault(
-        number=1,
-        attack=streams.token_that_is_not_text,
-        stock=Raised(("UnicodeDecodeError",)),
-        ours={"bystander_answered": True, "newcomer_answered": True},
-        workaround="the guard around the swarm's stream handler (net/libp2p/guard.py)",
-        scenarios=("H1",),
-    ),
-    Fault(
-        number=1,
-        attack=streams.handler_that_raises,
-        stock=Raised(("ZeroDivisionError",)),
-        ours={"bystander_answered": True, "newcomer_answered": True},
-        workaround="the guard around the swarm's stream handler (net/libp2p/guard.py)",
-        scenarios=("H1",),
-    ),
-    Fault(
-        number=2,
-        attack=dialling.connect_on_loopback,
-        stock={"waits_for_nothing": True},
-        ours={"quick": True},
-        workaround="dialling each address ourselves (net/libp2p/dialer.py), as far as the head start is its reason",
-        scenarios=("H3",),
-    ),
-    Fault(
-        number=3,
-        attack=connections.come_and_go,
-        stock={"answered": connections.FEW},
-        ours={"answered": 3 * connections.FEW},
-        workaround="giving the inbound slot back (net/libp2p/transport.py)",
-        scenarios=("H2",),
-    ),
-    Fault(
-        number=4,
-        attack=connections.more_peers_than_it_remembers,
-        stock={"own_key": "PeerStoreError"},
-        ours={"own_key": "there"},
-        workaround="keeping the host's own entry (net/libp2p/peerstore.py)",
-        scenarios=("H2",),
-    ),
-    Fault(
-        number=5,
-        attack=dialling.two_dead_addresses_and_a_good_one,
-        stock={"connected": False},
-        ours={"connected": True},
-        workaround="dialling each address ourselves (net/libp2p/dialer.py), as far as the number of addresses is its reason",
-        scenarios=("H3",),
-    ),
-    Fault(
-        number=5,
-        attack=dialling.failed_a_moment_ago,
-        stock={"connected": False},
-        ours={"connected": True},
-        workaround="dialling each address ourselves (net/libp2p/dialer.py), as far as the minute's refusal is its reason",
-        scenarios=("H3",),
-    ),
-    Fault(
-        number=6,
-        attack=dialling.silent_listener,
-        stock={"gave_up": False},
-        ours={"gave_up": True},
-        workaround="the deadline of each dial (net/libp2p/dialer.py)",
-        scenarios=("H3",),
-    ),
-    Fault(
-        number=7,
-        attack=dialling.peers_it_only_heard_of,
-        stock={"dials_uninvited": True},
-        ours={"dials_uninvited": False},
-        workaround="stopping the auto-connector (net/libp2p/host.py)",
-    ),
-    Fault(
-        number=8,
-        attack=identity.says_what_it_speaks,
-        stock={"written_down": True, "told": False},
-        ours={"told": True},
-        workaround="our own identify exchange as the source of Identified (net/libp2p/identify.py)",
-        scenarios=("M3",),
-    ),
-    Fault(
-        number=8,
-        attack=identity.begins_to_serve,
-        stock={"peer_told": False},
-        ours={"peer_told": True},
-        workaround="the push in set_server (net/libp2p/network.py)",
-        scenarios=("M2",),
-    ),
-    Fault(
-        number=9,
-        attack=identity.listens_everywhere,
-        stock={"nowhere": True},
-        ours={"nowhere": False, "somewhere": True},
-        workaround="expanding wildcard addresses (net/libp2p/listening.py)",
-    ),
-    Fault(
-        number=10,
-        attack=streams.reset_while_the_host_reads,
-        stock={"learnt": "StreamEOF", "forgotten": False},
-        ours={"forgotten": True},
-        workaround="forgetting a stream that the peer has reset (net/libp2p/guard.py)",
-    ),
-    Fault(
-        number=10,
-        attack=streams.half_closed_and_forgotten,
-        stock={"forgotten": False},
-        ours={"forgotten": True},
-        workaround="resetting streams whose handler is done (net/libp2p/guard.py)",
-    ),
-    Fault(
-        number=13,
-        attack=dialling.only_through_a_relay,
-        stock={"connected": False, "circuits_dialled": 0},
-        ours={"connected": False, "relay_dialled_as_the_peer": False},
-        mended={"circuits_dialled": 1},
-        workaround="leaving circuit addresses out of a dial (net/libp2p/dialer.py)",
-    ),
-    Fault(
-        number=17,
-        attack=identity.comes_back_as_a_server,
-        stock={"order": "connected-disconnected-connected", "known_as_server": False},
-        ours={"known_as_server": True},
-        workaround="identify on every connection (net/libp2p/identify.py)",
-        scenarios=("H11",),
-    ),
-    Fault(
-        number=18,
-        attack=connections.dial_when_full,
-        stock={"dialled": "SwarmDialAllFailedError"},
-        ours={"dialled": "connected"},
-        workaround="the reserve for dialling (net/libp2p/connections.py)",
-        scenarios=("L18",),
-    ),
-    Fault(
-        number=19,
-        attack=connections.dial_each_other_at_once,
-        stock={"connections": (2, 2)},
-        ours={"answered": [True, True]},
-        mended={"connections": (1, 1)},
-        workaround="pools that outlive one of two connections (net/libp2p/streams.py)",
-        scenarios=("L10", "H12"),
-    ),
-    Fault(
-        number=21,
-        attack=lifecycle.port_of_a_stranger,
-        stock={"started": True, "listens": 0},
-        ours={"started": False, "names_the_port": True},
-        mended={"started": False},
-        workaround="the probe of each port before listening (net/libp2p/listening.py)",
-        scenarios=("H7",),
-    ),
-    Fault(
-        number=21,
-        attack=lifecycle.port_of_another_host,
-        stock={"started": True, "listens": 1},
-        ours={"started": False, "names_the_port": True},
-        mended={"started": False},
-        workaround="the probe of each port before listening (net/libp2p/listening.py)",
-        scenarios=("H7",),
-    ),
-    Fault(
-        number=22,
-        attack=lifecycle.left_by_cancellation,
-        stock={"descriptors": 1},
-        ours={"tasks": 0, "descriptors": 0},
-        workaround="the shielded close when run() is left (net/libp2p/host.py)",
-        scenarios=("H8",),
-    ),
-    Fault(
-        number=22,
-        attack=lifecycle.closed_with_connections,
-        stock={"all_at_once": False},
-        ours={"all_at_once": True},
-        workaround="closing all connections in one nursery (net/libp2p/backbone.py)",
-    ),
-    Fault(
-        number=23,
-        attack=dialling.hangs_up_on_each_dial,
-        stock={"attempts": 4},
-        ours={"attempts": 1},
-        workaround="RetryConfig(max_retries=0) (net/libp2p/host.py)",
-    ),
-    Fault(
-        number=23,
-        attack=dialling.five_connects_at_once,
-        stock={"connections": 5},
-        ours={"connections": 1},
-        workaround="sharing one dial among all who want the peer (net/libp2p/dialer.py)",
-    ),
-    Fault(
-        number=24,
-        attack=identity.comes_back_at_once_as_a_server,
-        stock={"order": "connected-connected-disconnected", "known_as_server": False},
-        ours={"known_as_server": True},
-        workaround="identify on every connection (net/libp2p/identify.py)",
-        scenarios=("H11",),
-    ),
-    Fault(
-        number=25,
-        attack=connections.disconnect_while_another_is_made,
-        stock={"here": 0, "there": 1},
-        ours={"here": 0, "there": 0},
-        workaround="closing connection by connection in disconnect (net/libp2p/backbone.py)",
-    ),
-    Fault(
-        number=25,
-        attack=dialling.push_to_one_that_left,
-        stock={"dials": 1},
-        ours={"dials": 0},
-        workaround="opening streams on connections, never through the host (net/libp2p/identify.py, streams.py)",
-    ),
-    Fault(
-        number=26,
-        attack=streams.streams_used_and_dropped,
-        stock={"kept": "all"},
-        ours={"kept": "few"},
-        workaround="closing the NetStream around each muxed stream (net/libp2p/pipe.py)",
-    ),
-    Fault(
-        number=27,
-        attack=identity.push_among_silent_peers,
-        stock={"returned": False},
-        ours={"returned": True, "told": True},
-        workaround="our own push, a deadline for each peer (net/libp2p/identify.py)",
-        scenarios=("M2",),
-    ),
-    Fault(
-        number=28,
-        attack=streams.open_streams_outlive_the_server,
-        stock={"server_answered": True, "client_answered": True},
-        ours={"server_answered": True, "client_answered": False},
-        workaround="resetting open inbound streams when a server turns client (net/libp2p/serving.py)",
-        scenarios=("M1",),
-    ),
-)

@@ -58,7 +58,15 @@ async def dial_when_full(open_host: OpenHost) -> dict[str, object]:
 
 
 async def dial_each_other_at_once(open_host: OpenHost) -> dict[str, object]:
-    """Two hosts dial each other at the same instant. Then one connection is lost."""
+    """Two hosts dial each other at the same instant. Then the older connection is lost; another time, the newer one."""
+    rounds = [await _dial_each_other(open_host, lost) for lost in (0, -1)]
+    return {
+        "connections": {connections for connections, _ in rounds},
+        "answered": all(answered for _, answered in rounds),
+    }
+
+
+async def _dial_each_other(open_host: OpenHost, lost: int) -> tuple[tuple[int, int], bool]:
     async with open_host(Limits()) as subject, neighbour() as other:
         await other.set_server(True)
         async with trio.open_nursery() as nursery:
@@ -67,10 +75,9 @@ async def dial_each_other_at_once(open_host: OpenHost) -> dict[str, object]:
         await connection_to(subject, other.host.get_id())
         await connection_to(other, subject.host.get_id())
         both = _connections(subject, other), _connections(other, subject)
-        answered = [await subject.ask(other.where)]
-        await subject.host.get_network().get_connections(other.host.get_id())[0].close()
-        answered.append(await subject.ask(other.where))
-        return {"connections": both, "answered": answered}
+        before = await subject.ask(other.where)
+        await subject.host.get_network().get_connections(other.host.get_id())[lost].close()
+        return both, before and await subject.ask(other.where)
 
 
 def _connections(here: Subject, there: Subject) -> int:
