@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
@@ -96,10 +96,11 @@ class Backbone(INotifee):
 
     # tasks
 
-    async def run(self) -> None:
+    async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Live as long as the host does. Cancelled by it."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            task_status.started()
             try:
                 while True:
                     await trio.sleep(SWEEP_INTERVAL)

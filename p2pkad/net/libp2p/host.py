@@ -202,9 +202,8 @@ class ArmouredHost(BasicHost):
             try:
                 await self._listen(listen)
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self.backbone.run)
+                    await nursery.start(self.backbone.run)
                     try:
-                        await trio.lowlevel.checkpoint()
                         yield
                     except Exception as error:
                         failure = error

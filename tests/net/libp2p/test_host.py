@@ -96,6 +96,13 @@ async def test_what_the_block_raises_comes_out_as_it_is():
             raise ZeroDivisionError
 
 
+async def test_what_a_block_asks_of_the_host_first_is_done():
+    for _ in range(10):  # which of two tasks begins is a matter of chance
+        host = new_host(HostConfig(listen=()))
+        async with host.run():
+            assert host.backbone.running
+
+
 async def test_a_host_runs_once():
     host = new_host(HostConfig(listen=LOOPBACK))
     async with host.run():
