@@ -33,7 +33,8 @@ scenarios: setup ## behaviour that no test holds yet
 	@$(PY) tests/scenarios.py
 
 protos: setup ## generate p2pkad/wire/pb from protos/
-	@$(PY) -m grpc_tools.protoc -Ip2pkad/wire/pb=protos --python_out=. --pyi_out=. $(patsubst protos/%,p2pkad/wire/pb/%,$(wildcard protos/*.proto))
+	@$(PY) -m grpc_tools.protoc -Ip2pkad/wire/pb=protos --python_out=. --pyi_out=. \
+		$(patsubst protos/%,p2pkad/wire/pb/%,$(wildcard protos/*.proto))
 
 wheel: setup ## build the wheel and try it in an empty environment
 	@$(PY) .ci/wheel.py

@@ -1,0 +1,164 @@
+"""The command `p2pkad`: what there is to type, and how each way to end becomes an exit code.
+
+Each command lives in a module of its group, which is imported when the command is called: `p2pkad --help` loads neither
+trio nor libp2p. Data goes to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cyclopts import App, CycloptsError, Parameter
+
+from p2pkad.cli.environment import Environment
+from p2pkad.cli.exits import FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE, exit_code, leaf
+from p2pkad.errors import P2pkadError
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line of `p2pkad --help`. place: module and function. example: what `--help` of the command ends with."""
+
+    name: str
+    place: str
+    help: str
+    example: str
+
+
+PEER = "/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWPeer"
+CONTENT = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+
+COMMANDS = (
+    Command(
+        "run",
+        "p2pkad.cli.run:run",
+        "Run a node until Ctrl-C or SIGTERM.",
+        f"p2pkad run --validator demo=opaque --bootstrap {PEER}",
+    ),
+    Command(
+        "put",
+        "p2pkad.cli.values:put",
+        "Store a value under a key; prints who holds it.",
+        f"p2pkad put /demo/greeting hello --validator demo=opaque --bootstrap {PEER}",
+    ),
+    Command(
+        "get",
+        "p2pkad.cli.values:get",
+        "Print the best value under a key, as it was stored.",
+        f"p2pkad get /demo/greeting --validator demo=opaque --bootstrap {PEER}",
+    ),
+    Command(
+        "provide",
+        "p2pkad.cli.providers:provide",
+        "Announce that content is provided; prints who was told.",
+        f"p2pkad provide {CONTENT} --bootstrap {PEER}",
+    ),
+    Command(
+        "findprovs",
+        "p2pkad.cli.providers:findprovs",
+        "Print who provides content, as they are found.",
+        f"p2pkad findprovs {CONTENT} --bootstrap {PEER}",
+    ),
+    Command(
+        "findpeer",
+        "p2pkad.cli.peers:findpeer",
+        "Print where a peer can be reached.",
+        f"p2pkad findpeer 12D3KooWOther --bootstrap {PEER}",
+    ),
+    Command(
+        "closest",
+        "p2pkad.cli.peers:closest",
+        "Print the live peers nearest to a key, nearest first.",
+        f"p2pkad closest /demo/greeting --bootstrap {PEER}",
+    ),
+    Command(
+        "ping",
+        "p2pkad.cli.peers:ping",
+        "Print the round trips to a peer.",
+        f"p2pkad ping {PEER} --count 3",
+    ),
+)
+
+MORE = """\
+--help of a command shows its options and an example. Each option is also read
+from the environment: --dial-timeout as P2PKAD_DIAL_TIMEOUT, several values
+separated by spaces.
+
+Data goes to standard output, everything else to standard error. Exit codes:
+0 done, 1 failed, 2 usage, 3 not found, 4 timed out. P2PKAD_DEBUG=1 shows the
+traceback of an error."""
+
+
+def make_app() -> App:
+    """The command line, without anything behind it yet."""
+    app = App(
+        name="p2pkad",
+        help="A libp2p-compatible Kademlia node.",
+        help_epilogue=MORE,
+        help_format="plaintext",
+        version=_version,
+        config=Environment("P2PKAD_", command=False, show=False),
+        default_parameter=Parameter(negative=(), show_default=_shown),
+        exit_on_error=False,
+        print_error=False,
+    )
+    for place, command in enumerate(COMMANDS):
+        # In a line of its own, so that it can be copied whole.
+        example = "Example:\n  " + command.example.replace(" --bootstrap", " \\\n      --bootstrap")
+        app.command(command.place, name=command.name, help=command.help, help_epilogue=example, sort_key=place)
+    return app
+
+
+def _shown(default: object) -> str | None:
+    """A default as it would be typed; None when there is nothing to type."""
+    if isinstance(default, tuple):
+        return " ".join(default) or None
+    return None if default is None or isinstance(default, bool) else str(default)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. arguments: None takes those of the process."""
+    # Until the event loop takes over the signals: whoever stops a program that is still starting is not shown a traceback.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        command, bound, _ = make_app().parse_args(arguments)
+        code = command(*bound.args, **bound.kwargs)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has left. The interpreter must not find that out a second time while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        return _report(leaf(error))
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: BaseException) -> int:
+    """One line on standard error, and the exit code."""
+    if os.environ.get("P2PKAD_DEBUG"):
+        traceback.print_exception(error)
+    if isinstance(error, CycloptsError):
+        _complain(f"{error} Try: p2pkad --help")
+        return USAGE
+    if isinstance(error, P2pkadError | TimeoutError | OSError):
+        _complain(str(error))
+        return exit_code(error)
+    _complain(f"this is a bug in p2pkad: {error!r}. P2PKAD_DEBUG=1 shows where it happened.")
+    return FAILED
+
+
+def _complain(sentence: str) -> None:
+    print(f"p2pkad: {' '.join(sentence.split())}", file=sys.stderr)
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - takes as long as all the rest of `--help`
+
+    return version("p2pkad")

@@ -1,0 +1,180 @@
+"""What can be typed after `--`.
+
+The options of a node are made of the dataclasses in `p2pkad.config`: a field is a flag, its type the value, the sentence
+under it the help. `NodeOptions` are those of a node that stays, `AskOptions` those of a command that asks and leaves,
+`OfferOptions` those of one that leaves its own address behind. The rest are written out below.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
+
+from cyclopts import Group, Parameter
+
+import p2pkad
+from p2pkad.cli.exits import UsageError
+from p2pkad.config import Config, HostConfig, KademliaConfig
+
+OBJECTS = {"identity", "validators", "default_validator"}
+"""Fields that no text stands for."""
+
+ASKING = {
+    "bootstrap",
+    "protocol",
+    "scope",
+    "k",
+    "alpha",
+    "beta",
+    "request_timeout",
+    "late_after",
+    "security",
+    "dial_timeout",
+}
+OFFERING = {"listen", "announce", "data_dir"}
+
+Kind = Literal["pk", "signed", "newest", "opaque"]
+
+
+def state_home() -> str:
+    """Where a node keeps its state when nobody says where: XDG base directory specification, `XDG_STATE_HOME`."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return str(Path(home) / "p2pkad")
+
+
+def documentation(config: type) -> dict[str, str]:
+    """The sentences under the fields of a dataclass, by field; inherited ones are not among them."""
+    (body,) = ast.parse(inspect.getsource(config)).body
+    assert isinstance(body, ast.ClassDef)
+    return {
+        ast.unparse(line.target): " ".join(ast.literal_eval(below.value).split())
+        for line, below in zip(body.body, body.body[1:], strict=False)
+        if isinstance(line, ast.AnnAssign) and isinstance(below, ast.Expr)
+    }
+
+
+def flags(name: str, wanted: Iterable[str], **defaults: object) -> Any:
+    """A dataclass of these fields of `Config`, as cyclopts reads it. defaults: where they are not the node's own."""
+    hints = get_type_hints(Config)
+    columns = []
+    for part, heading in ((KademliaConfig, "The network"), (HostConfig, "The host")):
+        group, sentences = Group(heading, sort_key=2), documentation(part)
+        for each in fields(part):
+            if each.name in wanted:
+                parameter = Parameter(help=sentences[each.name], group=group)
+                default = defaults.get(each.name, each.default)
+                columns.append((each.name, Annotated[hints[each.name], parameter], field(default=default)))
+    # Without a module of its own cyclopts takes the class for a built-in type, and looks no further into it.
+    made = make_dataclass(name, columns, frozen=True, kw_only=True, namespace={"__module__": __name__})
+    return Parameter(name="*")(made)
+
+
+if TYPE_CHECKING:
+
+    class NodeOptions:
+        """Some of the fields of `Config`."""
+
+    class AskOptions(NodeOptions):
+        """Fewer of them."""
+
+    class OfferOptions(AskOptions):
+        """A few more."""
+else:
+    NodeOptions = flags("NodeOptions", {each.name for each in fields(Config)} - OBJECTS, data_dir=state_home())
+    AskOptions = flags("AskOptions", ASKING)
+    OfferOptions = flags("OfferOptions", ASKING | OFFERING, listen=("/ip4/0.0.0.0/tcp/0",))
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Namespaces:
+    """Whose rules hold for which keys."""
+
+    validator: tuple[str, ...] = ()
+    """NS=KIND, the rules for keys /NS/...: pk (public keys), signed (envelopes), newest (dated JSON), opaque (any bytes)."""
+    default_validator: Kind | None = None
+    """The rules for keys without a namespace, or with an unknown one; without it they are refused."""
+
+    def settings(self) -> dict[str, Any]:
+        """The fields of `Config` that say the same. Raises UsageError."""
+        default = None if self.default_validator is None else _validator(self.default_validator)
+        return {"validators": dict(map(_namespace, self.validator)), "default_validator": default}
+
+
+def _namespace(text: str) -> tuple[str, p2pkad.Validator]:
+    name, equals, kind = text.partition("=")
+    if not name or not equals or kind not in get_args(Kind):
+        raise UsageError(f"--validator {text}: write NS=KIND, with a kind of {', '.join(get_args(Kind))}; as demo=opaque")
+    return name, _validator(kind)
+
+
+def _validator(kind: str) -> p2pkad.Validator:
+    match kind:
+        case "pk":
+            return p2pkad.PublicKeyValidator()
+        case "signed":
+            return p2pkad.SignedRecordValidator()
+        case "newest":
+            return p2pkad.NewestValidator()
+        case _:
+            return p2pkad.OpaqueValidator()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """How long to ask, and how to say what was found."""
+
+    timeout: float = 60.0
+    """Seconds for everything."""
+    json: bool = False
+    """Print JSON, one object a line."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Logging:
+    """What is written to standard error."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important lines to write."""
+    log_format: Literal["text", "json"] = "text"
+    """text: for people; json: an object a line."""
+
+
+def settings(options: NodeOptions) -> dict[str, Any]:
+    """The fields of `Config` that flags were made of, with their values."""
+    chosen = dict(vars(options))
+    if "data_dir" in chosen:
+        chosen["data_dir"] = chosen["data_dir"] or None
+    return chosen
+
+
+def key_of(text: str) -> bytes:
+    """A record key as typed: `/ns/name`, or `hex:` and its bytes. Raises UsageError."""
+    if not text:
+        raise UsageError("a key cannot be empty; write /ns/name or hex:...")
+    if not text.startswith("hex:"):
+        return os.fsencode(text)
+    try:
+        return bytes.fromhex(text.removeprefix("hex:"))
+    except ValueError:
+        raise UsageError(f"{text}: after hex: come pairs of the digits 0-9 and a-f") from None
+
+
+def value_of(text: str, standard_input: Any) -> bytes:
+    """A value as typed: the text itself, `@file`, or `-` for all of standard input. Raises UsageError."""
+    if text == "-":
+        content: bytes = standard_input.read()
+        return content
+    if not text.startswith("@"):
+        return os.fsencode(text)
+    try:
+        return Path(text.removeprefix("@")).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{text}: {error.strerror or error}") from None

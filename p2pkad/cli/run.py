@@ -1,0 +1,121 @@
+"""`p2pkad run`: a node that stays."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from functools import partial
+from logging import INFO, WARNING, getLogger
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+import p2pkad
+from p2pkad import events
+from p2pkad.cli import output
+from p2pkad.cli.exits import DONE
+from p2pkad.cli.logs import configure
+from p2pkad.cli.options import Logging, Namespaces, NodeOptions, settings
+from p2pkad.cli.process import execute
+
+if TYPE_CHECKING:
+    from p2pkad import KademliaService as Node
+
+log = getLogger(__name__)
+
+
+def run(
+    *,
+    json: bool = False,
+    namespaces: Namespaces = Namespaces(),
+    logging: Logging = Logging(),
+    options: NodeOptions = NodeOptions(),
+) -> int:
+    """Run a node until Ctrl-C or SIGTERM.
+
+    Parameters
+    ----------
+    json
+        Print a line of JSON when the node serves: id, addresses, mode and protocol.
+    """
+    config = p2pkad.Config(**settings(options), **namespaces.settings())
+    configure(logging.log_level, logging.log_format)
+    return execute(partial(_serve, config, namespaces.validator, json), stopped=DONE)
+
+
+async def _serve(config: p2pkad.Config, namespaces: tuple[str, ...], as_json: bool) -> int:
+    async with p2pkad.open_node(config) as node:
+        node.subscribe(log_event)
+        if as_json:
+            output.record(
+                event="ready", id=str(node.id), addresses=list(node.addresses), mode=node.mode, protocol=node.protocol
+            )
+        else:
+            for text in introduction(node, namespaces, config.data_dir):
+                output.line(text)
+        await trio.sleep_forever()
+    return DONE
+
+
+def introduction(node: Node, namespaces: tuple[str, ...], data_dir: str | None) -> list[str]:
+    """What a person wants to know of a node that has just begun: who and where it is, and what to type next."""
+    return [
+        f"id         {node.id}",
+        *(f"address    {address}" for address in node.addresses),
+        f"protocol   {node.protocol} ({node.mode})",
+        f"state      {data_dir or 'none: the id is new each time'}",
+        "",
+        *_suggestions(node, namespaces),
+    ]
+
+
+def _suggestions(node: Node, namespaces: tuple[str, ...]) -> list[str]:
+    """Commands for a second terminal, complete, so that they can be pasted."""
+    if node.mode != "server" or not node.addresses:
+        return ["Ctrl-C ends it."]
+    nearest = min(node.addresses, key=lambda address: "/127.0.0.1/" not in address and "/::1/" not in address)
+    network = ["--bootstrap", nearest]
+    if node.protocol != p2pkad.KademliaConfig().protocol:
+        network += ["--protocol", node.protocol]
+    commands = []
+    for namespace in namespaces:
+        name, _, kind = namespace.partition("=")
+        if kind == "opaque":
+            rules = ["--validator", namespace]
+            commands += [
+                ["put", f"/{name}/greeting", "hello", *rules, *network],
+                ["get", f"/{name}/greeting", *rules, *network],
+            ]
+            break
+    commands += [["closest", "/any/key", *network], ["ping", nearest]]
+    lines = (f"  {program()} {shlex.join(command)}" for command in commands)
+    return ["Try, in another terminal:", *lines, "", "Ctrl-C ends it."]
+
+
+def program() -> str:
+    """How this program was called, as it can be typed in any directory."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return shlex.join([sys.executable, "-m", "p2pkad"])
+    found = shutil.which(called.name)
+    if found is not None and Path(found).resolve() == called.resolve():
+        return shlex.quote(called.name)
+    return shlex.quote(str(called.resolve()))
+
+
+def log_event(event: events.NodeEvent) -> None:
+    """A line for each event that an operator would like to know of."""
+    match event:
+        case events.BootstrapEnded(tried=tried, answered=answered) if tried:
+            level = INFO if answered else WARNING
+            log.log(level, "bootstrap peers asked", extra={"tried": tried, "answered": answered})
+        case events.PeerAdmitted(peer=peer):
+            log.info("peer admitted", extra={"peer": str(peer)})
+        case events.PeerEvicted(peer=peer, cause=cause):
+            log.info("peer evicted", extra={"peer": str(peer), "cause": cause})
+        case events.ModeChanged(mode=mode):
+            log.info("mode changed", extra={"mode": mode})
+        case _:
+            log.debug("event", extra={"what": repr(event)})

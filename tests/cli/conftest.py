@@ -1,0 +1,120 @@
+"""A node without a network for the command line to talk to, and a way to type at it."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import p2pkad
+from p2pkad.cli.main import main
+
+OWN, ALICE, BOB = (p2pkad.PeerId(b"\x12\x20" + bytes([number]) * 32) for number in (1, 2, 3))
+PEER = f"/ip4/127.0.0.1/tcp/4001/p2p/{ALICE}"
+
+
+class FakeNode:
+    """Answers with what a test has put into `answers` (a value, or an error to raise), and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.config = p2pkad.Config()
+        self.closed = False
+        self.id = OWN
+        self.addresses = (f"/ip4/192.0.2.1/tcp/4001/p2p/{OWN}", f"/ip4/127.0.0.1/tcp/4001/p2p/{OWN}")
+        self.listeners: list[Callable[[Any], None]] = []
+
+    @property
+    def mode(self) -> str:
+        return self.config.mode
+
+    @property
+    def protocol(self) -> str:
+        return self.config.protocol
+
+    def subscribe(self, listener: Callable[[Any], None]) -> None:
+        self.listeners.append(listener)
+
+    def __getattr__(self, name: str) -> Any:
+        async def method(*args: Any, **options: Any) -> Any:
+            self.calls.append((name, args, options))
+            answer = self.answers[name]
+            if callable(answer):
+                return await answer()
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        return method
+
+    @asynccontextmanager
+    async def stream_providers(self, content: str, **options: Any) -> AsyncIterator[AsyncIterator[p2pkad.PeerInfo]]:
+        found = await self.__getattr__("stream_providers")(content, **options)
+
+        async def each() -> AsyncIterator[p2pkad.PeerInfo]:
+            for info in found:
+                yield info
+
+        yield each()
+
+
+@dataclass
+class Typed:
+    """What a command left behind. code: its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> FakeNode:
+    """The node that commands open. `node.config` is what they opened it with."""
+    fake = FakeNode()
+
+    @asynccontextmanager
+    async def open_node(config: p2pkad.Config) -> AsyncIterator[FakeNode]:
+        fake.config = config
+        try:
+            yield fake
+        finally:
+            fake.closed = True
+
+    monkeypatch.setattr(p2pkad, "open_node", open_node, raising=False)
+    return fake
+
+
+@pytest.fixture
+def type_in(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Typed]]:
+    """Run `p2pkad` with these words, and with these bytes on standard input."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*words: str, standard_input: bytes = b"") -> Typed:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(standard_input)))
+        capfd.readouterr()
+        code = main(words)
+        out, err = capfd.readouterr()
+        return Typed(code, out, err)
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def info(peer: p2pkad.PeerId, *ports: int) -> p2pkad.PeerInfo:
+    """A peer that listens on these ports of this machine."""
+    from p2pkad.wire.addresses import parse_address
+
+    return p2pkad.PeerInfo(peer, tuple(parse_address(f"/ip4/127.0.0.1/tcp/{port}") for port in ports))

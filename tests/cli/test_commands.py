@@ -1,0 +1,180 @@
+"""What each command asks of a node, and what it prints of the answer."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import trio
+
+import p2pkad
+from p2pkad.cli import exits
+from tests.cli.conftest import ALICE, BOB, OWN, PEER, info
+
+DEMO = ["--validator", "demo=opaque", "--bootstrap", PEER]
+CONTENT = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+
+
+def receipt(stored=(OWN, ALICE), refused=(), unreachable=()):
+    return SimpleNamespace(key=b"/demo/x", stored=stored, refused=refused, unreachable=unreachable)
+
+
+def found(value=b"hello", holders=(ALICE, BOB)):
+    return SimpleNamespace(key=b"/demo/x", value=value, holders=holders, asked=5, answered=4, complete=True)
+
+
+def test_put_prints_who_stored_refused_and_did_not_answer(type_in, node):
+    node.answers["put_value"] = receipt(stored=(OWN, ALICE), refused=(BOB,), unreachable=())
+    ended = type_in("put", "/demo/x", "hello", *DEMO)
+    assert node.calls == [("put_value", (b"/demo/x", b"hello"), {"allow_large": False, "timeout": 60.0})]
+    assert ended.out == f"stored {ALICE}\nrefused {BOB}\n"
+    assert ended.code == exits.DONE
+
+
+def test_put_says_the_same_in_json(type_in, node):
+    node.answers["put_value"] = receipt(unreachable=(BOB,))
+    (told,) = type_in("put", "/demo/x", "hello", *DEMO, "--json").objects
+    assert told == {"key": "/demo/x", "stored": [str(ALICE)], "refused": [], "unreachable": [str(BOB)]}
+
+
+def test_put_does_not_count_the_copy_that_ends_with_it(type_in, node):
+    node.answers["put_value"] = receipt(stored=(OWN,))
+    assert type_in("put", "/demo/x", "hello", *DEMO).code == exits.FAILED
+    node.answers["put_value"] = receipt(stored=(OWN, ALICE))
+    assert type_in("put", "/demo/x", "hello", *DEMO).code == exits.DONE
+    ended = type_in("put", "/demo/x", "hello", *DEMO, "--min-stored", "2")
+    assert (ended.code, ended.err) == (exits.FAILED, "p2pkad: /demo/x: held by 1, 2 were asked for\n")
+
+
+def test_put_reads_standard_input_and_values_that_look_like_options(type_in, node):
+    node.answers["put_value"] = receipt()
+    type_in("put", "/demo/x", "-", *DEMO, standard_input=b"\x00\xff")
+    type_in("put", "/demo/x", "-5", *DEMO, "--allow-large")
+    assert [args[1] for _, args, _ in node.calls] == [b"\x00\xff", b"-5"]
+    assert node.calls[1][2]["allow_large"] is True
+
+
+def test_get_prints_the_bytes_of_the_value_and_nothing_else(type_in, node):
+    node.answers["get_record"] = found(value=b"no newline")
+    ended = type_in("get", "/demo/x", *DEMO, "--quorum", "2")
+    assert node.calls == [("get_record", (b"/demo/x",), {"quorum": 2, "timeout": 60.0})]
+    assert (ended.code, ended.out, ended.err) == (exits.DONE, "no newline", "")
+
+
+def test_get_says_in_json_where_the_value_comes_from(type_in, node):
+    node.answers["get_record"] = found(value=b"\x00\xff")
+    (told,) = type_in("get", "hex:2f64656d6f2f78", *DEMO, "--json").objects
+    assert told == {
+        "key": "hex:2f64656d6f2f78",
+        "value": "AP8=",
+        "from": [str(ALICE), str(BOB)],
+        "asked": 5,
+        "answered": 4,
+        "complete": True,
+    }
+
+
+@pytest.mark.parametrize("command", [["put", "/other/x", "hello"], ["get", "/other/x"]])
+def test_a_namespace_without_rules_is_refused_with_the_option_that_gives_them(type_in, node, command):
+    node.answers["put_value"] = node.answers["get_record"] = p2pkad.InvalidRecord(b"/other/x", "no validator")
+    ended = type_in(*command, *DEMO)
+    assert ended.code == exits.USAGE
+    assert "Known namespaces: pk=pk, demo=opaque; --validator NS=KIND adds one." in ended.err
+
+
+def test_provide_prints_who_was_told(type_in, node):
+    node.answers["provide"] = SimpleNamespace(key=b"\x12\x20", sent=(ALICE,), unreachable=(BOB,))
+    node.answers["ping"] = p2pkad.RequestTimeout(ALICE, "ping", 10)  # which is no reason to doubt what was sent
+    assert type_in("provide", CONTENT, "--bootstrap", PEER).out == f"sent {ALICE}\nunreachable {BOB}\n"
+    (told,) = type_in("provide", CONTENT, "--bootstrap", PEER, "--json").objects
+    assert told == {"key": "hex:1220", "sent": [str(ALICE)], "unreachable": [str(BOB)]}
+    assert node.config.listen == ("/ip4/0.0.0.0/tcp/0",)
+    assert [call[:2] for call in node.calls[:2]] == [("provide", (CONTENT,)), ("ping", (ALICE,))]
+
+
+def test_provide_that_reached_nobody_has_failed(type_in, node):
+    node.answers["provide"] = SimpleNamespace(key=b"\x12\x20", sent=(), unreachable=(BOB,))
+    assert type_in("provide", CONTENT, "--bootstrap", PEER).code == exits.FAILED
+
+
+def test_findprovs_prints_each_provider_with_complete_addresses(type_in, node):
+    node.answers["stream_providers"] = [info(ALICE, 1, 2), info(BOB)]
+    ended = type_in("findprovs", CONTENT, "--bootstrap", PEER)
+    assert node.calls == [("stream_providers", (CONTENT,), {"count": 20, "timeout": 60.0})]
+    assert ended.objects == [
+        {"id": str(ALICE), "addresses": [f"/ip4/127.0.0.1/tcp/{port}/p2p/{ALICE}" for port in (1, 2)]},
+        {"id": str(BOB), "addresses": []},
+    ]
+
+
+def test_findprovs_that_finds_nobody_says_so(type_in, node):
+    node.answers["stream_providers"] = []
+    ended = type_in("findprovs", CONTENT, "--bootstrap", PEER, "--count", "0")
+    assert node.calls[0][2]["count"] is None
+    assert (ended.code, ended.out, CONTENT in ended.err) == (exits.NOT_FOUND, "", True)
+
+
+def test_findprovs_that_was_cut_short_does_not_say_that_there_is_nobody(type_in, node):
+    async def nobody_in_time():
+        await trio.sleep(0.02)
+        return []
+
+    node.answers["stream_providers"] = nobody_in_time
+    assert type_in("findprovs", CONTENT, "--bootstrap", PEER, "--timeout", "0.01").code == exits.TIMED_OUT
+
+
+def test_findpeer_prints_where_the_peer_is(type_in, node):
+    node.answers["find_peer"] = info(BOB, 7)
+    ended = type_in("findpeer", str(BOB), "--bootstrap", PEER)
+    assert node.calls == [("find_peer", (str(BOB),), {"timeout": 60.0})]
+    assert ended.objects == [{"id": str(BOB), "addresses": [f"/ip4/127.0.0.1/tcp/7/p2p/{BOB}"]}]
+
+
+def test_closest_prints_peers_in_the_order_they_came(type_in, node):
+    node.answers["closest_peers"] = (info(BOB), info(ALICE))
+    ended = type_in("closest", "/demo/x", "--bootstrap", PEER, "--count", "2", "--timeout", "5")
+    assert node.calls == [("closest_peers", (b"/demo/x",), {"count": 2, "timeout": 5.0})]
+    assert [each["id"] for each in ended.objects] == [str(BOB), str(ALICE)]
+
+
+def test_closest_in_a_network_of_nobody_has_found_nothing(type_in, node):
+    node.answers["closest_peers"] = ()
+    assert type_in("closest", "/demo/x", "--bootstrap", PEER).code == exits.NOT_FOUND
+
+
+def test_ping_needs_no_network_when_it_is_told_where(type_in, node):
+    node.answers["ping"] = 0.0031
+    assert type_in("ping", PEER, "--count", "1").out == "3.100 ms\n"
+    assert type_in("ping", PEER, "--count", "1", "--json").objects == [{"peer": PEER, "milliseconds": 3.1}]
+    assert node.config.bootstrap == ()
+
+
+def test_commands_that_ask_are_clients_that_listen_nowhere(type_in, node):
+    node.answers["closest_peers"] = (info(BOB),)
+    type_in("closest", "/demo/x", "--bootstrap", PEER, "--protocol", "/x/kad/1.0.0")
+    assert (node.config.mode, node.config.listen, node.config.protocol) == ("client", (), "/x/kad/1.0.0")
+    assert node.config.data_dir is None
+
+
+def test_a_command_ends_with_its_time(type_in, node, monkeypatch):
+    monkeypatch.setattr("p2pkad.cli.client.GRACE", 0.01)
+    node.answers["closest_peers"] = trio.sleep_forever
+    ended = type_in("closest", "/demo/x", "--bootstrap", PEER, "--timeout", "0.01")
+    assert ended.code == exits.TIMED_OUT
+    assert "no result within 0.01 s" in ended.err
+    assert node.closed
+
+
+def test_when_nobody_answers_the_first_bootstrap_peer_is_asked_why(type_in, node):
+    node.answers["closest_peers"] = p2pkad.NoPeers("/demo/x")
+    node.answers["connect"] = p2pkad.PeerUnreachable(ALICE, [("/ip4/127.0.0.1/tcp/4001", "connection refused")])
+    ended = type_in("closest", "/demo/x", "--bootstrap", PEER)
+    assert (ended.code, "connection refused" in ended.err) == (exits.FAILED, True)
+    assert node.calls[1] == ("connect", (PEER,), {"timeout": 5.0})
+
+
+def test_a_bootstrap_peer_of_another_network_is_told_apart(type_in, node):
+    node.answers["closest_peers"] = p2pkad.NoPeers("/demo/x")
+    node.answers["connect"] = ALICE
+    ended = type_in("closest", "/demo/x", "--bootstrap", PEER, "--protocol", "/x/kad/1.0.0")
+    assert "answers nothing on /x/kad/1.0.0" in ended.err

@@ -1,0 +1,146 @@
+"""What there is to type, and what is said about a typing error."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import p2pkad
+from p2pkad.cli import exits
+from p2pkad.cli.main import COMMANDS
+from tests.cli.conftest import PEER
+
+NAMES = [command.name for command in COMMANDS]
+
+
+def test_help_lists_every_command(type_in):
+    shown = type_in("--help")
+    assert shown.code == 0
+    assert [name for name in NAMES if f"│ {name} " not in shown.out] == []
+
+
+def test_no_arguments_at_all_show_the_help(type_in):
+    assert type_in().out == type_in("--help").out
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
+def test_help_of_a_command_ends_with_an_example_that_can_be_typed(type_in, command):
+    shown = type_in(command.name, "--help")
+    assert shown.code == 0
+    _, _, example = shown.out.partition("Example:")
+    assert " ".join(example.replace("\\\n", "").split()) == command.example
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
+def test_each_option_of_a_command_says_what_it_is(type_in, command):
+    shown = type_in(command.name, "--help").out
+    rows = [line.strip("│ ") for line in shown.splitlines() if line.startswith("│ --")]
+    assert [row for row in rows if len(row.split(maxsplit=2)) < 3] == []
+
+
+def test_help_loads_neither_libp2p_nor_trio():
+    program = (
+        "import sys\n"
+        "from p2pkad.cli.main import main\n"
+        "main(['--help'])\n"
+        "sys.exit([name for name in ('libp2p', 'trio', 'cryptography') if name in sys.modules] or 0)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_the_version_is_that_of_the_distribution(type_in):
+    from importlib.metadata import version
+
+    assert type_in("--version").out.strip() == version("p2pkad")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["gett", "/demo/x"], "gett"),
+        (["get"], "KEY"),
+        (["get", "/demo/x", "and more"], "and more"),
+        (["get", "/demo/x", "--kay", "3"], "--kay"),
+        (["get", "/demo/x", "--k", "three"], "three"),
+        (["get", "/demo/x", "--scope", "galaxy"], "galaxy"),
+        (["get", "/demo/x"], "--bootstrap"),
+        (["get", "", "--bootstrap", PEER], "key"),
+        (["get", "hex:abc", "--bootstrap", PEER], "hex:abc"),
+        (["get", "/demo/x", "--bootstrap", PEER, "--timeout", "0"], "--timeout"),
+        (["get", "/demo/x", "--bootstrap", PEER, "--k", "0"], "k=0"),
+        (["get", "/demo/x", "--bootstrap", PEER, "--validator", "demo"], "NS=KIND"),
+        (["get", "/demo/x", "--bootstrap", PEER, "--validator", "demo=magic"], "opaque"),
+        (["get", "/demo/x", "--bootstrap", PEER, "--default-validator", "magic"], "magic"),
+        (["put", "/demo/x", "@/no/such/file", "--bootstrap", PEER], "/no/such/file"),
+        (["run", "--mode", "leader"], "leader"),
+        (["run", "--protocol", "kad"], "protocol"),
+        (["closest", "/demo/x", "--count", "0", "--bootstrap", PEER], "--count"),
+        (["findprovs", "x", "--count", "-1", "--bootstrap", PEER], "--count"),
+        (["ping", PEER, "--count", "0"], "--count"),
+        (["ping", "12D3KooWPeer"], "--bootstrap"),
+    ],
+)
+def test_bad_input_gets_one_line_that_names_it_and_code_2(type_in, node, words, named):
+    ended = type_in(*words)
+    assert ended.code == exits.USAGE
+    assert ended.err.count("\n") == 1
+    assert ended.err.startswith("p2pkad: ")
+    assert named in ended.err
+    assert ended.out == ""
+    assert node.calls == []
+
+
+def test_a_bug_gets_one_line_too_and_the_way_to_its_traceback(type_in, node, monkeypatch):
+    node.answers["get_record"] = ZeroDivisionError("division by zero")
+    words = ["get", "/pk/x", "--bootstrap", PEER]
+    ended = type_in(*words)
+    assert ended.code == exits.FAILED
+    assert ended.err.count("\n") == 1
+    assert "P2PKAD_DEBUG=1" in ended.err
+    monkeypatch.setenv("P2PKAD_DEBUG", "1")
+    assert "raise answer\nZeroDivisionError: division by zero" in type_in(*words).err
+
+
+def test_options_come_from_the_environment_too(type_in, node, monkeypatch):
+    node.answers["get_record"] = p2pkad.NotFound("/pk/x", asked=1, answered=1)
+    monkeypatch.setenv("P2PKAD_BOOTSTRAP", f"{PEER} {PEER}1")
+    monkeypatch.setenv("P2PKAD_DIAL_TIMEOUT", "0.5")
+    monkeypatch.setenv("P2PKAD_K", "7")
+    type_in("get", "/pk/x", "--k", "8")
+    assert node.config.bootstrap == (PEER, f"{PEER}1")
+    assert node.config.dial_timeout == 0.5
+    assert node.config.k == 8
+
+
+def test_the_environment_names_no_key_and_no_value(type_in, monkeypatch):
+    monkeypatch.setenv("P2PKAD_KEY", "/pk/x")
+    monkeypatch.setenv("P2PKAD_BOOTSTRAP", PEER)
+    ended = type_in("get")
+    assert (ended.code, "KEY" in ended.err) == (exits.USAGE, True)
+
+
+def test_a_bad_value_in_the_environment_is_named_with_its_variable(type_in, monkeypatch):
+    monkeypatch.setenv("P2PKAD_K", "many")
+    ended = type_in("get", "/pk/x")
+    assert (ended.code, "P2PKAD_K" in ended.err) == (exits.USAGE, True)
+
+
+def test_a_reader_that_has_left_is_no_error_worth_a_line():
+    program = (
+        "import sys\n"
+        "from cyclopts import App\n"
+        "from p2pkad.cli import main, output\n"
+        "app = App(exit_on_error=False)\n"
+        "app.default(lambda: output.line('data'))\n"
+        "main.make_app = lambda: app\n"
+        "sys.exit(main.main([]))"
+    )
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    run = subprocess.run([sys.executable, "-c", program], stdout=write_end, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write_end)
+    assert (run.returncode, run.stderr) == (exits.PIPE_CLOSED, "")

@@ -1,0 +1,44 @@
+"""What is shown while one waits."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+import trio
+
+from p2pkad.cli.output import PATIENCE, progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def stderr_on(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    # Not in a fixture: between those and the test pytest puts its own stream back.
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    return stream
+
+
+async def test_long_work_shows_on_a_terminal_what_it_is(monkeypatch, autojump_clock):
+    screen = stderr_on(Terminal(), monkeypatch)
+    async with progress("looking for /demo/x"):
+        await trio.sleep(2 * PATIENCE)
+    assert "looking for /demo/x" in screen.getvalue()
+
+
+async def test_short_work_shows_nothing(monkeypatch, autojump_clock):
+    screen = stderr_on(Terminal(), monkeypatch)
+    async with progress("looking for /demo/x"):
+        await trio.sleep(PATIENCE / 2)
+    assert screen.getvalue() == ""
+
+
+async def test_a_file_or_a_pipe_is_told_nothing(monkeypatch, autojump_clock):
+    log = stderr_on(io.StringIO(), monkeypatch)
+    async with progress("looking for /demo/x"):
+        await trio.sleep(2 * PATIENCE)
+    assert log.getvalue() == ""

@@ -1,0 +1,166 @@
+"""The command line with nothing replaced: a node in a process of its own, and commands that ask it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from p2pkad.cli import exits
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 60
+"""For a process to start or to end, on a machine that does other things as well."""
+CONTENT = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+
+
+class Running:
+    """`p2pkad run` with these words, on a free port of this machine. lines: what it printed before it served."""
+
+    def __init__(self, *words: str) -> None:
+        command = [sys.executable, "-m", "p2pkad", "run", "--listen", "/ip4/127.0.0.1/tcp/0", *words]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.lines: list[str] = []
+
+    def read_until(self, end: str) -> list[str]:
+        """The lines of standard output up to the one that has `end` in it."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if end in line:
+                return self.lines
+        raise AssertionError(f"it ended with {self.process.wait(SECONDS)} and {self.process.stderr.read()!r}")
+
+    def ready(self) -> dict[str, object]:
+        return json.loads(self.read_until("ready")[-1])
+
+    def end(self, number: int) -> tuple[int, str]:
+        """Its exit code after this signal, and what it wrote to standard error in its life."""
+        self.process.send_signal(number)
+        _, err = self.process.communicate(timeout=SECONDS)
+        return self.process.returncode, err
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def start() -> Iterator[type[Running]]:
+    running: list[Running] = []
+
+    def start(*words: str) -> Running:
+        running.append(Running(*words))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.kill()
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[str]:
+    """The address of a server that keeps keys of the namespace demo."""
+    server = Running("--json", "--validator", "demo=opaque", "--data-dir", "")
+    yield server.ready()["addresses"][0]
+    server.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_that_is_told_to_stop_has_succeeded(start, tmp_path, number):
+    node = start("--json", "--data-dir", str(tmp_path))
+    node.ready()
+    assert node.end(number) == (exits.DONE, "")
+
+
+def test_a_second_run_has_the_identity_of_the_first(start, tmp_path):
+    first = start("--json", "--data-dir", f"{tmp_path}/state")
+    ready = first.ready()
+    (key,) = (tmp_path / "state").iterdir()
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    first.end(signal.SIGTERM)
+    second = start("--json", "--data-dir", f"{tmp_path}/state").ready()
+    assert second["id"] == ready["id"]
+    assert (second["event"], second["mode"], second["protocol"]) == ("ready", "server", "/p2pkad/kad/1.0.0")
+
+
+def test_what_run_suggests_works_when_it_is_pasted(start, tmp_path):
+    node = start("--validator", "demo=opaque", "--protocol", "/x/kad/1.0.0", "--data-dir", str(tmp_path))
+    suggested = [line.strip() for line in node.read_until("Ctrl-C") if line.startswith("  ")]
+    verbs = [shlex.split(line)[3] for line in suggested]
+    ran = [subprocess.run(line, shell=True, check=False, cwd=ROOT, capture_output=True, text=True) for line in suggested]
+    assert [(verb, run.returncode, run.stderr) for verb, run in zip(verbs, ran, strict=True)] == [
+        (verb, exits.DONE, "") for verb in ("put", "get", "closest", "ping")
+    ]
+    assert ran[1].stdout == "hello"
+
+
+def test_a_value_that_was_put_is_got(type_in, served):
+    network = ["--validator", "demo=opaque", "--bootstrap", served]
+    peer = served.rpartition("/")[2]
+    assert type_in("put", "/demo/x", "-", *network, standard_input=b"1").out == f"stored {peer}\n"
+    got = type_in("get", "/demo/x", *network, "--json").objects
+    assert (got[0]["value"], got[0]["from"]) == ("MQ==", [peer])
+    assert type_in("get", "/demo/nothing", *network).code == exits.NOT_FOUND
+
+
+def test_a_worse_value_is_refused_by_the_holder_and_the_command_fails(type_in, served):
+    network = ["--validator", "demo=opaque", "--bootstrap", served]
+    type_in("put", "/demo/y", "2", *network)
+    worse = type_in("put", "/demo/y", "1", *network)
+    assert (worse.code, worse.out.split()[0]) == (exits.FAILED, "refused")
+
+
+def test_content_that_was_provided_is_found(type_in, served):
+    assert type_in("findprovs", CONTENT, "--bootstrap", served).code == exits.NOT_FOUND
+    announced = type_in("provide", CONTENT, "--bootstrap", served, "--announce", "/ip4/127.0.0.1/tcp/9/")
+    assert announced.code == exits.DONE
+    (provider,) = type_in("findprovs", CONTENT, "--bootstrap", served).objects
+    assert provider["addresses"] == [f"/ip4/127.0.0.1/tcp/9/p2p/{provider['id']}"]
+
+
+def test_a_peer_is_found_by_its_id_and_pinged(type_in, served):
+    peer = served.rpartition("/")[2]
+    assert type_in("findpeer", peer, "--bootstrap", served).objects == [{"id": peer, "addresses": [served]}]
+    assert type_in("ping", peer, "--count", "1", "--bootstrap", served).out.endswith(" ms\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (["findprovs", "nonsense"], "'nonsense'"),
+        (["provide", "nonsense"], "'nonsense'"),
+        (["findpeer", "nonsense"], "'nonsense'"),
+        (["ping", "nonsense"], "'nonsense'"),
+        (["ping", "/ip4/127.0.0.1/tcp/1"], "/ip4/127.0.0.1/tcp/1"),
+        (["run", "--listen", "nonsense"], "'nonsense'"),
+        (["run", "--bootstrap", "/ip4/127.0.0.1/tcp/1"], "/ip4/127.0.0.1/tcp/1"),
+        (["run", "--data-dir", "/dev/null/state"], "/dev/null/state"),
+    ],
+)
+def test_what_only_the_node_can_judge_is_usage_too(type_in, served, command, named):
+    ended = type_in(*command, *([] if "--bootstrap" in command else ["--bootstrap", served]))
+    assert (ended.code, ended.err.count("\n"), ended.out) == (exits.USAGE, 1, "")
+    assert named in ended.err
+
+
+@pytest.mark.scenario("H7")
+def test_a_port_that_is_taken_is_named_with_the_way_out(type_in, served):
+    address = served.partition("/p2p/")[0]
+    ended = type_in("run", "--listen", address, "--data-dir", "")
+    (line,) = ended.err.splitlines()
+    assert (ended.code, address in line, "--listen" in line) == (exits.USAGE, True, True)
+
+
+def test_a_server_that_is_not_there_is_named_with_the_reason(type_in, served):
+    nobody = "/ip4/127.0.0.1/tcp/1/p2p/" + served.rpartition("/")[2]
+    ended = type_in("closest", "/demo/x", "--bootstrap", nobody)
+    assert (ended.code, ended.err.count("\n")) == (exits.FAILED, 1)
+    assert "refused" in ended.err

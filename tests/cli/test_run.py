@@ -1,0 +1,101 @@
+"""What `p2pkad run` says of the node that it runs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+
+import pytest
+
+from p2pkad import events
+from p2pkad.cli import exits, run
+from tests.cli.conftest import ALICE, OWN
+
+
+@pytest.fixture
+def stopped_soon(node):
+    """The node's process gets a SIGTERM as soon as the node has been listened to."""
+    node.subscribe = lambda listener: (node.listeners.append(listener), os.kill(os.getpid(), signal.SIGTERM))
+    return node
+
+
+def test_the_first_line_in_json_says_that_it_serves(type_in, stopped_soon):
+    ended = type_in("run", "--json", "--protocol", "/x/kad/1.0.0")
+    assert ended.objects == [
+        {
+            "event": "ready",
+            "id": str(OWN),
+            "addresses": list(stopped_soon.addresses),
+            "mode": "server",
+            "protocol": "/x/kad/1.0.0",
+        }
+    ]
+    assert (ended.code, ended.err, stopped_soon.closed) == (exits.DONE, "", True)
+
+
+def test_a_person_is_told_who_and_where_it_is_and_what_to_type(type_in, stopped_soon, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/p2pkad/__main__.py"])
+    ended = type_in("run", "--validator", "demo=opaque", "--data-dir", "/tmp/state", "--protocol", "/x/kad/1.0.0")
+    nearest = stopped_soon.addresses[1]
+    words = [shlex.split(line)[3:] for line in ended.out.splitlines() if line.startswith(f"  {sys.executable} -m p2pkad ")]
+    network = ["--bootstrap", nearest, "--protocol", "/x/kad/1.0.0"]
+    assert words == [
+        ["put", "/demo/greeting", "hello", "--validator", "demo=opaque", *network],
+        ["get", "/demo/greeting", "--validator", "demo=opaque", *network],
+        ["closest", "/any/key", *network],
+        ["ping", nearest],
+    ]
+    for fact in (str(OWN), *stopped_soon.addresses, "/tmp/state"):
+        assert fact in ended.out
+
+
+def test_what_takes_no_option_is_suggested_with_none(node):
+    told = "\n".join(run.introduction(node, (), None))
+    assert "--protocol" not in told
+    assert "put" not in told
+    assert "the id is new each time" in told
+
+
+def test_a_node_that_nobody_can_reach_suggests_nothing(node):
+    node.addresses = ()
+    assert "Try" not in "\n".join(run.introduction(node, ("demo=opaque",), None))
+
+
+@pytest.mark.parametrize(
+    ("called", "found", "typed"),
+    [
+        ("/opt/p2pkad/bin/p2pkad", "/opt/p2pkad/bin/p2pkad", "p2pkad"),
+        ("/my venv/bin/p2pkad", "/usr/bin/p2pkad", "'/my venv/bin/p2pkad'"),
+        ("/my venv/bin/p2pkad", None, "'/my venv/bin/p2pkad'"),
+    ],
+)
+def test_suggestions_name_the_program_as_it_can_be_typed_anywhere(monkeypatch, called, found, typed):
+    monkeypatch.setattr(sys, "argv", [called])
+    monkeypatch.setattr("shutil.which", lambda _: found)
+    assert run.program() == typed
+
+
+def test_what_an_operator_would_like_to_know_is_logged(type_in, node):
+    def tell(listener):
+        listener(events.PeerAdmitted(at=1.0, peer=ALICE, bucket=3))
+        listener(events.BootstrapEnded(at=1.0, tried=2, answered=0))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    node.subscribe = tell
+    lines = type_in("run", "--log-format", "json").err.splitlines()
+    assert [(f'"{word}"' in line, str(ALICE) in line) for word, line in zip(("info", "warning"), lines, strict=True)] == [
+        (True, True),
+        (True, False),
+    ]
+    assert type_in("run", "--log-level", "error").err == ""
+
+
+def test_every_event_can_be_logged():
+    for each in (
+        events.PeerEvicted(at=1.0, peer=ALICE, bucket=3, cause="failed"),
+        events.ModeChanged(at=1.0, mode="client"),
+        events.BootstrapEnded(at=1.0, tried=0, answered=0),
+    ):
+        assert run.log_event(each) is None
