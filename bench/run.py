@@ -1,0 +1,153 @@
+"""`make bench`: how fast p2pkad is, side by side with py-libp2p and go on this machine, as ratios with their targets.
+
+    python bench/run.py [--quick] [--strict] [--only rates] [--seed 1]
+
+Prints a table for each measurement, and writes every single figure to .cache/bench/<date>.json. Progress goes to standard
+error. A target that is missed is loud, and an error only with --strict: other work on the machine can be the cause.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import connect
+import lookups
+import rates
+import scans
+import trio
+from machine import Machine
+from processes import GO_MISSING, ROOT, BuildFailed, Driver, go_peer, open_driver
+from report import Section
+
+CACHE = ROOT / ".cache" / "bench"
+LOGS = CACHE / "logs"
+INTERRUPTED = 130
+"""The status of a program that Ctrl-C ended, as shells have it."""
+NAMES = ("connect", "rates", "lookups", "closest")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured. connects: pairs. rounds, seconds: of each case of the rates. lookups: of each process."""
+
+    connects: int
+    rounds: int
+    seconds: float
+    lookups: int
+    scan_processes: int
+    scan_values: int
+
+
+FULL = Size(connects=15, rounds=5, seconds=0.7, lookups=100, scan_processes=4, scan_values=3)
+QUICK = Size(connects=5, rounds=2, seconds=0.25, lookups=30, scan_processes=1, scan_values=3)
+IN_QUICK = ("connect", "rates", "closest")
+"""What has targets."""
+
+Measurement = Callable[[], Awaitable[Section]]
+
+
+def say(text: str) -> None:
+    """Progress."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def measurements(driver: Driver, size: Size, go: Path | None, seed: int) -> dict[str, Measurement]:
+    """By name, in their order."""
+    return {
+        "connect": lambda: connect.measure(driver, size.connects),
+        "rates": lambda: rates.measure(driver, go, rounds=size.rounds, seconds=size.seconds, seed=seed, say=say),
+        "lookups": lambda: lookups.measure(driver, size.lookups, seed),
+        "closest": lambda: scans.measure(size.scan_processes, size.scan_values),
+    }
+
+
+async def measure(names: Sequence[str], size: Size, go: Path | None, seed: int) -> dict[str, Section]:
+    sections = {}
+    for name in names:
+        say(name)
+        # A driver for each: the peers of one measurement take no time from the next.
+        async with open_driver(LOGS / name) as driver:
+            sections[name] = await measurements(driver, size, go, seed)[name]()
+    return sections
+
+
+async def measure_until_signal(names: Sequence[str], size: Size, go: Path | None, seed: int) -> dict[str, Section] | None:
+    """None: Ctrl-C or SIGTERM came first. Every process has ended either way."""
+    sections = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+        sections = await measure(names, size, go, seed)
+        nursery.cancel_scope.cancel()
+    return sections
+
+
+async def _cancel_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            say("stopping")
+            scope.cancel()
+
+
+def the_go_peer() -> Path | None:
+    try:
+        return go_peer()
+    except BuildFailed as error:
+        print(f"NOT RUN: the go peer could not be built\n{error}", file=sys.stderr)
+        return None
+
+
+def as_fields(section: Section) -> dict[str, object]:
+    return {"ratios": [asdict(ratio) for ratio in section.ratios], "warnings": section.warnings, **section.raw}
+
+
+def write_json(date: str, machine: Machine, options: argparse.Namespace, sections: dict[str, Section]) -> Path:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    path = CACHE / f"{date.replace(':', '')}.json"
+    content = {
+        "date": date,
+        "machine": machine.as_fields(),
+        "options": vars(options),
+        "sections": {name: as_fields(section) for name, section in sections.items()},
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return path
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="less of what has a target: 40 seconds instead of three minutes")
+    parser.add_argument("--strict", action="store_true", help="a target that is missed makes the exit status 1")
+    parser.add_argument("--only", action="append", choices=NAMES, help="one measurement; repeatable")
+    parser.add_argument("--seed", type=int, default=1, help="of the keys that Python clients ask for")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    options = parse()
+    machine, date, began = Machine.this_one(), time.strftime("%Y-%m-%dT%H:%M:%S"), time.monotonic()
+    names = options.only or (IN_QUICK if options.quick else NAMES)
+    go = the_go_peer() if "rates" in names else None
+    sections = trio.run(measure_until_signal, names, QUICK if options.quick else FULL, go, options.seed)
+    if sections is None:
+        return INTERRUPTED
+    print(f"p2pkad bench, {date}, seed {options.seed}{', quick' if options.quick else ''}, {time.monotonic() - began:.0f} s")
+    print(machine, "", *(f"{section}\n" for section in sections.values()), sep="\n")
+    if "rates" in names and go is None:
+        print(f"{GO_MISSING}: NOTHING WAS MEASURED AGAINST GO")
+    missed = [ratio for section in sections.values() for ratio in section.ratios if ratio.missed]
+    for ratio in missed:
+        print(f"TARGET NOT MET: {ratio}")
+    print(f"every figure: {os.path.relpath(write_json(date, machine, options, sections))}")
+    return 1 if missed and options.strict else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

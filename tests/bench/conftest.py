@@ -1,0 +1,8 @@
+"""Makes `bench/` importable as it is when its programs are run by path."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
