@@ -15,7 +15,7 @@ setup: ## the environment in .venv; the other targets call it
 	@.ci/setup $(PYTHON)
 
 run: setup ## a server node, with its state in .p2pkad
-	@exec $(PY) -m p2pkad run --data-dir .p2pkad --validator demo=opaque $(ARGS)
+	@exec .venv/bin/p2pkad run --data-dir .p2pkad --validator demo=opaque $(ARGS)
 
 check: setup ## ruff, mypy, tests, coverage: what needs nothing but this checkout
 	@$(PY) .ci/verify.py check

@@ -39,11 +39,22 @@ def try_out(wheel: Path, environment: Path) -> None:
     subprocess.run([python, *quietly, "--constraint", ROOT / "constraints.txt", wheel], check=True)
     for command in (
         [program, "--version"],
-        [program, "--help"],
         [python, "-m", "p2pkad", "--version"],
         [python, "-c", "from p2pkad import *"],
     ):
         subprocess.run(command, check=True, cwd=environment)
+    serve(program, environment)
+
+
+def serve(program: Path, state: Path) -> None:
+    """A node comes up, says so, and ends when it is told to."""
+    command = [program, "run", "--json", "--listen", "/ip4/127.0.0.1/tcp/0", "--data-dir", state]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as node:
+        assert node.stdout is not None
+        print(node.stdout.readline(), end="")
+        node.terminate()
+    if node.returncode != 0:
+        sys.exit(f"p2pkad run ended with {node.returncode}")
 
 
 def main() -> int:

@@ -26,8 +26,10 @@ def record(**fields: object) -> None:
 
 
 def raw(data: bytes) -> None:
-    """Data as it is, with nothing added: it may be piped into a file."""
+    """Data as it is, with nothing added: it may be piped into a file. On a terminal the prompt gets a line of its own."""
     sys.stdout.buffer.write(data)
+    if sys.stdout.isatty() and not data.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 import trio
 
-from p2pkad.cli.output import PATIENCE, progress
+from p2pkad.cli.output import PATIENCE, progress, raw
 
 
 class Terminal(io.StringIO):
@@ -21,6 +21,16 @@ def stderr_on(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> io.String
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
     return stream
+
+
+@pytest.mark.parametrize(("stream", "end"), [(io.StringIO, b""), (Terminal, b"\n")])
+def test_a_value_is_written_as_it_is_and_a_prompt_gets_its_own_line(monkeypatch, stream, end):
+    out = stream()
+    out.buffer = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    raw(b"one\n")
+    raw(b"two")
+    assert out.buffer.getvalue() == b"one\ntwo" + end
 
 
 async def test_long_work_shows_on_a_terminal_what_it_is(monkeypatch, autojump_clock):
