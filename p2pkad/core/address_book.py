@@ -81,7 +81,9 @@ class AddressBook:
         told = {address.raw: address for address in islice(addresses, self._max_addresses)}
         if not told:
             return
-        entry = self._entries.setdefault(peer, _Entry())
+        entry = self._entries.get(peer)
+        if entry is None:
+            entry = self._entries[peer] = _Entry()
         self._drop_expired(entry, now)
         for place in entry.places:
             if told.pop(place.address.raw, None) is not None and place.standing is not _Standing.FAILED:

@@ -6,7 +6,6 @@ public address group only a few: whoever has a network full of addresses must no
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from p2pkad.core.keyspace import SHA256, Key, KeySpace, distance
@@ -24,10 +23,12 @@ def believed(
     per_group: how many with addresses in one public /16 or /32 are heard.
     """
     nearest = sorted({info.id: info for info in closer}.values(), key=lambda info: distance(space.key(info.id), target))
-    seen: Counter[str] = Counter()
+    seen: dict[str, int] = {}
     chosen = []
     for info in nearest[: max(k, USUAL_K) + 1]:
-        if all(seen[group] < per_group for group in info.public_groups):
-            seen.update(info.public_groups)
+        groups = info.public_groups
+        if all(seen.get(group, 0) < per_group for group in groups):
+            for group in groups:
+                seen[group] = seen.get(group, 0) + 1
             chosen.append(info)
     return tuple(chosen)

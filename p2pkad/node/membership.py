@@ -66,16 +66,16 @@ class Membership:
 
         They are in the address book afterwards. A peer without a believable address counts only if it is known already.
         """
-        now = self._clock.monotonic()
+        now, scope = self._clock.monotonic(), connection_scope(via)
         usable = []
         for info in infos:
             if info.id == self.own:
                 continue
-            addresses = self.believed(info.addresses, via)
+            addresses = addresses_for(info.addresses, self._config.scope, scope)
             if addresses:
                 self.book.learn(info.id, addresses, now, self._config.address_lifetime)
             if addresses or self.book.info(info.id, now).addresses:
-                usable.append(PeerInfo(info.id, addresses))
+                usable.append(info if addresses is info.addresses else PeerInfo(info.id, addresses))
         return tuple(usable)
 
     def believed(self, addresses: tuple[Address, ...], via: Address | None) -> tuple[Address, ...]:
