@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from cyclopts import App, CycloptsError, Parameter
 
+from p2pkad import __version__
 from p2pkad.cli.environment import Environment
 from p2pkad.cli.exits import FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE, exit_code, leaf
 from p2pkad.errors import P2pkadError
@@ -101,7 +102,7 @@ def make_app() -> App:
         help="A libp2p-compatible Kademlia node.",
         help_epilogue=MORE,
         help_format="plaintext",
-        version=_version,
+        version=__version__,
         config=Environment("P2PKAD_", command=False, show=False),
         default_parameter=Parameter(negative=(), show_default=_shown),
         exit_on_error=False,
@@ -156,9 +157,3 @@ def _report(error: BaseException) -> int:
 
 def _complain(sentence: str) -> None:
     print(f"p2pkad: {' '.join(sentence.split())}", file=sys.stderr)
-
-
-def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - takes as long as all the rest of `--help`
-
-    return version("p2pkad")
