@@ -16,7 +16,19 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "interop"))
 
 from builds import GO_MISSING, BuildFailed, go_peer  # noqa: E402 - found by the path above
-from driver import Answer, Driver, Language, Peer, PeerError, flags, go_language, open_driver, py_language  # noqa: E402
+from driver import (  # noqa: E402
+    Answer,
+    Driver,
+    Language,
+    Peer,
+    PeerDied,
+    PeerError,
+    PeerSilent,
+    flags,
+    go_language,
+    open_driver,
+    py_language,
+)
 
 __all__ = [
     "GO_MISSING",
@@ -26,7 +38,9 @@ __all__ = [
     "Driver",
     "Language",
     "Peer",
+    "PeerDied",
     "PeerError",
+    "PeerSilent",
     "cpu_seconds",
     "go_language",
     "go_peer",

@@ -24,7 +24,7 @@ import rates
 import scans
 import trio
 from machine import Machine
-from processes import GO_MISSING, ROOT, BuildFailed, Driver, go_peer, open_driver
+from processes import GO_MISSING, ROOT, BuildFailed, Driver, PeerDied, PeerError, PeerSilent, go_peer, open_driver
 from report import Section
 
 CACHE = ROOT / ".cache" / "bench"
@@ -80,12 +80,17 @@ async def measure(names: Sequence[str], size: Size, go: Path | None, seed: int) 
 
 
 async def measure_until_signal(names: Sequence[str], size: Size, go: Path | None, seed: int) -> dict[str, Section] | None:
-    """None: Ctrl-C or SIGTERM came first. Every process has ended either way."""
-    sections = None
+    """None: Ctrl-C or SIGTERM came first. Raises what a measurement raises. Every process has ended in any case."""
+    sections = failure = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
-        sections = await measure(names, size, go, seed)
+        try:
+            sections = await measure(names, size, go, seed)
+        except Exception as error:  # carried around the nursery, which would put it into a group
+            failure = error
         nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
     return sections
 
 
@@ -135,7 +140,11 @@ def main() -> int:
     machine, date, began = Machine.this_one(), time.strftime("%Y-%m-%dT%H:%M:%S"), time.monotonic()
     names = options.only or (IN_QUICK if options.quick else NAMES)
     go = the_go_peer() if "rates" in names else None
-    sections = trio.run(measure_until_signal, names, QUICK if options.quick else FULL, go, options.seed)
+    try:
+        sections = trio.run(measure_until_signal, names, QUICK if options.quick else FULL, go, options.seed)
+    except (PeerDied, PeerError, PeerSilent, scans.ScanFailed) as error:
+        print(f"bench: {error}\nwhat the processes wrote: {os.path.relpath(LOGS)}", file=sys.stderr)
+        return 1
     if sections is None:
         return INTERRUPTED
     print(f"p2pkad bench, {date}, seed {options.seed}{', quick' if options.quick else ''}, {time.monotonic() - began:.0f} s")

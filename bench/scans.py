@@ -25,6 +25,10 @@ NAMES = {
 }
 
 
+class ScanFailed(Exception):
+    """pyperf ended with an error, which it has told."""
+
+
 async def measure(processes: int, values: int) -> Section:
     """Run pyperf with so many processes for each function, and so many values from each."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -56,7 +60,7 @@ async def _run(options: Sequence[str]) -> None:
     )
     try:
         if await process.wait():
-            raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
+            raise ScanFailed(f"{' '.join(command)} ended with {process.returncode}")
     finally:
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
