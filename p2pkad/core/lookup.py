@@ -119,7 +119,8 @@ class Ending(Enum):
 class Outcome:
     """What a lookup came to.
 
-    closest: the nearest peers that answered, nearest first, at most k of them. asked, answered, failed, late: how many.
+    closest: the nearest peers that answered, nearest first, at most k of them. asked, answered, failed: how many; late: all
+    the others that were asked.
     """
 
     closest: tuple[PeerId, ...]
@@ -211,7 +212,7 @@ class Lookup:
 
     @property
     def late(self) -> tuple[PeerId, ...]:
-        """Who has passed its soft deadline without an answer, nearest first."""
+        """Who has passed its soft deadline without an answer, nearest first; a lookup that was cut short says nothing of it."""
         return tuple(candidate.peer for candidate in self._nearest() if candidate.state is State.LATE)
 
     def __repr__(self) -> str:
@@ -258,11 +259,11 @@ class Lookup:
 
     def _ask(self, candidate: _Candidate, now: float) -> Query:
         self._move(candidate, Input.ASKED)
-        candidate.late_at = min(now + self.limits.soft, self._deadline)
-        return Query(candidate.peer, candidate.late_at, min(now + self.limits.hard, self._deadline))
+        candidate.late_at = now + self.limits.soft
+        return Query(candidate.peer, min(candidate.late_at, self._deadline), min(now + self.limits.hard, self._deadline))
 
     def _next_deadline(self) -> float:
-        return min((candidate.late_at for candidate in self._in_flight.values()), default=self._deadline)
+        return min([self._deadline, *(candidate.late_at for candidate in self._in_flight.values())])
 
     def _conclude(self, ending: Ending) -> Outcome:
         answered = [candidate.peer for candidate in self._nearest() if candidate.state is State.ANSWERED]

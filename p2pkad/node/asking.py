@@ -6,6 +6,8 @@ once, and nobody above ever sees an address, a peer or a value that is not belie
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import trio
@@ -59,15 +61,10 @@ class Asking:
         """The peer's reply, with only what is believed left in it.
 
         deadline: monotonic seconds. Raises NetworkError or RemoteProtocolError, after the peer has been marked. A limit
-        of this node is waited out and never held against the peer.
+        of this node is waited out and never held against the peer, nor is a deadline too near for an answer.
         """
-        try:
+        with self._booking_failures(peer, message):
             response = await self._request(peer, message, deadline)
-        except LocalLimit:
-            raise
-        except DidNotAnswer as error:
-            self._book_failure(peer, error)
-            raise
         reply = self._believed(message, response)
         told_nobody = isinstance(reply, FindNodeReply) and not reply.closer
         self._membership.answered(peer.id, response.remote_address, told_nobody=told_nobody)
@@ -75,13 +72,8 @@ class Asking:
 
     async def tell(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
         """Send what has no reply. Raises as `ask`; that it worked proves nothing about the peer."""
-        try:
+        with self._booking_failures(peer, message):
             await self._network.send(peer, message, deadline)
-        except LocalLimit:
-            raise
-        except DidNotAnswer as error:
-            self._book_failure(peer, error)
-            raise
 
     async def check(self, peer: PeerId, deadline: float) -> bool:
         """The admission check: a server answers FIND_NODE for its own id. False when it did not."""
@@ -100,10 +92,30 @@ class Asking:
                     raise
                 await trio.sleep(RETRY_AFTER_LOCAL_LIMIT)
 
-    def _book_failure(self, peer: PeerInfo, error: Exception) -> None:
+    @contextmanager
+    def _booking_failures(self, peer: PeerInfo, message: AnyRequest) -> Iterator[None]:
+        try:
+            yield
+        except DidNotAnswer as error:
+            if not self._is_ours(error):
+                self._book_failure(peer, message, error)
+            raise
+
+    def _is_ours(self, error: Exception) -> bool:
+        """Whether the failure is this node's: its own limit, or a caller's who gave the peer hardly any time."""
+        fair = min(self._config.late_after, self._config.request_timeout / 2)
+        return isinstance(error, LocalLimit) or (isinstance(error, RequestTimeout) and error.seconds < fair)
+
+    def _book_failure(self, peer: PeerInfo, message: AnyRequest, error: Exception) -> None:
         if isinstance(error, PeerUnreachable):
             self._membership.unreachable(peer, {address for address, _ in error.causes})
-        self._membership.failed(peer.id, failure_of(error))
+        failure = failure_of(error)
+        if failure is Failure.REFUSED and not isinstance(message, FindNode):
+            # A server may refuse a record, for want of a validator or because its own is better, and be of use all the
+            # same. FIND_NODE is what every server answers: it is asked that before it goes.
+            self._membership.doubt(peer.id)
+        else:
+            self._membership.failed(peer.id, failure)
 
     def _believed(self, message: AnyRequest, response: Response) -> AnyReply:
         reply, via = response.message, response.remote_address

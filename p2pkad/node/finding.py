@@ -125,7 +125,12 @@ class Finding:
         return PeerInfo(peer, tuple(dict.fromkeys(self._membership.info(peer).addresses + told)))
 
     async def closest_peers(self, key: bytes, *, count: int | None, timeout: float | None) -> PeersFound:
-        """The live peers nearest to `key`, nearest first: at most `count`, and at most k. Raises NoPeers."""
+        """The live peers nearest to `key`, nearest first: at most `count`, and at most k.
+
+        Raises NoPeers; LocalProtocolError: the key is empty.
+        """
+        if not key:
+            raise LocalProtocolError("an empty key is none: every server refuses it")
         outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=timeout)
         return _peers_found([self._membership.info(peer) for peer in outcome.closest[:count]], outcome)
 

@@ -2,9 +2,9 @@
 
 enters     who answered a request, or the admission check (FIND_NODE for its own id)
 stays      who answers; an inbound request alone proves nothing, clients send requests too
-suspected  who could not be reached, or was late when a lookup ended: it stays until it fails once more after somebody
-           else has answered
-leaves     a suspect that failed again; who refused or answered nonsense; who dropped the protocol
+suspected  who could not be reached, was late when a lookup ended, or refused something else than FIND_NODE, as a server may:
+           it stays until it fails once more after somebody else has answered
+leaves     a suspect that failed again; who refused FIND_NODE or answered nonsense; who dropped the protocol
 
 Suspicion is what keeps the table when the own cable is pulled: then everybody fails, nobody answers, and nobody is
 evicted. So a failure is followed by a question to a witness, the peer that answered last: its answer shows that the

@@ -294,7 +294,10 @@ class KademliaService:
             return await self._finding.find_peer(peer_id(peer), timeout=timeout)
 
     async def closest_peers(self, key: bytes, *, count: int | None = None, timeout: float | None = None) -> PeersFound:
-        """The live peers nearest to `key`, nearest first, at most k of them; never this node. Raises NoPeers."""
+        """The live peers nearest to `key`, nearest first, at most k of them; never this node.
+
+        Raises NoPeers; LocalProtocolError: the key is empty.
+        """
         with self._call():
             return await self._finding.closest_peers(key, count=count, timeout=timeout)
 

@@ -92,6 +92,8 @@ class Validators:
             return validator.expires(key, value)
 
     def _for(self, key: bytes) -> Validator:
+        if not key:
+            raise InvalidRecord(key, "an empty key is none: every server refuses it")
         name = namespace(key)
         validator = self._default if name is None else self._by_namespace.get(name, self._default)
         if validator is not None:

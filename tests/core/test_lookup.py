@@ -134,6 +134,14 @@ def test_a_lookup_ends_at_its_deadline_with_what_it_has_and_says_so() -> None:
     assert (result.closest, result.ending, result.complete, result.late) == ((peer(2),), Ending.DEADLINE, False, 1)
 
 
+def test_who_was_not_given_the_time_to_answer_is_not_late() -> None:
+    lookup = tiny_lookup(target=0, seeds=[1, 2], soft=1, duration=0.5)
+    assert lookup.next(now=0) == ask((1, 0.5, 0.5), (2, 0.5, 0.5))
+    assert lookup.next(now=0.1) == Wait(0.5)
+    ended = outcome(lookup.next(now=0.5))
+    assert (ended.ending, ended.late, lookup.late) == (Ending.DEADLINE, 2, ())
+
+
 def test_a_peer_that_failed_is_replaced_in_the_window_and_never_in_the_result() -> None:
     lookup = tiny_lookup(target=0, seeds=[1, 2, 3], k=2, alpha=2, beta=2)
     assert lookup.next(0) == ask((1, 1, 5), (2, 1, 5))
