@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import trio
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
+from libp2p.connection_types import ConnectionType
 from libp2p.host.basic_host import BasicHost
 from libp2p.host.observed_addr_manager import ObservedAddrManager
 from libp2p.host.ping import ID as PING
@@ -28,7 +29,7 @@ from p2pkad.config import HostConfig
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import LocalLimit, NodeClosed, PeerUnreachable
 from p2pkad.net.base import Usefulness
-from p2pkad.net.libp2p.connections import Connections, Held
+from p2pkad.net.libp2p.connections import IDLE, Connections, Held
 from p2pkad.net.libp2p.dialer import Dialer
 from p2pkad.net.libp2p.identify import Identifier, News
 from p2pkad.net.libp2p.ids import peer_of, remote_address
@@ -38,6 +39,10 @@ log = logging.getLogger(__name__)
 
 HOUSEKEEPING = frozenset({IDENTIFY, PUSH, PING})
 """Protocols that say nothing about the use of a connection."""
+PATIENCE = 3.0
+"""Seconds that an inbound connection waits for its place when all connections are in use. Dialling takes 5 at least."""
+MAX_QUEUED = 32
+"""Inbound connections that wait so; beyond them they are closed."""
 SWEEP_INTERVAL = 5.0
 """Seconds between looks at idle streams and own addresses."""
 
@@ -84,6 +89,8 @@ class Backbone(INotifee):
         self._watchers: list[Watcher] = []
         self._news: dict[PeerId, News] = {}
         self._waiting = trio.lowlevel.ParkingLot()
+        self._queued = 0
+        self._accepted = 0
         self.connections: Connections[SwarmConn] = Connections(
             config.max_connections, config.connection_reserve, self._usefulness, self._busy
         )
@@ -110,6 +117,7 @@ class Backbone(INotifee):
                 nursery.cancel_scope.cancel()
 
     async def _sweep(self) -> None:
+        self._trim()
         for watcher in list(self._watchers):
             watcher.swept(trio.current_time())
         addresses = self._host.get_addrs()
@@ -211,15 +219,41 @@ class Backbone(INotifee):
         patience = (deadline - trio.current_time()) / 2
         with trio.move_on_after(max(0.0, patience)):
             while self.find(peer) is None and not self.dialer.dials(peer) and not self._make_room():
-                await self._waiting.park()
+                await self._moment()
             return
         raise LocalLimit("connections", self.connections.limit)
 
     def _make_room(self) -> bool:
-        wanted = self.dialer.pending + 1
+        # What is being dialled or shakes hands has its place already.
+        wanted = self.dialer.pending + self._accepted - self.connections.inbound + 1
         for held, why in self.connections.make_room(wanted, trio.current_time()):
             self._let_go(held, why)
         return len(self.connections) + wanted <= self.connections.limit
+
+    async def _moment(self) -> None:
+        # Until something ends; or, because connections become idle by the mere passing of time, for a fraction of that.
+        with trio.move_on_after(IDLE / 5):
+            await self._waiting.park()
+
+    async def admit(self) -> bool:
+        """Whether one more inbound connection is welcome. Where all others are in use it waits a moment; then `left` is due."""
+        if self._queued >= MAX_QUEUED:
+            return False
+        self._queued += 1
+        try:
+            with trio.move_on_after(PATIENCE):
+                while not self._make_room():
+                    await self._moment()
+                self._accepted += 1
+                return True
+            return False
+        finally:
+            self._queued -= 1
+
+    def left(self) -> None:
+        """An inbound connection that was admitted is over, or never came to be."""
+        self._accepted -= 1
+        self.freed()
 
     @contextmanager
     def using(self, peer: PeerId) -> Iterator[None]:
@@ -230,15 +264,14 @@ class Backbone(INotifee):
         finally:
             self.freed()
 
+    def _trim(self) -> None:
+        for held, why in self.connections.trim(trio.current_time()):
+            self._let_go(held, why)
+
     def freed(self) -> None:
         """A connection may have become idle, or a dial has ended: whoever waits for room may look again."""
         if self._waiting:
             self._waiting.unpark_all()
-
-    def admit(self, accepted: int) -> bool:
-        """Whether one more inbound connection is welcome. accepted: how many there are, those in handshakes included."""
-        outbound = sum(not held.inbound for held in self.connections)
-        return accepted + outbound + self.dialer.pending < self.connections.limit
 
     async def disconnect(self, peer: PeerId) -> None:
         """Close every connection to a peer, one made meanwhile included."""
@@ -285,7 +318,10 @@ class Backbone(INotifee):
         for old in [held for held in self.connections.of(peer) if not alive(held.handle)]:
             self._remove(old.handle)
         now = trio.current_time()
-        held = Held(conn, peer, remote_address(conn), conn.direction is Direction.INBOUND, now, now)
+        remote = remote_address(conn)
+        if remote is not None:  # for the application's own use of the connection
+            conn.set_transport_info([Multiaddr(remote.raw)], ConnectionType.DIRECT)
+        held = Held(conn, peer, remote, conn.direction is Direction.INBOUND, now, now)
         first = not self.connections.of(peer)
         self.connections.add(held)
         if first:
@@ -295,11 +331,9 @@ class Backbone(INotifee):
             self.dialer.arrived(peer, conn)
         self.freed()
         self.later(lambda: self.identifier.ask(held))
-        for extra, why in self.connections.surplus(peer) + self.connections.trim(now):
+        for extra, why in self.connections.surplus(peer):
             self._let_go(extra, why)
-        if len(self.connections) > self.connections.limit and self.holding(conn) is held:
-            self.connections.remove(conn, peer)
-            self._let_go(held, "all others are in use, or protected")
+        self._trim()
 
     async def disconnected(self, network: INetwork, conn: INetConn) -> None:
         if isinstance(conn, SwarmConn):

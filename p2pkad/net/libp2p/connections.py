@@ -24,7 +24,10 @@ Handle = TypeVar("Handle")
 MAX_PER_PEER = 4
 """Connections to one peer. Two appear when both ends dial at once; more are a mistake, or one peer taking all slots."""
 GRACE = 5.0
-"""Seconds for which a new connection is the last of its kind to go: identify has not told yet what it is good for."""
+"""Seconds for which a new connection is the last to go: identify has not told yet what it is good for."""
+
+IDLE = 0.3
+"""Seconds without a request after which a connection that the other end opened counts as idle. Of our own we know it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,8 +70,13 @@ class Connections(Generic[Handle]):
             yield from held
 
     def __repr__(self) -> str:
-        inbound = sum(held.inbound for held in self)
+        inbound = self.inbound
         return f"<Connections {self._count}/{self.limit} peers={len(self._peers)} inbound={inbound} in_use={len(self._users)}>"
+
+    @property
+    def inbound(self) -> int:
+        """How many of them the other end opened."""
+        return sum(held.inbound for held in self)
 
     def peers(self) -> list[PeerId]:
         """Who is connected."""
@@ -108,14 +116,14 @@ class Connections(Generic[Handle]):
         Returns the connections to close, each with the reason, and forgets them. Fewer than needed are returned when the
         others may not go: those to peers in use, and to protected ones.
         """
-        return self._choose(self._count + wanted - self.limit, Usefulness.IN_TABLE, now)
+        return self._choose(self._count + wanted - self.limit, now)
 
     def trim(self, now: float) -> list[tuple[Held[Handle], str]]:
-        """Choose what has to go so that the reserve is free again. Returns as `make_room`.
+        """Choose what has to go so that the reserve is free again, new connections excepted. Returns as `make_room`.
 
-        Peers in the routing table stay: the reserve is for dialling, and dialling makes room for itself.
+        A peer of the routing table may go for a newcomer: it can be dialled again, a newcomer that was refused is lost.
         """
-        return self._choose(self._count + self.reserve - self.limit, Usefulness.NONE, now)
+        return self._choose(self._count + self.reserve - self.limit, now, at_least=GRACE)
 
     def surplus(self, peer: PeerId) -> list[tuple[Held[Handle], str]]:
         """The connections to one peer beyond MAX_PER_PEER, newest first. Returns as `make_room`."""
@@ -124,20 +132,34 @@ class Connections(Generic[Handle]):
             self._forget(held)
         return chosen
 
-    def _choose(self, surplus: int, most: Usefulness, now: float) -> list[tuple[Held[Handle], str]]:
+    def _choose(self, surplus: int, now: float, at_least: float = 0.0) -> list[tuple[Held[Handle], str]]:
         if surplus <= 0:
             return []
-        ranked = [
-            (useful, now - held.opened < GRACE, held.used, held)
-            for held in self
-            if held.peer not in self._users and (useful := self.usefulness(held.peer)) <= most and not self.busy(held.handle)
+        may_go = [
+            (held, useful)
+            for held, useful in self._ranks()
+            if useful < Usefulness.PROTECTED and now - held.opened >= at_least and not self._in_use(held, now)
         ]
-        ranked.sort(key=lambda each: each[:3])
+        may_go.sort(key=lambda each: _order(each[0], each[1], now))
         chosen = []
-        for useful, _, used, held in ranked[:surplus]:
+        for held, useful in may_go[:surplus]:
             self._forget(held)
-            chosen.append((held, f"{useful.name.lower()}, idle for {now - used:.1f} s, {self.limit} connections at most"))
+            idle = now - held.used
+            chosen.append((held, f"{useful.name.lower()}, idle for {idle:.1f} s, {self.limit} connections at most"))
         return chosen
+
+    def _in_use(self, held: Held[Handle], now: float) -> bool:
+        return held.peer in self._users or (held.inbound and now - held.used < IDLE) or self.busy(held.handle)
+
+    def _ranks(self) -> Iterator[tuple[Held[Handle], Usefulness]]:
+        # Were all of them protected, nobody could be dialled: half of the places are, to those that came first.
+        places = (self.limit - self.reserve) // 2
+        for held in sorted(self, key=lambda held: held.opened):
+            useful = self.usefulness(held.peer)
+            if useful is Usefulness.PROTECTED:
+                useful = Usefulness.PROTECTED if places > 0 else Usefulness.IN_TABLE
+                places -= 1
+            yield held, useful
 
     def _forget(self, held: Held[Handle]) -> None:
         same = self._peers[held.peer]
@@ -145,3 +167,10 @@ class Connections(Generic[Handle]):
         self._count -= 1
         if not same:
             del self._peers[held.peer]
+
+
+def _order(held: Held[Handle], useful: Usefulness, now: float) -> tuple[bool, int, float]:
+    # What is new has not been judged yet: it goes after what has, and among its like in turn.
+    if now - held.opened < GRACE:
+        return True, 0, held.opened
+    return False, useful, held.used

@@ -21,6 +21,7 @@ import trio
 from libp2p.abc import INetConn
 from libp2p.network.swarm import Swarm
 from multiaddr import Multiaddr
+from multiaddr.protocols import P_P2P_CIRCUIT
 
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import PeerUnreachable
@@ -170,8 +171,10 @@ class Dialer:
 
     async def _dial_address(self, dial: Dial, address: Address) -> INetConn | None:
         multiaddr = Multiaddr(address.raw)
-        if self._swarm.transport_manager.transport_for_dialing(multiaddr) is None:
-            dial.causes.append((address.text, "no transport for it"))
+        # py-libp2p's TCP takes a relay's address for the peer's own.
+        relayed = P_P2P_CIRCUIT in (protocol.code for protocol in multiaddr.protocols())
+        if relayed or self._swarm.transport_manager.transport_for_dialing(multiaddr) is None:
+            dial.causes.append((address.text, "through a relay: no transport for it" if relayed else "no transport for it"))
             return None
         with trio.move_on_after(self._timeout):
             try:

@@ -1,8 +1,8 @@
 """What stands between a stream that a peer opens and the handlers: negotiation, bounds, and an end to every error.
 
-In py-libp2p an exception that leaves a stream's handler ends the task that accepts the connection's streams, then the
-whole host. Its own negotiation raises one for a protocol name that is not UTF-8: any peer could stop the program with
-five bytes. Here nothing leaves: the stream is reset, everybody else is served on.
+In py-libp2p an exception that leaves a stream's handler ends the task that accepts the connection's streams, and then the
+host. Here nothing leaves, whatever a name or a message looks like: the stream is reset, everybody else is served on. And
+what a muxer keeps of a stream that its handler has ended is put away.
 """
 
 from __future__ import annotations
@@ -75,3 +75,6 @@ class Guard:
         if rest:
             stream.muxed_stream = PushedBack(stream.muxed_stream, rest)
         await handler(stream)
+        # Only what the handler has ended: it may as well have handed an open stream to another task.
+        if stream.is_closed:
+            await Pipe(stream).linger()

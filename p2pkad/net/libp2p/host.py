@@ -105,7 +105,7 @@ class ArmouredSwarm(Swarm):
     backbone: Backbone
 
     def __init__(self, peer: ID, peerstore: BoundedPeerStore, upgrader: TransportUpgrader, config: HostConfig) -> None:
-        self._sockets = Transport(self._admit)
+        self._sockets = Transport(self._admit, self._left)
         # py-libp2p's own limits would refuse dials and close what is in use: they are out of the way, ours hold.
         limits = ConnectionConfig(
             max_connections=_UNLIMITED,
@@ -126,8 +126,11 @@ class ArmouredSwarm(Swarm):
         )
         self.auto_connector = NoAutoConnector(self)
 
-    def _admit(self, accepted: int) -> bool:
-        return self.backbone.admit(accepted)
+    async def _admit(self) -> bool:
+        return await self.backbone.admit()
+
+    def _left(self) -> None:
+        self.backbone.left()
 
     def abandon(self) -> None:
         """Close the sockets that are left when closing was cut short."""
@@ -225,8 +228,11 @@ class ArmouredHost(BasicHost):
             raise ConfigError(f"cannot listen on {lacking}: the system refused it. Pass --listen /ip4/0.0.0.0/tcp/0")
 
     async def close(self) -> None:
-        """Close connections and listeners. A second call does nothing; leaving `run()` does it, too."""
+        """Close listeners and connections. A second call does nothing; leaving `run()` does it, too."""
         if not self._closed:
+            # Listeners first: who connects while the others are closed would stay connected to nothing.
+            for listener in self._swarm.listeners.values():
+                await listener.close()
             await self.backbone.close_all()
         await super().close()
 

@@ -36,7 +36,7 @@ from p2pkad.core.peers import Address, PeerId
 from p2pkad.errors import RemoteProtocolError
 from p2pkad.net.libp2p.border import FOREIGN
 from p2pkad.net.libp2p.connections import Held
-from p2pkad.net.libp2p.ids import foreign_id, peer_of
+from p2pkad.net.libp2p.ids import foreign_id, peer_of, remote_address
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.wire.addresses import decode_address
@@ -189,9 +189,9 @@ class Identifier:
             self._message = ((addresses, protocols), message)
         own = Identify()
         own.CopyFrom(self._message[1])
-        remote = connection.get_transport_addresses() if connection is not None else []
-        if remote:
-            own.observed_addr = remote[0].to_bytes()
+        remote = None if connection is None else remote_address(connection)
+        if remote is not None:
+            own.observed_addr = remote.raw
         return own
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 from libp2p.abc import IMuxedConn
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.peer.id import ID
 
 from p2pkad.core.peers import Address, PeerId
-from p2pkad.wire.addresses import decode_address
+from p2pkad.wire.addresses import parse_address
 
 
 def foreign_id(peer: PeerId) -> ID:
@@ -20,7 +22,22 @@ def peer_of(connection: IMuxedConn) -> PeerId:
     return PeerId(connection.peer_id.to_bytes())
 
 
+@runtime_checkable
+class _Located(Protocol):
+    """What every connection of py-libp2p has, though IMuxedConn does not say so."""
+
+    def get_remote_address(self) -> tuple[str, int] | None: ...
+
+
 def remote_address(connection: SwarmConn) -> Address | None:
-    """Where a connection comes from or goes to; None when that is unknown."""
-    known = connection.get_transport_addresses()
-    return decode_address(known[0].to_bytes(), peer_of(connection.muxed_conn)) if known else None
+    """Where a connection comes from or goes to; None when that is unknown.
+
+    Asked of the socket: `get_transport_addresses` knows nothing of TLS, and falls back to what the peer claims.
+    """
+    muxed = connection.muxed_conn
+    known = muxed.get_remote_address() if isinstance(muxed, _Located) else None
+    if known is None:
+        return None
+    host, port = known
+    family = "ip6" if ":" in host else "ip4"
+    return parse_address(f"/{family}/{host.partition('%')[0]}/tcp/{port}")

@@ -92,11 +92,15 @@ class Pipe:
             await self.reset()
 
     async def finish(self) -> None:
-        """Close, and wait for the other end to do the same, LINGER seconds at most; then reset. Never raises StreamLost.
+        """Close, and `linger`. Never raises StreamLost."""
+        await self.close()
+        await self.linger()
+
+    async def linger(self) -> None:
+        """After this end has closed the stream: wait for the other end to do the same, LINGER seconds at most; then reset.
 
         yamux keeps a stream that only one end closed for the life of the connection.
         """
-        await self.close()
         with trio.move_on_after(LINGER):
             try:
                 while await self.read():

@@ -13,7 +13,7 @@ is cancelled in the middle of closing a connection, as py-libp2p's tasks are, le
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 from libp2p.abc import IRawConnection
@@ -66,12 +66,12 @@ class Stream(TrioTCPStream):
 
 
 class Transport(TCP):
-    """admit: asked for each inbound connection before its handshake, with how many there are; False closes it at once."""
+    """admit: asked for each inbound connection before its handshake; False closes it. left: told when it is over."""
 
-    def __init__(self, admit: Callable[[int], bool]) -> None:
+    def __init__(self, admit: Callable[[], Awaitable[bool]], left: Callable[[], None]) -> None:
         super().__init__()
         self._admit = admit
-        self._accepted = 0
+        self._left = left
         self._open: set[Stream] = set()
 
     async def dial(self, maddr: Multiaddr) -> IRawConnection:
@@ -83,9 +83,7 @@ class Transport(TCP):
 
     def create_listener(self, handler_function: THandler) -> TCPListener:
         async def handle(accepted: ReadWriteCloser) -> None:
-            if not isinstance(accepted, TrioTCPStream) or not self._admit(self._accepted):
-                await accepted.close()
-                return
+            assert isinstance(accepted, TrioTCPStream)
 
             def closed(stream: Stream) -> None:
                 self._open.discard(stream)
@@ -93,12 +91,14 @@ class Transport(TCP):
 
             stream = Stream(accepted.stream, closed)
             self._open.add(stream)
-            self._accepted += 1
-            try:
-                with trio.CancelScope() as scope:
+            with trio.CancelScope() as scope:
+                if not await self._admit():
+                    await stream.close()
+                    return
+                try:
                     await handler_function(stream)
-            finally:
-                self._accepted -= 1
+                finally:
+                    self._left()
 
         return TCPListener(handle)
 

@@ -124,7 +124,7 @@ async def an_end(
 
 
 @asynccontextmanager
-async def ends(count: int) -> AsyncIterator[list[End]]:
-    """Several ends."""
+async def ends(count: int, **options: Any) -> AsyncIterator[list[End]]:
+    """Several ends, alike."""
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(an_end()) for _ in range(count)]
+        yield [await stack.enter_async_context(an_end(**options)) for _ in range(count)]

@@ -12,6 +12,10 @@ from p2pkad.net.base import Connected, Gone, Request, Usefulness
 from tests.net.libp2p.ends import an_end, ends, eventually, soon
 
 
+async def hold(request: Request) -> AnyReply | None:
+    await trio.sleep_forever()
+
+
 @pytest.mark.scenario("L18")
 async def test_a_small_host_reaches_everybody_one_after_the_other_and_all_at_once():
     async with an_end(max_connections=4, connection_reserve=1) as small, ends(12) as others:
@@ -25,20 +29,45 @@ async def test_a_small_host_reaches_everybody_one_after_the_other_and_all_at_onc
 
 
 @pytest.mark.scenario("L18")
-async def test_a_host_full_of_useful_peers_says_that_it_is_its_own_limit():
+async def test_a_host_whose_peers_are_all_in_use_says_that_it_is_its_own_limit():
+    async with an_end(max_connections=4, connection_reserve=0) as small, ends(5, handler=hold) as others:
+        async with trio.open_nursery() as nursery:
+            for other in others[:4]:
+                nursery.start_soon(small.ask, other)
+            await eventually(lambda: all(other.requests for other in others[:4]))
+            with pytest.raises(LocalLimit):
+                await small.network.request(others[4].info, FindNode(b"key"), trio.current_time() + 0.2)
+            nursery.cancel_scope.cancel()
+        assert not small.told(Gone)
+
+
+@pytest.mark.scenario("L18")
+async def test_the_connection_that_is_closed_is_the_one_of_least_use(monkeypatch):
+    monkeypatch.setattr("p2pkad.net.libp2p.connections.GRACE", 0.0)
     async with an_end(max_connections=4, connection_reserve=0) as small, ends(5) as others:
-        small.network.rank_connections(lambda peer: Usefulness.PROTECTED)
         for other in others[:4]:
             await small.ask(other)
-        with pytest.raises(LocalLimit):
-            await small.network.request(others[4].info, FindNode(b"key"), trio.current_time() + 0.2)
-        small.network.rank_connections(lambda peer: Usefulness.NONE if peer == others[2].id else Usefulness.PROTECTED)
+        rank = dict(zip([other.id for other in others], [2, 1, 0, 1, 0], strict=True))
+        small.network.rank_connections(lambda peer: Usefulness(rank[peer]))
         await small.ask(others[4])
-        assert set(small.network.connections()) == {others[n].id for n in (0, 1, 3, 4)}
         assert [event.peer for event in small.told(Gone)] == [others[2].id]
+        assert set(small.network.connections()) == {others[n].id for n in (0, 1, 3, 4)}
 
 
-async def test_inbound_connections_leave_the_reserve_free():
+@pytest.mark.scenario("L18")
+async def test_a_newcomer_gets_a_place_at_a_host_that_is_full_of_its_table(monkeypatch):
+    monkeypatch.setattr("p2pkad.net.libp2p.connections.GRACE", 0.0)
+    async with an_end(max_connections=4, connection_reserve=1) as small, ends(8) as others:
+        small.network.rank_connections(lambda peer: Usefulness.PROTECTED)
+        for other in others:
+            await other.ask(small)
+            await other.ask(small)
+        await eventually(lambda: len(small.network.connections()) == 3)
+        assert others[-1].id in small.network.connections()
+
+
+async def test_inbound_connections_leave_the_reserve_free(monkeypatch):
+    monkeypatch.setattr("p2pkad.net.libp2p.connections.GRACE", 0.0)
     async with an_end(max_connections=6, connection_reserve=2) as small, ends(8) as others:
         for other in others:
             await other.network.connect(small.info, soon())

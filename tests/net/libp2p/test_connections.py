@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from p2pkad.core.peers import PeerId
 from p2pkad.net.base import Usefulness
-from p2pkad.net.libp2p.connections import GRACE, MAX_PER_PEER, Connections, Held
+from p2pkad.net.libp2p.connections import GRACE, IDLE, MAX_PER_PEER, Connections, Held
 
 NONE, IN_TABLE, PROTECTED = Usefulness.NONE, Usefulness.IN_TABLE, Usefulness.PROTECTED
 LATER = 1000.0
 
 
-def held(name: str, *, used: float = 0.0, opened: float = 0.0) -> Held[str]:
-    return Held(name, PeerId(name.encode()), None, inbound=False, opened=opened, used=used)
+def held(name: str, *, used: float = 0.0, opened: float = 0.0, inbound: bool = False) -> Held[str]:
+    return Held(name, PeerId(name.encode()), None, inbound=inbound, opened=opened, used=used)
 
 
 def connections(*open_ones: Held[str], limit: int, reserve: int = 0, **ranks: Usefulness) -> Connections[str]:
@@ -65,15 +65,35 @@ def test_a_peer_is_in_use_before_its_connection_is_open():
         assert names(table.make_room(1, LATER)) == ["a"]
 
 
+def test_a_peer_that_asked_a_moment_ago_may_ask_again_and_stays():
+    table = connections(held("asks", used=LATER - IDLE / 2, inbound=True), held("asked", used=LATER), limit=2)
+    assert names(table.make_room(2, LATER)) == ["asked"]
+    assert names(table.make_room(2, LATER + IDLE)) == ["asks"]
+
+
 def test_what_carries_another_protocol_stays():
     table = connections(held("a"), held("b"), limit=2)
     table.busy = lambda handle: handle == "a"
     assert names(table.make_room(2, LATER)) == ["b"]
 
 
-def test_a_new_connection_is_the_last_of_its_kind_to_go():
-    table = connections(held("old", used=LATER), held("new", opened=LATER - GRACE / 2, used=0), limit=2)
-    assert names(table.make_room(2, LATER)) == ["old", "new"]
+def test_a_new_connection_is_the_last_to_go_whatever_the_others_are_good_for():
+    fresh = held("new", opened=LATER - GRACE / 2, used=0)
+    table = connections(held("tabled", used=LATER), fresh, limit=2, tabled=IN_TABLE)
+    assert names(table.make_room(2, LATER)) == ["tabled", "new"]
+
+
+def test_among_new_connections_the_first_to_come_is_the_first_to_go():
+    first, second = held("first", opened=LATER - 2, used=LATER), held("second", opened=LATER - 1)
+    table = connections(second, first, limit=2, first=IN_TABLE)
+    assert names(table.make_room(2, LATER)) == ["first", "second"]
+
+
+def test_at_most_half_of_the_places_are_protected_those_that_came_first():
+    table = connections(*(held(name, opened=n) for n, name in enumerate("dcba")), limit=4)
+    table.usefulness = lambda peer: PROTECTED
+    assert names(table.make_room(4, LATER)) == ["b", "a"]
+    assert names(table.make_room(4, LATER)) == []
 
 
 def test_the_reason_says_what_decided():
@@ -82,11 +102,16 @@ def test_the_reason_says_what_decided():
 
 
 @pytest.mark.scenario("L18")
-def test_the_reserve_is_freed_but_not_at_the_cost_of_the_routing_table():
-    table = connections(held("a"), held("b"), held("t", used=0), limit=3, reserve=2, t=IN_TABLE)
-    assert names(table.trim(LATER)) == ["a", "b"]
-    table = connections(held("s"), held("t"), held("u"), limit=3, reserve=2, s=IN_TABLE, t=IN_TABLE, u=IN_TABLE)
-    assert table.trim(LATER) == []
+def test_the_reserve_is_freed_also_at_the_cost_of_the_routing_table():
+    table = connections(held("a"), held("t", used=1), held("u", used=2), limit=3, reserve=2, t=IN_TABLE, u=IN_TABLE)
+    assert names(table.trim(LATER)) == ["a", "t"]
+    assert names(table.trim(LATER)) == []
+
+
+def test_what_is_new_may_use_the_reserve_until_it_is_judged():
+    table = connections(held("a", opened=LATER - GRACE / 2), limit=1, reserve=1)
+    assert names(table.trim(LATER)) == []
+    assert names(table.trim(LATER + GRACE)) == ["a"]
 
 
 def test_one_peer_keeps_a_few_connections():
@@ -120,7 +145,11 @@ def test_whatever_is_open_as_many_go_as_needed_and_can(given_ones, limit, wanted
     table = connections(
         *(held(f"{n}", used=used, opened=opened) for n, (_, _, used, opened) in enumerate(given_ones)), limit=limit, **rank
     )
+    rank = dict(rank)
     in_use = [f"{n}" for n, (_, used, *_) in enumerate(given_ones) if used]
+    oldest = sorted((n for n in range(len(given_ones)) if rank[f"{n}"] is PROTECTED), key=lambda n: given_ones[n][3])
+    for n in oldest[limit // 2 :]:
+        rank[f"{n}"] = IN_TABLE
     may_go = [name for name in rank if name not in in_use and rank[name] is not PROTECTED]
     with ExitStack() as stack:
         for name in in_use:

@@ -147,6 +147,12 @@ async def test_both_security_transports_connect(security):
         held = one.host.backbone.find(other.id)
         assert held is not None
         assert security[0] in (held.handle.get_negotiated_security_protocol() or "")
+        assert held.remote_address in other.info.addresses
+        (request,) = other.requests
+        assert request.remote_address is not None
+        assert request.remote_address.text.startswith("/ip4/127.0.0.1/tcp/")
+        (there,) = other.host.get_network().get_connections()
+        assert [str(each) for each in there.get_transport_addresses()] == [request.remote_address.text]
 
 
 async def test_peers_reach_each_other_over_ipv6():

@@ -1,0 +1,31 @@
+"""A node's own bounds are no peer's failure."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pkad.core.keyspace import SHA256
+from p2pkad.events import NodeEvent, PeerEvicted
+from tests.behaviour.conftest import BehaviourNetwork
+
+NODES = 40
+CONNECTIONS = 10
+
+
+@pytest.mark.scenario("L18")
+@pytest.mark.on_real_hosts_only
+async def test_with_few_connections_lookups_still_reach_everybody(network: BehaviourNetwork) -> None:
+    small = {"max_connections": CONNECTIONS, "connection_reserve": 3, "k": 5, "bucket_size": 5}
+    events: list[NodeEvent] = []
+    for _ in range(NODES // 8):
+        for node in await network.start(8, **small):
+            node.subscribe(events.append)
+    everybody = {node.id for node in network.nodes}
+    for seeker in network.nodes[:: NODES // 4]:
+        for key in (b"one", b"two"):
+            others = sorted(everybody - {seeker.id}, key=lambda each: SHA256.key(each) ^ SHA256.key(key))  # noqa: B023
+            assert [info.id for info in await seeker.closest_peers(key)] == others[:5]
+        assert seeker.stats().peers <= CONNECTIONS
+    found = await network.nodes[0].find_peer(network.nodes[-1].id)
+    assert found.id == network.nodes[-1].id
+    assert not [event for event in events if isinstance(event, PeerEvicted)]
