@@ -18,7 +18,6 @@ Shown = Mapping[str, object] | Raised
 class Fault:
     """One situation: what a plain host shows in it, and what ours shows.
 
-    ours: empty while ours does no better.
     mended: what a plain host shows that has overcome it; by default what ours shows.
     workaround: what of ours may go then. marks: the scenarios that our host's test holds.
     """
@@ -26,7 +25,7 @@ class Fault:
     number: int
     attack: Attack
     stock: Shown
-    ours: Mapping[str, object] = field(default_factory=dict)
+    ours: Mapping[str, object]
     mended: Mapping[str, object] = field(default_factory=dict)
     workaround: str
     marks: Collection[pytest.MarkDecorator] = ()
