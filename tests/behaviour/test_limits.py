@@ -23,7 +23,7 @@ async def test_with_few_connections_lookups_still_reach_everybody(network: Behav
     everybody = {node.id for node in network.nodes}
     for seeker in network.nodes[:: NODES // 4]:
         for key in (b"one", b"two"):
-            others = sorted(everybody - {seeker.id}, key=lambda each: SHA256.key(each) ^ SHA256.key(key))  # noqa: B023
+            others = sorted(everybody - {seeker.id}, key=lambda each: SHA256.key(each) ^ SHA256.key(key))
             assert [info.id for info in await seeker.closest_peers(key)] == others[:5]
         assert seeker.stats().peers <= CONNECTIONS
     found = await network.nodes[0].find_peer(network.nodes[-1].id)
