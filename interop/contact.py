@@ -7,6 +7,7 @@ Five p2pkad servers and five p2pkad clients, each a process of its own, know one
   1. everybody puts and everybody else gets; the same with providers, and with finding each other
   2. go's routing table holds exactly the five servers; one turns client and leaves it, turns server and is back
   3. the go peer is killed, a newcomer comes in through a p2pkad server, and ten fresh ones of everything work
+  4. so does another go peer, which dials where the first one was dialled; everybody and it read from each other
 
 once with the defaults, and once with buckets and replication of 3, where no reader may hold what it reads. A cell counts
 what the readers saw. One that is not full makes the exit status 1, and what failed is listed.
@@ -29,7 +30,7 @@ from itertools import count, pairwise, permutations
 from pathlib import Path
 
 import trio
-from builds import GO_MISSING, ROOT, go_peer
+from builds import GO_MISSING, ROOT, BuildFailed, go_peer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from driver import (
     Answer,
@@ -141,6 +142,7 @@ async def contact(driver: Driver, setting: Setting, seed: str, binary: Path) -> 
     await everybody_reads_from_everybody(report, network, seed)
     await a_server_turns_client_and_back(report, network)
     await life_goes_on_without_go(driver, report, network, setting, seed)
+    await another_go_peer_comes_in(driver, report, network, setting, seed, binary)
     report.note(f"done in {trio.current_time() - started:.1f} s")
     return report
 
@@ -248,6 +250,22 @@ async def life_goes_on_without_go(driver: Driver, report: Report, network: Netwo
     for title, trial in TRIALS.items():
         outcomes = await run(trial, pairwise(chain), [*network.servers, newcomer], f"{seed} fresh {title}")
         report.count(title, outcomes, {"without go": chain})
+    network.p2pkad.append(newcomer)
+
+
+async def another_go_peer_comes_in(
+    driver: Driver, report: Report, network: Network, setting: Setting, seed: str, binary: Path
+) -> None:
+    """A go peer that dials instead of being dialled: it knows a p2pkad server, and nobody knows it."""
+    report.note("another go peer bootstraps from a p2pkad server")
+    bootstrap = network.servers[0].peer.addresses
+    flags = {"seed": f"{seed} again", "bootstrap": bootstrap, **setting.flags}
+    go = Node(await driver.start("go-again", go_language(binary), **flags), "go")
+    await go.peer.ask("bootstrap", peers=bootstrap)
+    pairs = [pair for node in network.p2pkad for pair in ((go, node), (node, go))]
+    for title, trial in TRIALS.items():
+        outcomes = await run(trial, pairs, [*network.servers, go], f"{seed} again {title}")
+        report.count(title, outcomes, {"from p2pkad": network.p2pkad, "from new go": [go]})
 
 
 def machine() -> str:
@@ -281,7 +299,11 @@ def main() -> int:
     parser.add_argument("--only", choices=[setting.name for setting in SETTINGS])
     parser.add_argument("--require", choices=["go"], help="fail where this toolchain is missing")
     options = parser.parse_args()
-    binary = go_peer()
+    try:
+        binary = go_peer()
+    except BuildFailed as error:
+        print(f"contact: {error}")
+        return 1
     if binary is None:
         print(f"contact: {GO_MISSING}")
         return 1 if options.require else 0

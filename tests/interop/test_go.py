@@ -113,6 +113,14 @@ async def test_go_tells_its_own_entry_to_who_asks_for_it(go: Peer, raw: Network)
     assert response.message.closer == (info_of(go),)
 
 
+async def test_go_that_dials_us_is_told_to_others(driver: Driver, language: Language) -> None:
+    """go prefers TLS, and is believed where it says that it listens: on that depends what its address may be."""
+    async with open_node() as node, open_node(*node.addresses, mode="client") as other:
+        go = await driver.start("go", language, bootstrap=node.addresses)
+        await node.wait_ready(timeout=PATIENCE)
+        assert (await other.find_peer(go.id)).addresses == info_of(go).addresses
+
+
 @pytest.mark.scenario("W1")
 async def test_go_gets_a_thousand_answers_on_one_stream(driver: Driver, language: Language) -> None:
     async with open_node() as node:
