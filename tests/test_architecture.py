@@ -10,6 +10,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -176,6 +177,39 @@ def a_network_of_its_own(root: Path) -> Iterator[str]:
                     yield f"{module.name} imports {name}"
 
 
+def unused_in_core(root: Path) -> Iterator[str]:
+    """What core offers is used by the package: nothing is kept for its tests alone."""
+    everything = modules(root)
+    named = Counter(name for module in everything for name in _names(module.tree))
+    for module in everything:
+        if module.room == "core":
+            for node in _public(module.tree):
+                # What it says of itself, to itself, is no use.
+                if named[node.name] == Counter(_names(node))[node.name]:
+                    yield f"{module.name}: nobody uses {node.name}"
+
+
+def _public(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    """The functions and classes of a module, and the methods of those."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node
+            methods = (
+                (each for each in node.body if isinstance(each, ast.FunctionDef)) if isinstance(node, ast.ClassDef) else ()
+            )
+            yield from (method for method in methods if not method.name.startswith("_"))
+
+
+def _names(tree: ast.AST) -> Iterator[str]:
+    """Each name that is used in this tree, as often as it is."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+                yield name
+            case _:
+                pass
+
+
 def oversized(root: Path) -> Iterator[str]:
     for module in modules(root):
         lines = module.source.count("\n")
@@ -266,6 +300,21 @@ RULES: dict[Callable[[Path], Iterator[str]], tuple[Tree, set[str]]] = {
             "node/service.py": ["from p2pkad.net.base import Network", "from p2pkad.net.libp2p.host import Host"],
         },
         {"node.service imports p2pkad.net.libp2p.host"},
+    ),
+    unused_in_core: (
+        {
+            "core/a.py": [
+                "def used(): ...",
+                "def unused(): unused(), used()",
+                "def _private(): ...",
+                "class Used:",
+                "    def taken(self): ...",
+                "    def left(self): ...",
+                "class Lonely: ...",
+            ],
+            "node/b.py": ["from p2pkad.core.a import Used", "Used().taken()"],
+        },
+        {"core.a: nobody uses unused", "core.a: nobody uses left", "core.a: nobody uses Lonely"},
     ),
     oversized: (
         {"core/a.py": ["x = 1"] * 451, "core/b.py": ["def long():", *["    x = 1"] * 70]},

@@ -23,7 +23,6 @@ A renewal is measured by `expiry`, as the first put was: what the validator says
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -157,27 +156,13 @@ def provider_at(stored: StoredProvider, now: float) -> StoredProvider | None:
 
 
 _EPOCH = datetime(1970, 1, 1)
-# RFC 3339, section 5.6. The fraction may be missing, as go writes it when it is zero.
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))", re.ASCII)
 
 
 def format_time(seconds: float) -> str:
-    """Wall seconds as `timeReceived` has them: UTC, always nine digits of fraction, from which js takes the milliseconds."""
+    """Wall seconds as `timeReceived` has them: RFC 3339, section 5.6, in UTC.
+
+    Always with nine digits of fraction, from which js takes the milliseconds.
+    """
     whole = floor(seconds)
     nanoseconds = int((seconds - whole) * 1e9)
     return f"{(_EPOCH + timedelta(seconds=whole)).isoformat()}.{nanoseconds:09}Z"
-
-
-def parse_time(text: str) -> float | None:
-    """The wall seconds of a `timeReceived`; None when it is empty (rust, js) or no RFC 3339 time."""
-    match = _TIME.fullmatch(text)
-    if match is None:
-        return None
-    day_and_time, fraction, sign, hours, minutes = match.groups()
-    try:
-        local = datetime.fromisoformat(day_and_time.upper())
-    except ValueError:
-        return None
-    ahead = timedelta(hours=int(hours), minutes=int(minutes)) if sign else timedelta()
-    since = local - _EPOCH + ahead if sign == "-" else local - _EPOCH - ahead
-    return since.total_seconds() + float(f"0.{fraction or 0}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ from p2pkad.core.messages import (
     PutValueReply,
 )
 from p2pkad.core.peers import PeerInfo
-from p2pkad.core.records import Record, parse_time
+from p2pkad.core.records import Record
 from p2pkad.errors import P2pkadError, RequestFailed
 from p2pkad.net.base import Network, Request
 from p2pkad.node.service import KademliaService
@@ -84,7 +85,7 @@ async def test_the_reply_to_a_put_carries_the_record_as_stored(asker: Asker) -> 
     for _ in range(2):  # the identical record is acknowledged, too
         reply = await asker.ask(put(b"value"), PutValueReply)
         assert (reply.key, reply.record.key, reply.record.value) == (KEY, KEY, b"value")
-        assert parse_time(reply.record.time_received) is not None
+        assert datetime.fromisoformat(reply.record.time_received).tzinfo is UTC
 
 
 @pytest.mark.scenario("V2", "V3", "V9")
