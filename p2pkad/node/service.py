@@ -6,11 +6,12 @@ The service puts the rooms of `node/` together on one network and offers their w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, assert_never
+from typing import TYPE_CHECKING, Self, assert_never, get_args
 
 import trio
 
@@ -18,7 +19,7 @@ from p2pkad.config import KademliaConfig, Mode
 from p2pkad.core.address_book import Pin
 from p2pkad.core.keyspace import SHA256
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import NodeClosed, NotReady
+from p2pkad.errors import ConfigError, NodeClosed, NotReady
 from p2pkad.events import ModeChanged, NodeEvent
 from p2pkad.identity import peer_id
 from p2pkad.net.base import Connected, Gone, Host, Identified, Network, NetworkEvent, OwnAddressesChanged, Usefulness
@@ -42,11 +43,13 @@ from p2pkad.wire.content import Content, multihash_of
 if TYPE_CHECKING:
     from p2pkad.identity import AnyPeerId
 
+log = logging.getLogger(__name__)
+
 
 class KademliaService:
     """Kademlia on a host: `async with KademliaService(host, config) as dht`.
 
-    host: an armoured host (`p2pkad.new_host`) that is running. store: None keeps everything in memory.
+    host: an armoured host (`p2pkad.new_host`) that is running. store: closed with the service; None keeps all in memory.
     clock, random: for runs in virtual time. Leaving the block, or cancelling it, leaves no task and no stream behind; the
     host stays as it was.
     """
@@ -77,12 +80,13 @@ class KademliaService:
             network = await stack.enter_async_context(
                 self._host.open_network(protocol=self._config.protocol, max_message=self._config.max_message)
             )
-            nursery = await stack.enter_async_context(trio.open_nursery())
-            self._assemble(network, nursery)
+            self._assemble(network)
             stack.push_async_callback(self._store.aclose)
-            stack.callback(nursery.cancel_scope.cancel)
-            await self._announce_mode()
-            nursery.start_soon(self._maintenance.run)
+            # Before the nursery, which would wrap what it raises.
+            await self._network.set_server(self._mode == "server")
+            self._nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(self._nursery.cancel_scope.cancel)
+            self._nursery.start_soon(self._maintenance.run)
             self._stack = stack.pop_all()
         self._open = True
         return self
@@ -152,7 +156,10 @@ class KademliaService:
         return tuple(self._membership.info(peer) for peer in self._membership.table)
 
     def subscribe(self, listener: Callable[[NodeEvent], None]) -> None:
-        """Call `listener` with each event, as it happens, from the event loop. It must neither raise nor take long."""
+        """Call `listener` with each event, as it happens, from the event loop.
+
+        It must not take long; what it raises is logged.
+        """
         self._listeners.append(listener)
 
     # Its place in the network
@@ -167,11 +174,16 @@ class KademliaService:
             raise NotReady(len(self._membership.table), peers, timeout or 0.0)
 
     async def set_mode(self, mode: Mode) -> None:
-        """Turn server or client. Connected peers are told, and add or drop this node on it; open requests end at once."""
+        """Turn server or client. Connected peers are told, and add or drop this node on it; open requests end at once.
+
+        Raises ConfigError: there is no such mode.
+        """
+        if mode not in get_args(Mode):
+            raise ConfigError(f"mode={mode!r}: must be one of {', '.join(get_args(Mode))}")
         with self._call():
             if mode != self._mode:
                 self._mode = mode
-                await self._announce_mode()
+                await self._network.set_server(mode == "server")
                 self._tell(ModeChanged(at=self._clock.monotonic(), mode=mode))
 
     async def refresh(self) -> None:
@@ -267,15 +279,18 @@ class KademliaService:
         with self._call():
             return await self._finding.find_providers(multihash_of(content), count=count, timeout=timeout)
 
-    def stream_providers(
+    @asynccontextmanager
+    async def stream_providers(
         self, content: Content, *, count: int | None = None, timeout: float | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[PeerInfo]]:
+    ) -> AsyncIterator[AsyncIterator[PeerInfo]]:
         """Providers of `content` as answers come: `async with node.stream_providers(cid) as found: async for info in found`.
 
-        Leaving the block cancels the lookup. Raises as `find_providers`, NoPeers from the iterator.
+        Leaving the block cancels the lookup; closing the node ends the block with NodeClosed. Raises as `find_providers`,
+        NoPeers from the iterator.
         """
-        self._require_open()
-        return self._finding.stream_providers(multihash_of(content), count=count, timeout=timeout)
+        with self._call():
+            async with self._finding.stream_providers(multihash_of(content), count=count, timeout=timeout) as found:
+                yield found
 
     async def local_providers(self, content: Content) -> tuple[PeerInfo, ...]:
         """The providers of `content` that this node itself keeps records of. Nobody is asked."""
@@ -303,7 +318,7 @@ class KademliaService:
 
     # How the rooms are put together
 
-    def _assemble(self, network: Network, nursery: trio.Nursery) -> None:
+    def _assemble(self, network: Network) -> None:
         config, clock = self._config, self._clock
         self._network = network
         self._store = self._given_store or MemoryStore(
@@ -319,7 +334,7 @@ class KademliaService:
         bootstrap = Bootstrap(asking, self._bootstrap_peers, network.id, config.request_timeout, clock, self._tell)
         self._querying = Querying(asking, self._membership, bootstrap, config, clock, self._tell)
         self._publishing = Publishing(
-            network, self._membership, asking, self._querying, self._store, validators, config, clock, nursery.start_soon
+            network, self._membership, asking, self._querying, self._store, validators, config, clock, self._spawn
         )
         self._finding = Finding(
             network, self._membership, self._querying, self._publishing, self._store, validators, config, clock
@@ -335,8 +350,8 @@ class KademliaService:
         network.subscribe(self._on_network_event)
         network.rank_connections(self._usefulness)
 
-    async def _announce_mode(self) -> None:
-        await self._network.set_server(self._mode == "server")
+    def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        self._nursery.start_soon(work, *arguments)
 
     def _on_network_event(self, event: NetworkEvent) -> None:
         match event:
@@ -375,7 +390,10 @@ class KademliaService:
 
     def _tell(self, event: NodeEvent) -> None:
         for listener in self._listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception:
+                log.exception("a listener failed on %r", event)
 
     def _require_open(self) -> None:
         if not self._open:

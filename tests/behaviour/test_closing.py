@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 import p2pkad
+from p2pkad.config import KademliaConfig
 from p2pkad.core.messages import FindNode, FindNodeReply
 from p2pkad.core.peers import PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, NoPeers, NotReady
@@ -121,3 +122,62 @@ async def test_options_that_cannot_work_are_refused_before_anything_is_opened() 
     with pytest.raises(ConfigError, match="a Config or options"):
         async with p2pkad.open_node(p2pkad.Config(), k=3):
             raise AssertionError
+
+
+async def test_a_stream_of_providers_ends_when_the_node_closes(board: Switchboard, nursery: trio.Nursery) -> None:
+    ended: list[BaseException] = []
+    hangs = trio.Event()
+
+    async def hang(request: Request) -> FindNodeReply:
+        if request.message == FindNode(bytes(peer.id)):
+            return FindNodeReply(())
+        hangs.set()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def read() -> None:
+        try:
+            async with node.stream_providers(CONTENT) as providers:
+                async for _ in providers:
+                    pass
+        except NodeClosed as error:
+            ended.append(error)
+
+    async with board.host(2).open_network(protocol=KademliaConfig().protocol, max_message=1024) as peer:
+        peer.serve(hang)
+        await peer.set_server(True)
+        async with KademliaService(board.host(1)) as node:
+            await node.connect(PeerInfo(peer.id, peer.local_addresses()))
+            await node.wait_ready()
+            nursery.start_soon(read)
+            await hangs.wait()
+        await trio.testing.wait_all_tasks_blocked()
+    assert len(ended) == 1
+
+
+@pytest.mark.scenario("H7")
+async def test_a_service_that_cannot_serve_says_so_plainly_and_leaves_nothing_behind() -> None:
+    host = p2pkad.new_host(p2pkad.HostConfig(listen=()))
+    async with host.run():
+        async with KademliaService(host):
+            with pytest.raises(ConfigError, match="something else on this host"):
+                async with KademliaService(host):
+                    raise AssertionError
+        async with KademliaService(host) as again:
+            assert again.mode == "server"
+
+
+async def test_a_listener_that_fails_harms_nobody(network: BehaviourNetwork, caplog: pytest.LogCaptureFixture) -> None:
+    node = await network.start_one()
+    node.subscribe(lambda event: 1 / 0)
+    (other,) = await network.start()
+    await network.until(lambda: node.stats().table == 1, "it is known")
+    assert [info.id for info in await node.closest_peers(b"key")] == [other.id]
+    assert "a listener failed" in caplog.text
+
+
+async def test_a_mode_that_does_not_exist_is_refused(network: BehaviourNetwork) -> None:
+    (node,) = await network.start()
+    with pytest.raises(ConfigError, match="must be one of server, client"):
+        await node.set_mode("Server")  # type: ignore[arg-type]
+    assert node.mode == "server"
