@@ -153,7 +153,7 @@ class NotFound(LookupFailed):
     """Nobody who was asked has it."""
 
     def __init__(self, what: str, *, asked: int, answered: int, complete: bool = True) -> None:
-        ended = "" if complete else ", ended by its deadline"
+        ended = ", ended by its deadline" if answered and not complete else ""
         super().__init__(f"{what}: not found ({asked} asked, {answered} answered{ended})", asked=asked, answered=answered)
         self.what = what
         self.complete = complete

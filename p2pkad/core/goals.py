@@ -18,6 +18,7 @@ from typing import Protocol
 from p2pkad.core.messages import AnyReply, AnyRequest, FindNode, GetProviders, GetProvidersReply, GetValue, GetValueReply
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record
+from p2pkad.errors import InvalidRecord
 
 
 class Failure(Enum):
@@ -112,7 +113,7 @@ class Value:
     """The best value under a key.
 
     quorum: how many peers that give the best value are enough; 0 asks all of the k nearest.
-    select: the index of the best of several valid values, as a validator's.
+    select: the index of the best of several valid values, as a validator's; it may raise InvalidRecord.
     own: the record that this node holds already, with the id that stands for it; it counts as one answer.
     best: the first record with the best value, as it came.
     """
@@ -160,8 +161,12 @@ class Value:
 
     def _hear(self, peer: PeerId, record: Record) -> None:
         value = record.value
+        try:
+            better = self.best is None or (value != self.best.value and self._select((self.best.value, value)) == 1)
+        except InvalidRecord:
+            return  # its validator cannot tell which is better: that is no answer
         self._holders.setdefault(value, []).append(peer)
-        if self.best is None or (value != self.best.value and self._select((self.best.value, value)) == 1):
+        if better:
             self.best = record
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
 
@@ -14,7 +15,16 @@ from p2pkad.core.lookup import Ending, Outcome
 from p2pkad.core.messages import AddProvider, PutValue, PutValueReply
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record, StoredProvider, keep, seconds_left
-from p2pkad.errors import InvalidRecord, LocalProtocolError, NoPeers, QuorumNotMet, RecordTooLarge, key_text
+from p2pkad.errors import (
+    InvalidRecord,
+    LocalProtocolError,
+    NoPeers,
+    QuorumNotMet,
+    RecordError,
+    RecordTooLarge,
+    StoreFull,
+    key_text,
+)
 from p2pkad.net.base import Network
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
 from p2pkad.node.clock import Clock
@@ -64,7 +74,7 @@ class Publishing:
         """
         record = self._record(key, value, allow_large=allow_large)
         deadline = self._deadline(timeout)
-        await self._store.update(key, self._keep_own(record))
+        await self._store.update(key, self._keep(record, own=True))
         nearest = await self._nearest(key, deadline)
         receipt = await self._put_all(record, nearest, deadline)
         if len(receipt.stored) < min_stored:
@@ -107,9 +117,12 @@ class Publishing:
         """Bring the best record, as it came, to those that should hold it, after the caller has got it.
 
         After a full lookup these are all of the k nearest that do not hold it; after one that a quorum ended early only
-        those that answered with a worse one: of the others nothing is known. kad-dht r2, "Entry correction".
+        those that answered with a worse one: of the others nothing is known. A worse own copy is replaced, too.
+        kad-dht r2, "Entry correction".
         """
         assert goal.best is not None
+        if self._membership.own in goal.outdated():
+            self._spawn(self._replace_own, goal.best)
         if outcome.ending is Ending.CONVERGED:
             holders = set(goal.holders)
             wrong = [peer for peer in outcome.closest if peer not in holders]
@@ -118,6 +131,11 @@ class Publishing:
         if wrong:
             deadline = self._clock.monotonic() + self._config.request_timeout
             self._spawn(self._put_all, goal.best, [self._membership.info(peer) for peer in wrong], deadline)
+
+    async def _replace_own(self, record: Record) -> None:
+        # What came meanwhile may be better still, and a record that is passed on can die on the way.
+        with suppress(RecordError, StoreFull):
+            await self._store.update(record.key, self._keep(record, own=False))
 
     def _record(self, key: bytes, value: bytes, *, allow_large: bool) -> Record:
         now = self._clock.wall()
@@ -131,18 +149,19 @@ class Publishing:
             # With a ttl goes the publisher: such a record is renewed only by whoever says that it is his.
             record = replace(record, ttl=seconds_left(expires, now), publisher=bytes(self._membership.own))
         size = len(encode_request(PutValue(key, record)))
-        if size > self._config.max_reply and not allow_large:
-            raise RecordTooLarge(key, size, self._config.max_reply)
+        limit = self._config.max_message if allow_large else self._config.max_reply
+        if size > limit:
+            raise RecordTooLarge(key, size, limit)
         return record
 
-    def _keep_own(self, record: Record) -> Decide:
+    def _keep(self, record: Record, *, own: bool) -> Decide:
         return keep(
             record,
             now=self._clock.wall(),
             lifetime=self._config.record_lifetime,
             select=self._validators.select,
             expires=self._validators.expires,
-            own=True,
+            own=own,
         )
 
     def _own_provider(self, own: PeerInfo) -> StoredProvider:

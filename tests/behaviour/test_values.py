@@ -225,3 +225,45 @@ async def test_a_correction_passes_the_record_on_as_it_came(network: BehaviourNe
     await meet(network, [holder(GetValueReply(KEY, from_rust, ())), holder(GetValueReply(KEY, None, ()), log)])
     await node.get_value(KEY)
     await network.until(lambda: PutValue(KEY, from_rust) in log, "it is passed on")
+
+
+@pytest.mark.scenario("V4", "V6")
+async def test_a_reader_keeps_the_better_value_where_its_own_copy_was_worse(network: BehaviourNetwork) -> None:
+    (node,) = await network.start(allow_zero_peers=True)
+    await node.put_value(KEY, b"1")
+    await meet(network, [holder(value(b"2"))])
+    assert await node.get_value(KEY) == b"2"
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert await node.local_value(KEY) == b"2"
+
+
+@pytest.mark.scenario("V9")
+async def test_a_value_that_no_frame_holds_is_refused_before_anything_is_stored(network: BehaviourNetwork) -> None:
+    node, _ = await network.start(2, max_message=64 * 1024)
+    with pytest.raises(RecordTooLarge, match="65536 are accepted"):
+        await node.put_value(KEY, b"x" * 64 * 1024, allow_large=True)
+    assert node.stats().records == 0
+
+
+class Moody(OpaqueValidator):
+    """It finds every value valid, and cannot compare `odd` with anything."""
+
+    def select(self, key: bytes, values: Sequence[bytes]) -> int:
+        if b"odd" in values:
+            raise RuntimeError("odd")
+        return super().select(key, values)
+
+
+async def test_a_value_that_the_validator_cannot_compare_ends_no_lookup(network: BehaviourNetwork) -> None:
+    (node,) = await network.start(validators={"v": Moody()}, alpha=1, beta=20)
+    await meet(network, [holder(value(b"even")), holder(value(b"odd")), holder(value(b"even"))])
+    assert await node.get_value(KEY) in (b"even", b"odd")
+
+
+async def test_when_nobody_answers_the_error_does_not_speak_of_a_deadline(network: BehaviourNetwork) -> None:
+    node, gone = await network.start(2)
+    await network.until(lambda: node.stats().table == 1, "it is known")
+    await network.stop(gone)
+    with pytest.raises(NotFound, match=r"\(1 asked, 0 answered\)") as caught:
+        await node.get_value(KEY)
+    assert not caught.value.complete
