@@ -20,8 +20,8 @@ Kind = Literal["server", "client", "go"]
 
 # Enough to keep two cores busy, few enough that none waits long for its turn.
 AT_ONCE = 8
-# ADD_PROVIDER has no reply: when `provide` returns, the announcement may still be on its way.
-PROVIDER_SECONDS = 5.0
+# For what is still on its way: ADD_PROVIDER has no reply, so an announcement may be when `provide` returns.
+SETTLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ async def provider(source: Node, reader: Node, content: bytes) -> Read:
     def has_it(answer: Answer) -> bool:
         return any(reaches(found, source.peer) for found in answer["providers"])
 
-    answer = await eventually(look, has_it, within=PROVIDER_SECONDS, what=f"{source} is a provider, with its address")
+    answer = await eventually(look, has_it, within=SETTLE_SECONDS, what=f"{source} is a provider, with its address")
     # Asked after the reading: an announcement that arrived meanwhile counts as held, too.
     own = (await reader.peer.ask("holds", key=content))["providers"]
     return Read(any(found["id"] == source.peer.id for found in own), answer["seconds"])
@@ -105,7 +105,15 @@ async def provider(source: Node, reader: Node, content: bytes) -> Read:
 
 async def peer(source: Node, reader: Node, _: bytes) -> Read:
     """`reader` finds out where `source` is."""
-    answer = await reader.peer.ask("find_peer", peer=source.peer.id)
+
+    async def look() -> Answer:
+        return await reader.peer.ask("find_peer", peer=source.peer.id)
+
+    def is_final(answer: Answer) -> bool:
+        # go answers for a peer that is just connecting to it at once, and without addresses until identify is through.
+        return reader.kind != "go" or bool(answer["peer"]["addresses"])
+
+    answer = await eventually(look, is_final, within=SETTLE_SECONDS, what=f"{source} is found with an address")
     if not reaches(answer["peer"], source.peer):
         raise Wrong(f"found {answer['peer']}")
     return Read(False, answer["seconds"])
