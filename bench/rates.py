@@ -23,6 +23,8 @@ TARGET_AT_50 = 5.0
 # kad_dht resets what goes beyond twelve inbound streams: its best rate lies somewhere up to there.
 STOCK_IN_FLIGHT = (1, 2, 4, 8, 10, 12)
 IN_FLIGHT = (1, 10, 50)
+GO_ASKS_STOCK = (1, 10)
+"""What kad_dht's server can do for a quick client that uses its streams again."""
 OVERLOAD = 50
 """What kad_dht is asked at once a single time, at the end, to show what becomes of it."""
 
@@ -116,8 +118,7 @@ def cases(with_go: bool) -> list[Case]:
     chosen += [Case("p2pkad", "p2pkad", number) for number in IN_FLIGHT]
     if with_go:
         chosen += [Case("go", server, number) for server in ("p2pkad", "go") for number in IN_FLIGHT]
-        # What py-libp2p's server can do for a client that uses its streams again.
-        chosen += [Case("go", "stock", number) for number in (1, 10)]
+        chosen += [Case("go", "stock", number) for number in GO_ASKS_STOCK]
     return chosen
 
 
@@ -223,9 +224,14 @@ def _ratios(results: dict[Case, Figures], with_go: bool) -> list[Ratio]:
             TARGET_AT_50,
         ),
     ]
-    for number in IN_FLIGHT if with_go else ():
-        what = f"go asks, {number} in flight: p2pkad's server / go's"
-        ratios.append(Ratio.between(what, rates("go", "p2pkad", number), rates("go", "go", number)))
+    if with_go:
+        for number in IN_FLIGHT:
+            what = f"go asks, {number} in flight: p2pkad's server / go's"
+            ratios.append(Ratio.between(what, rates("go", "p2pkad", number), rates("go", "go", number)))
+        for number in GO_ASKS_STOCK:
+            if not results[Case("go", "stock", number)].failed:
+                what = f"go asks, {number} in flight: p2pkad's server / kad_dht's"
+                ratios.append(Ratio.between(what, rates("go", "p2pkad", number), rates("go", "stock", number)))
     return ratios
 
 

@@ -46,8 +46,8 @@ class Size:
     scan_values: int
 
 
-FULL = Size(connects=15, rounds=5, seconds=0.7, lookups=100, scan_processes=4, scan_values=3)
-QUICK = Size(connects=5, rounds=2, seconds=0.25, lookups=30, scan_processes=1, scan_values=3)
+FULL = Size(connects=25, rounds=5, seconds=0.7, lookups=100, scan_processes=6, scan_values=3)
+QUICK = Size(connects=9, rounds=2, seconds=0.25, lookups=30, scan_processes=1, scan_values=3)
 IN_QUICK = ("connect", "rates", "closest")
 """What has targets."""
 
