@@ -3,7 +3,8 @@
     python bench/run.py [--quick] [--strict] [--only rates] [--seed 1]
 
 Prints a table for each measurement, and writes every single figure to .cache/bench/<date>.json. Progress goes to standard
-error. A target that is missed is loud, and an error only with --strict: other work on the machine can be the cause.
+error. A target that is missed is loud, and an error only with --strict: other work on the machine can be the cause. What
+could not be measured is an error always; the rest is measured nevertheless.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import connect
@@ -25,7 +26,7 @@ import scans
 import trio
 from machine import Machine
 from processes import GO_MISSING, ROOT, BuildFailed, Driver, PeerDied, PeerError, PeerSilent, go_peer, open_driver
-from report import Section
+from report import Ratio, Section
 
 CACHE = ROOT / ".cache" / "bench"
 LOGS = CACHE / "logs"
@@ -69,29 +70,40 @@ def measurements(driver: Driver, size: Size, go: Path | None, seed: int) -> dict
     }
 
 
-async def measure(names: Sequence[str], size: Size, go: Path | None, seed: int) -> dict[str, Section]:
-    sections = {}
+@dataclass(slots=True)
+class Results:
+    """By name: what was measured, and why what was not could not be."""
+
+    sections: dict[str, Section] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def missed(self) -> list[Ratio]:
+        """The targets that were not reached."""
+        return [ratio for section in self.sections.values() for ratio in section.ratios if ratio.missed]
+
+
+async def measure(names: Sequence[str], size: Size, go: Path | None, seed: int) -> Results:
+    results = Results()
     for name in names:
         say(name)
-        # A driver for each: the peers of one measurement take no time from the next.
-        async with open_driver(LOGS / name) as driver:
-            sections[name] = await measurements(driver, size, go, seed)[name]()
-    return sections
+        try:
+            # A driver for each: the peers of one measurement take no time from the next.
+            async with open_driver(LOGS / name) as driver:
+                results.sections[name] = await measurements(driver, size, go, seed)[name]()
+        except (PeerDied, PeerError, PeerSilent, scans.ScanFailed) as error:
+            results.failures[name] = str(error)
+    return results
 
 
-async def measure_until_signal(names: Sequence[str], size: Size, go: Path | None, seed: int) -> dict[str, Section] | None:
-    """None: Ctrl-C or SIGTERM came first. Raises what a measurement raises. Every process has ended in any case."""
-    sections = failure = None
+async def measure_until_signal(names: Sequence[str], size: Size, go: Path | None, seed: int) -> Results | None:
+    """None: Ctrl-C or SIGTERM came first. Every process has ended either way."""
+    results = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
-        try:
-            sections = await measure(names, size, go, seed)
-        except Exception as error:  # carried around the nursery, which would put it into a group
-            failure = error
+        results = await measure(names, size, go, seed)
         nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    return sections
+    return results
 
 
 async def _cancel_on_signal(scope: trio.CancelScope) -> None:
@@ -113,14 +125,15 @@ def as_fields(section: Section) -> dict[str, object]:
     return {"ratios": [asdict(ratio) for ratio in section.ratios], "warnings": section.warnings, **section.raw}
 
 
-def write_json(date: str, machine: Machine, options: argparse.Namespace, sections: dict[str, Section]) -> Path:
+def write_json(date: str, machine: Machine, options: argparse.Namespace, results: Results) -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     path = CACHE / f"{date.replace(':', '')}.json"
     content = {
         "date": date,
         "machine": machine.as_fields(),
         "options": vars(options),
-        "sections": {name: as_fields(section) for name, section in sections.items()},
+        "sections": {name: as_fields(section) for name, section in results.sections.items()},
+        "failures": results.failures,
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
@@ -140,22 +153,19 @@ def main() -> int:
     machine, date, began = Machine.this_one(), time.strftime("%Y-%m-%dT%H:%M:%S"), time.monotonic()
     names = options.only or (IN_QUICK if options.quick else NAMES)
     go = the_go_peer() if "rates" in names else None
-    try:
-        sections = trio.run(measure_until_signal, names, QUICK if options.quick else FULL, go, options.seed)
-    except (PeerDied, PeerError, PeerSilent, scans.ScanFailed) as error:
-        print(f"bench: {error}\nwhat the processes wrote: {os.path.relpath(LOGS)}", file=sys.stderr)
-        return 1
-    if sections is None:
+    results = trio.run(measure_until_signal, names, QUICK if options.quick else FULL, go, options.seed)
+    if results is None:
         return INTERRUPTED
     print(f"p2pkad bench, {date}, seed {options.seed}{', quick' if options.quick else ''}, {time.monotonic() - began:.0f} s")
-    print(machine, "", *(f"{section}\n" for section in sections.values()), sep="\n")
+    print(machine, "", *(f"{section}\n" for section in results.sections.values()), sep="\n")
     if "rates" in names and go is None:
         print(f"{GO_MISSING}: NOTHING WAS MEASURED AGAINST GO")
-    missed = [ratio for section in sections.values() for ratio in section.ratios if ratio.missed]
-    for ratio in missed:
+    for ratio in results.missed:
         print(f"TARGET NOT MET: {ratio}")
-    print(f"every figure: {os.path.relpath(write_json(date, machine, options, sections))}")
-    return 1 if missed and options.strict else 0
+    for name, reason in results.failures.items():
+        print(f"NOT MEASURED: {name}: {reason}")
+    print(f"every figure: {os.path.relpath(write_json(date, machine, options, results))}")
+    return 1 if results.failures or (results.missed and options.strict) else 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import gc
 import random
 import sys
 import time
-from contextlib import AsyncExitStack
 
 import trio
 from control import KEY_BYTES, Fields, obey
@@ -67,16 +66,22 @@ class Nodes:
         return {"seconds": seconds, "asked": asked, "found": found, "pause": self._pauses.longest}
 
 
+async def run_node(bootstrap: list[str], task_status: trio.TaskStatus[KademliaService]) -> None:
+    async with open_node(protocol=PROTOCOL, listen=["/ip4/127.0.0.1/tcp/0"], bootstrap=bootstrap) as node:
+        task_status.started(node)
+        await trio.sleep_forever()
+
+
 async def main(count: str, seed: str, *bootstrap: str) -> None:
-    nodes: list[KademliaService] = []
-    async with AsyncExitStack() as stack:
-        for _ in range(int(count)):
-            known = list(bootstrap) or [address for node in nodes[:1] for address in node.addresses]
-            node = open_node(protocol=PROTOCOL, listen=["/ip4/127.0.0.1/tcp/0"], bootstrap=known)
-            nodes.append(await stack.enter_async_context(node))
+    # A task for each, so that they close at the same time.
+    async with trio.open_nursery() as nursery:
+        first = await nursery.start(run_node, list(bootstrap))
+        known = list(bootstrap or first.addresses)
+        nodes = [first, *[await nursery.start(run_node, known) for _ in range(int(count) - 1)]]
         verbs = Nodes(nodes, random.Random(seed))
-        first = {"id": str(nodes[0].id), "addresses": list(nodes[0].addresses)}
-        await obey({"peer": first, "versions": {}}, {"settle": verbs.settle, "look_up": verbs.look_up})
+        ready = {"peer": {"id": str(first.id), "addresses": list(first.addresses)}, "versions": {}}
+        await obey(ready, {"settle": verbs.settle, "look_up": verbs.look_up})
+        nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":
