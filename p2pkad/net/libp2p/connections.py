@@ -28,6 +28,8 @@ GRACE = 5.0
 
 IDLE = 0.3
 """Seconds without a request after which a connection that the other end opened counts as idle. Of our own we know it."""
+SETTLE = 1.5
+"""Seconds that the other end has for its first request."""
 
 
 @dataclass(slots=True, eq=False)
@@ -149,7 +151,8 @@ class Connections(Generic[Handle]):
         return chosen
 
     def _in_use(self, held: Held[Handle], now: float) -> bool:
-        return held.peer in self._users or (held.inbound and now - held.used < IDLE) or self.busy(held.handle)
+        quiet = IDLE if held.used > held.opened else SETTLE
+        return held.peer in self._users or (held.inbound and now - held.used < quiet) or self.busy(held.handle)
 
     def _ranks(self) -> Iterator[tuple[Held[Handle], Usefulness]]:
         # Were all of them protected, nobody could be dialled: half of the places are, to those that came first.
