@@ -128,7 +128,7 @@ class KademliaConfig:
     expire_interval: float = 300.0
     """Seconds between sweeps of what has expired; above 0. What has expired is never served, swept or not."""
     bootstrap_interval: float = 30.0
-    """Seconds between attempts to reach bootstrap peers while the routing table is empty; above 0."""
+    """Seconds between attempts to reach bootstrap peers while the routing table is empty or nearly so; above 0."""
 
     max_message: int = 4 * MIB
     """Bytes of the largest message accepted; 1 KiB or more. As go and js."""

@@ -6,6 +6,7 @@ All are values. Bytes from the wire become addresses in `p2pkad.wire.addresses`,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -89,3 +90,11 @@ class PeerInfo:
 
     def __repr__(self) -> str:
         return f"<peer {str(self.id)[-6:]} at {len(self.addresses)}>"
+
+
+def merged(infos: Iterable[PeerInfo]) -> tuple[PeerInfo, ...]:
+    """The same peers, each once, with all of its addresses in the order they were given in."""
+    addresses: dict[PeerId, dict[Address, None]] = {}
+    for info in infos:
+        addresses.setdefault(info.id, {}).update(dict.fromkeys(info.addresses))
+    return tuple(PeerInfo(peer, tuple(places)) for peer, places in addresses.items())

@@ -39,7 +39,7 @@ class Bootstrap:
 
         Those they name are in the address book then, and who answered is in the routing table.
         """
-        return await self._attempt()
+        return await self._attempt() if self.peers else 0
 
     async def _ask_all(self) -> int:
         answered: list[PeerInfo] = []

@@ -2,8 +2,8 @@
 
 job         when
 checks      a newcomer identified itself, a peer of the table is under suspicion, or one was evicted
-bootstrap   the table is empty, or all of it is under suspicion; again at a fixed interval while it stays so
-refresh     after each bootstrap that found somebody, then at a fixed interval
+bootstrap   the table has fewer than LOW_TABLE peers that are not under suspicion; again at a fixed interval while it stays so
+refresh     the table gets its first peer, or a bootstrap found somebody more; then at a fixed interval
 expire      at a fixed interval
 """
 
@@ -28,9 +28,6 @@ from p2pkad.node.membership import Membership
 from p2pkad.node.querying import Querying
 from p2pkad.node.shared import SharedRun
 from p2pkad.store.base import Store
-
-MAX_CHECKS = 16
-"""Admission checks under way at a time: a crowd of newcomers must not crowd out the node's own lookups."""
 
 LOW_TABLE = 3
 """Peers below which the bootstrap peers are asked again: so few may all be gone a moment later."""
@@ -58,7 +55,6 @@ class Maintenance:
         self._config = config
         self._clock = clock
         self._random = random
-        self._checks = trio.CapacityLimiter(MAX_CHECKS)
         self._refresh = SharedRun(self._refresh_all)
 
     async def run(self) -> None:
@@ -69,11 +65,15 @@ class Maintenance:
         )
         schedule.run_at("bootstrap", now)
         jobs = {"bootstrap": self._ensure_peers, "expire": self._expire, "refresh": self._refresh_quietly}
+        alone = True
         async with trio.open_nursery() as nursery:
             while True:
                 for peer in self._membership.take_checks():
                     nursery.start_soon(self._check, peer)
                 now = self._clock.monotonic()
+                if alone and len(self._membership.table):
+                    schedule.run_at("refresh", now)
+                alone = not len(self._membership.table)
                 for job in schedule.due(now):
                     schedule.done(job, now)
                     nursery.start_soon(jobs[job])
@@ -107,7 +107,7 @@ class Maintenance:
         if self._membership.usable >= LOW_TABLE or not self._bootstrap.peers:
             return
         await self._bootstrap.attempt()
-        if len(self._membership.table) > before:
+        if 0 < before < len(self._membership.table):
             await self._refresh_quietly()
 
     async def _expire(self) -> None:
@@ -115,6 +115,5 @@ class Maintenance:
         self._membership.book.expire(self._clock.monotonic())
 
     async def _check(self, peer: PeerId) -> None:
-        async with self._checks:
-            await self._asking.check(peer, self._clock.monotonic() + self._config.request_timeout)
+        await self._asking.check(peer, self._clock.monotonic() + self._config.request_timeout)
         self._membership.checked(peer)

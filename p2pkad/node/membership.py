@@ -14,6 +14,7 @@ fault is not on this side, and the suspects are asked once more.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
+from itertools import chain, islice
 from typing import Literal
 
 import trio
@@ -30,6 +31,12 @@ from p2pkad.node.clock import Clock
 
 MAX_KNOWN_PEERS = 10_000
 MAX_ADDRESSES_PER_PEER = 16
+
+MAX_CHECKS = 16
+"""Checks under way at a time: a crowd of newcomers must not crowd out the node's own lookups."""
+
+MAX_NEWCOMERS = 1_000
+"""Newcomers that wait for their check; of more the first ones are forgotten, until they identify themselves again."""
 
 
 class Membership:
@@ -155,18 +162,23 @@ class Membership:
         """`peer` says that it is a server: it is to be checked, unless it is in the table."""
         if peer != self.own and peer not in self.table:
             self._newcomers[peer] = None
+            if len(self._newcomers) > MAX_NEWCOMERS:
+                del self._newcomers[next(iter(self._newcomers))]
             self.changed.unpark_all()
 
     def take_checks(self) -> list[PeerId]:
         """Who is to be asked FIND_NODE for its own id now. Each is named once, until `checked` says that it was asked.
 
-        Newcomers; suspects, since somebody else has answered; before that the witness, so that somebody may.
+        Suspects, since somebody else has answered; before that the witness, so that somebody may; then newcomers. No more
+        than MAX_CHECKS are under way at a time.
         """
         suspects = [peer for peer in self._suspects if self._others_answered_since_it_failed(peer)]
         witness = [self._witness] if self._suspects and not suspects and self._witness is not None else []
-        due = [peer for peer in (*self._newcomers, *suspects, *witness) if peer not in self._under_check]
-        self._newcomers.clear()
-        self._under_check.update(dict.fromkeys(due))
+        waiting = (peer for peer in chain(suspects, witness, self._newcomers) if peer not in self._under_check)
+        due = list(islice(waiting, MAX_CHECKS - len(self._under_check)))
+        for peer in due:
+            self._newcomers.pop(peer, None)
+            self._under_check[peer] = None
         return due
 
     def checked(self, peer: PeerId) -> None:
@@ -182,6 +194,7 @@ class Membership:
         # counted anew, as it may have moved.
         match self.table.add(PeerInfo(peer, () if at is None else (at,)), now):
             case Added(bucket):
+                self._newcomers.pop(peer, None)
                 self.book.pin(peer, Pin.TABLE, now)
                 self._tell(PeerAdmitted(at=now, peer=peer, bucket=bucket))
                 self.changed.unpark_all()

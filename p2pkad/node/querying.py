@@ -78,9 +78,18 @@ class Querying:
         if len(self._membership.table):
             return
         with trio.move_on_at(deadline):
-            await self._bootstrap.attempt()
+            async with trio.open_nursery() as nursery:
+                # One that answers is enough to begin with: the silent ones are not waited for.
+                nursery.start_soon(self._bootstrap_once, nursery.cancel_scope)
+                while not len(self._membership.table):
+                    await self._membership.changed.park()
+                nursery.cancel_scope.cancel()
         if not len(self._membership.table):
             raise NoPeers(key_text(goal.key))
+
+    async def _bootstrap_once(self, over: trio.CancelScope) -> None:
+        await self._bootstrap.attempt()
+        over.cancel()
 
     def _limits(self, deadline: float) -> LookupLimits:
         config = self._config

@@ -18,7 +18,7 @@ import trio
 from p2pkad.config import KademliaConfig, Mode
 from p2pkad.core.address_book import Pin
 from p2pkad.core.keyspace import SHA256
-from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.peers import PeerId, PeerInfo, merged
 from p2pkad.errors import ConfigError, NodeClosed, NotReady
 from p2pkad.events import ModeChanged, NodeEvent
 from p2pkad.identity import peer_id
@@ -68,7 +68,7 @@ class KademliaService:
         self._clock = clock
         self._random = random or Random()  # noqa: S311 - it shuffles answers and picks refresh targets, no secrets
         self._given_store = store
-        self._bootstrap_peers = tuple(parse_peer(text) for text in self._config.bootstrap)
+        self._bootstrap_peers = merged(parse_peer(text) for text in self._config.bootstrap)
         self._listeners: list[Callable[[NodeEvent], None]] = []
         self._stack = AsyncExitStack()
         self._calls: dict[trio.CancelScope, None] = {}

@@ -84,16 +84,16 @@ async def test_a_stream_with_nobody_to_ask_says_so(network: BehaviourNetwork) ->
 async def test_a_cancelled_lookup_is_gone(network: BehaviourNetwork) -> None:
     stuck = trio.Event()
 
-    async def answers_once(request: Request) -> FindNodeReply:
-        if request.message != FindNode(bytes(peer.id)):
+    async def sticks(request: Request) -> FindNodeReply:
+        if request.message == FindNode(b"key"):
             stuck.set()
             await trio.sleep_forever()
         return FindNodeReply(())
 
     (node,) = await network.start()
-    peer = await network.start_peer(answers_once)
+    peer = await network.start_peer(sticks)
     await node.connect(PeerInfo(peer.id, peer.local_addresses()))
-    await node.wait_ready()
+    await network.until(lambda: node.stats().table == 1 and not node.stats().lookups, "it has settled")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(node.closest_peers, b"key")
         await stuck.wait()

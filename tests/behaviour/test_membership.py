@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 from p2pkad.core.messages import AnyRequest, FindNode, FindNodeReply
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import P2pkadError
 from p2pkad.events import BootstrapEnded, NodeEvent, PeerAdmitted, PeerEvicted
-from p2pkad.net.base import Request
+from p2pkad.net.base import Identified, Request
 from p2pkad.node.service import KademliaService
 from p2pkad.wire.addresses import parse_peer
 from tests.behaviour.conftest import BehaviourNetwork
+from tests.support.switchboard import Switchboard, address, peer_id
 
 
 def table(node: KademliaService) -> set[PeerId]:
@@ -208,3 +210,49 @@ async def test_a_suspect_is_checked_once_however_many_others_answer_meanwhile(ne
         await node.closest_peers(b"key %d" % number)
     await network.until(lambda: peer.id not in table(node), "the silent one is gone")
     assert len(checks) == 1
+
+
+@pytest.mark.scenario("L3")
+async def test_a_bootstrap_peer_that_is_silent_keeps_nobody_waiting(network: BehaviourNetwork) -> None:
+    first, second = await network.start(2)
+
+    async def silent(request: Request) -> None:
+        await trio.sleep_forever()
+
+    peer = await network.start_peer(silent)
+    addresses = (f"{peer.local_addresses()[0]}/p2p/{peer.id}", *first.addresses)
+    node = await network.start_one(bootstrap=addresses, request_timeout=300.0)
+    assert {info.id for info in await node.closest_peers(b"key")} == ids(first, second)
+    await network.until(lambda: node.id in table(second), "it looked for itself, and the others know it")
+
+
+@pytest.mark.scenario("L3")
+async def test_a_node_that_got_its_first_peer_by_a_call_looks_for_itself(network: BehaviourNetwork) -> None:
+    first, second = await network.start(2)
+    node = await network.start_one(bootstrap=())
+    await node.connect(first.addresses[0])
+    await network.until(lambda: node.id in table(second), "those it was not told of know it")
+
+
+@pytest.mark.scenario("L3")
+async def test_two_addresses_of_one_bootstrap_peer_are_one_bootstrap_peer(network: BehaviourNetwork) -> None:
+    (first,) = await network.start()
+    node = await network.start_one(bootstrap=(f"/ip4/127.0.0.1/tcp/1/p2p/{first.id}", *first.addresses))
+    events: list[NodeEvent] = []
+    node.subscribe(events.append)
+    await network.until(lambda: any(isinstance(event, BootstrapEnded) for event in events), "it was tried")
+    (ended,) = [event for event in events if isinstance(event, BootstrapEnded)]
+    assert (ended.tried, ended.answered) == (1, 1)
+
+
+@pytest.mark.scenario("H4")
+async def test_a_crowd_of_newcomers_that_answer_nothing_is_checked_a_few_at_a_time(
+    network: BehaviourNetwork, board: Switchboard
+) -> None:
+    (node,) = await network.start(request_timeout=300.0)
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    for number in range(5000):
+        board.hosts[node.id].tell(Identified(peer_id(10_000 + number), True, (address(number),), address(number)))
+    for _ in range(10):
+        await trio.lowlevel.checkpoint()
+        assert trio.lowlevel.current_statistics().tasks_living < tasks + 40
