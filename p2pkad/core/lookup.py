@@ -132,7 +132,7 @@ class Outcome:
 
     @property
     def complete(self) -> bool:
-        """It ended by itself: more time would not have made the result better."""
+        """It ended by itself. The k nearest of those who answer in time have; a late peer may have had something to add."""
         return self.ending in (Ending.CONVERGED, Ending.REACHED)
 
 

@@ -6,9 +6,11 @@ once, and nobody above ever sees an address, a peer or a value that is not belie
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 import trio
 
@@ -20,16 +22,18 @@ from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, FindNode, Fi
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.core.records import Record
 from p2pkad.errors import LocalLimit, NetworkError, PeerUnreachable, RemoteProtocolError, RequestTimeout
-from p2pkad.net.base import Network, Response
+from p2pkad.net.base import Connection, Network, Response
 from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
 from p2pkad.validators.base import Validators
+
+T = TypeVar("T")
 
 RETRY_AFTER_LOCAL_LIMIT = 0.05
 """Seconds until a request is tried again that this node's own connection limit turned away."""
 
 DidNotAnswer = (NetworkError, RemoteProtocolError)
-"""What `ask` and `tell` raise."""
+"""What `ask`, `tell` and `connect` raise."""
 
 
 def failure_of(error: Exception) -> Failure:
@@ -64,7 +68,7 @@ class Asking:
         of this node is waited out and never held against the peer, nor is a deadline too near for an answer.
         """
         with self._booking_failures(peer, message):
-            response = await self._request(peer, message, deadline)
+            response = await self._unlimited(partial(self._network.request, peer, message, deadline), deadline)
         reply = self._believed(message, response)
         told_nobody = isinstance(reply, FindNodeReply) and not reply.closer
         self._membership.answered(peer.id, response.remote_address, told_nobody=told_nobody)
@@ -73,7 +77,12 @@ class Asking:
     async def tell(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
         """Send what has no reply. Raises as `ask`; that it worked proves nothing about the peer."""
         with self._booking_failures(peer, message):
-            await self._network.send(peer, message, deadline)
+            await self._unlimited(partial(self._network.send, peer, message, deadline), deadline)
+
+    async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
+        """The connection to a peer. Raises as `ask`."""
+        with self._booking_failures(peer):
+            return await self._unlimited(partial(self._network.connect, peer, deadline), deadline)
 
     async def check(self, peer: PeerId, deadline: float) -> bool:
         """The admission check: a server answers FIND_NODE for its own id. False when it did not."""
@@ -83,17 +92,17 @@ class Asking:
             return False
         return True
 
-    async def _request(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> Response:
+    async def _unlimited(self, call: Callable[[], Awaitable[T]], deadline: float) -> T:
         while True:
             try:
-                return await self._network.request(peer, message, deadline)
+                return await call()
             except LocalLimit:
                 if self._clock.monotonic() + RETRY_AFTER_LOCAL_LIMIT >= deadline:
                     raise
                 await trio.sleep(RETRY_AFTER_LOCAL_LIMIT)
 
     @contextmanager
-    def _booking_failures(self, peer: PeerInfo, message: AnyRequest) -> Iterator[None]:
+    def _booking_failures(self, peer: PeerInfo, message: AnyRequest | None = None) -> Iterator[None]:
         try:
             yield
         except DidNotAnswer as error:
@@ -106,7 +115,7 @@ class Asking:
         fair = min(self._config.late_after, self._config.request_timeout / 2)
         return isinstance(error, LocalLimit) or (isinstance(error, RequestTimeout) and error.seconds < fair)
 
-    def _book_failure(self, peer: PeerInfo, message: AnyRequest, error: Exception) -> None:
+    def _book_failure(self, peer: PeerInfo, message: AnyRequest | None, error: Exception) -> None:
         if isinstance(error, PeerUnreachable):
             self._membership.unreachable(peer, {address for address, _ in error.causes})
         failure = failure_of(error)

@@ -208,7 +208,7 @@ class Publishing:
         by = self._sooner(deadline)
         try:
             # Which of the own addresses a peer may be told depends on where it is connected through.
-            connection = await self._network.connect(peer, by)
+            connection = await self._asking.connect(peer, by)
             addresses = self._membership.believed(self._network.local_addresses(), connection.remote_address)
             if addresses:
                 announcement = AddProvider(key, (PeerInfo(self._membership.own, addresses),))

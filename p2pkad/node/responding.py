@@ -39,7 +39,7 @@ from p2pkad.core.scope import connection_scope
 from p2pkad.errors import RemoteProtocolError
 from p2pkad.net.base import Network, Request
 from p2pkad.node.clock import Clock
-from p2pkad.node.membership import Membership
+from p2pkad.node.membership import MAX_ADDRESSES_PER_PEER, Membership
 from p2pkad.store.base import Store
 from p2pkad.validators.base import Validators
 from p2pkad.wire.codec import encoded_size
@@ -136,7 +136,7 @@ class Responding:
         # A peer speaks for itself alone; and it must be possible to reach it.
         own = [info.addresses for info in message.providers if info.id == request.peer]
         told = tuple(dict.fromkeys(address for addresses in own for address in addresses))
-        addresses = self._membership.believed(told, request.remote_address)
+        addresses = self._membership.believed(told, request.remote_address)[:MAX_ADDRESSES_PER_PEER]
         if not addresses:
             raise RemoteProtocolError("ADD_PROVIDER without an address of its sender", peer=request.peer)
         now = self._clock.wall()

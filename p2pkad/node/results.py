@@ -39,8 +39,8 @@ class ProvideReceipt:
 class ValueFound:
     """A value and where it comes from.
 
-    holders: who gave this value, this node's own id when its own copy counted. complete: more time would not have changed
-    it. asked, answered: how many peers.
+    holders: who gave this value, this node's own id when its own copy counted. complete: False when the lookup was cut off
+    by its deadline, or nobody answered. asked, answered: how many peers; the others failed, were late or not waited for.
     """
 
     key: bytes
@@ -53,7 +53,7 @@ class ValueFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeersFound(Sequence[PeerInfo]):
-    """Peers, as a sequence, with how they were found. complete: False when the lookup was cut off by its deadline."""
+    """Peers, as a sequence, with how they were found. complete: as in `ValueFound`."""
 
     peers: tuple[PeerInfo, ...]
     asked: int

@@ -1,7 +1,8 @@
 """A Kademlia node: what an application holds in its hands.
 
-The service puts the rooms of `node/` together on one network and offers their work as methods. Every method takes
-`timeout=` (seconds for all of it; None takes the configured one), and raises NodeClosed once the service is closed.
+The service puts the rooms of `node/` together on one network and offers their work as methods. Every method that asks
+others for one thing takes `timeout=` (seconds for all of it; None takes the configured one), and every one raises NodeClosed
+once the service is closed.
 """
 
 from __future__ import annotations
@@ -213,7 +214,7 @@ class KademliaService:
             else:
                 info = self._membership.info(peer_id(peer))
                 if not info.addresses and self._network.connection(info.id) is None:
-                    info = await self.find_peer(info.id, timeout=timeout)
+                    info = await self.find_peer(info.id, timeout=deadline - self._clock.monotonic())
             return await self._network.ping(info, deadline)
 
     # Values

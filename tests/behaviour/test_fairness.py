@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 import trio
 import trio.testing
 
 from p2pkad.core.messages import AnyReply, FindNode, FindNodeReply, PutValue
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import InvalidRecord, LocalProtocolError, RequestFailed
-from p2pkad.net.base import Request
+from p2pkad.errors import InvalidRecord, LocalLimit, LocalProtocolError, P2pkadError, RequestFailed
+from p2pkad.net.base import Connection, Request
 from p2pkad.validators.opaque import OpaqueValidator
 from tests.behaviour.conftest import BehaviourNetwork
 from tests.behaviour.test_membership import ids, table
+from tests.support.switchboard import SwitchboardNetwork, peer_id
+
+CONTENT = b"\x12\x20" + sha256(b"content").digest()
 
 
 @pytest.mark.scenario("L5", "V13")
@@ -78,3 +83,43 @@ async def test_an_empty_key_is_refused_here_and_not_by_everybody_else(network: B
     with pytest.raises(InvalidRecord, match="empty"):
         await node.get_value(b"")
     assert table(node) == {other.id}
+
+
+@pytest.mark.scenario("L18")
+async def test_a_limit_of_our_own_is_waited_out_by_whoever_meets_it(
+    network: BehaviourNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, other = await network.start(2)
+    await network.until(lambda: table(node) == {other.id}, "it is known")
+    connect, refused = SwitchboardNetwork.connect, [0]
+
+    async def at_the_limit(self: SwitchboardNetwork, peer: PeerInfo, deadline: float) -> Connection:
+        if self.id == node.id and refused[0] % 3 < 2:  # two of three
+            refused[0] += 1
+            raise LocalLimit("connections", 4)
+        refused[0] += 1
+        return await connect(self, peer, deadline)
+
+    monkeypatch.setattr(SwitchboardNetwork, "connect", at_the_limit)
+    assert (await node.provide(CONTENT)).sent == (other.id,)
+    assert (await node.put_value(b"/v/key", b"value")).stored == (node.id, other.id)
+    assert table(node) == {other.id}
+
+
+async def test_a_ping_ends_in_time_though_the_peer_has_to_be_looked_up_first(network: BehaviourNetwork) -> None:
+    (node,) = await network.start(request_timeout=0.3, lookup_timeout=60.0, alpha=1)
+    asked: list[Request] = []
+
+    async def silent(request: Request) -> AnyReply:
+        if request.message == FindNode(bytes(peer_id(999))):
+            asked.append(request)
+            await trio.sleep_forever()
+        return FindNodeReply(())
+
+    for number in range(1, 7):
+        peer = await network.start_peer(silent)
+        await node.connect(PeerInfo(peer.id, peer.local_addresses()))
+        await network.until(lambda number=number: len(table(node)) == number, "it is known")  # type: ignore[misc]
+    with pytest.raises(P2pkadError):
+        await node.ping(peer_id(999))
+    assert len(asked) <= 2, "with alpha=1 there is time for one or two silent peers in the time of one request"

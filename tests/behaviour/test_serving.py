@@ -31,6 +31,7 @@ from p2pkad.net.base import Network, Request
 from p2pkad.node.service import KademliaService
 from p2pkad.wire.addresses import parse_peer
 from tests.behaviour.conftest import BehaviourNetwork
+from tests.support.switchboard import address
 
 CONTENT = b"\x12\x20" + sha256(b"content").digest()
 KEY = b"/v/key"
@@ -183,3 +184,10 @@ async def test_its_own_announcement_is_told_with_the_addresses_of_now(asker: Ask
     await server.provide(CONTENT)
     reply = await asker.ask(GetProviders(CONTENT), GetProvidersReply)
     assert reply.providers == (parse_peer(server.addresses[0]),)
+
+
+async def test_of_a_provider_with_many_addresses_a_few_are_kept(asker: Asker, server: KademliaService) -> None:
+    crowd = tuple(address(number) for number in range(1, 1000))
+    await asker.tell(AddProvider(CONTENT, (PeerInfo(asker.own.id, crowd),)))
+    (provider,) = await server.local_providers(CONTENT)
+    assert provider.addresses == crowd[:16]
