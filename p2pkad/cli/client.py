@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -41,7 +42,7 @@ def ask(
     config = p2pkad.Config(**chosen)
     if not config.bootstrap and not alone:
         raise UsageError("nobody to ask: pass --bootstrap with the address of a peer, as `p2pkad run` prints it")
-    if asking.timeout <= 0:
+    if not 0 < asking.timeout < inf:
         raise UsageError(f"--timeout {asking.timeout}: must be above 0")
     configure("warning", "text")
     return execute(partial(_ask, work, config, asking.timeout, doing))

@@ -130,10 +130,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command, bound, _ = make_app().parse_args(arguments)
         code = command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has left. The interpreter must not find that out a second time while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
@@ -143,6 +139,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(error: BaseException) -> int:
     """One line on standard error, and the exit code."""
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has left. The interpreter must not find that out a second time while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     if os.environ.get("P2PKAD_DEBUG"):
         traceback.print_exception(error)
     if isinstance(error, CycloptsError):

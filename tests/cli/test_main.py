@@ -69,6 +69,7 @@ def test_the_version_is_that_of_the_package(type_in):
         (["get", "", "--bootstrap", PEER], "key"),
         (["get", "hex:abc", "--bootstrap", PEER], "hex:abc"),
         (["get", "/demo/x", "--bootstrap", PEER, "--timeout", "0"], "--timeout"),
+        (["get", "/demo/x", "--bootstrap", PEER, "--timeout", "nan"], "--timeout"),
         (["get", "/demo/x", "--bootstrap", PEER, "--k", "0"], "k=0"),
         (["get", "/demo/x", "--bootstrap", PEER, "--validator", "demo"], "NS=KIND"),
         (["get", "/demo/x", "--bootstrap", PEER, "--validator", "demo=magic"], "opaque"),
@@ -131,9 +132,10 @@ def test_a_reader_that_has_left_is_no_error_worth_a_line():
     program = (
         "import sys\n"
         "from cyclopts import App\n"
-        "from p2pkad.cli import main, output\n"
+        "from p2pkad.cli import main, output, process\n"
+        "async def work(): output.line('data')\n"
         "app = App(exit_on_error=False)\n"
-        "app.default(lambda: output.line('data'))\n"
+        "app.default(lambda: process.execute(work))\n"
         "main.make_app = lambda: app\n"
         "sys.exit(main.main([]))"
     )
