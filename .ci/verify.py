@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,10 +69,18 @@ def pytest(*words: str) -> Step:
 def _counts(report: Path) -> str:
     if not report.exists():
         return "the run broke off"
-    suite = ElementTree.parse(report).getroot()[0]
-    counts = {word: int(suite.get(word, 0)) for word in ("tests", "failures", "errors", "skipped")}
-    passed = counts.pop("tests") - sum(counts.values())
-    return ", ".join([f"{passed} passed", *(f"{count} {word}" for word, count in counts.items() if count)])
+    counts = Counter(map(_ending, ElementTree.parse(report).iter("testcase")))
+    return ", ".join(f"{count} {ending}" for ending, count in counts.most_common())
+
+
+def _ending(case: ElementTree.Element) -> str:
+    """How a test ended, in a word."""
+    for child in case:
+        if child.get("type") == "pytest.xfail":
+            return "failed as expected"
+        if child.tag in {"failure", "error", "skipped"}:
+            return {"failure": "failed", "error": "broken", "skipped": "skipped"}[child.tag]
+    return "passed"
 
 
 def coverage() -> Outcome:
