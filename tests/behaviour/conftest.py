@@ -22,7 +22,7 @@ from tests.support.cable import Cable, CabledHost
 from tests.support.switchboard import Switchboard
 
 PROTOCOL = "/violence/kad/1.0.0"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until a test gives up waiting for something that should long have happened."""
 
 OpenHost = Callable[[Config], AbstractAsyncContextManager[Host]]
