@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import libp2p
 import trio
@@ -30,17 +31,32 @@ MAKE: dict[str, Callable[[], IHost]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Seconds of the clock on the wall, and of this process at work."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, earlier: Moment) -> Fields:
+        return {"wall": self.wall - earlier.wall, "cpu": self.cpu - earlier.cpu}
+
+
 async def dial(request: Fields) -> Fields:
-    """Seconds from a call of `connect` to its return, and to the answer of the first ping."""
+    """What passes from a call of `connect` to its return, and to the answer of the first ping."""
     peer = info_from_p2p_addr(Multiaddr(request["peer"]))
     host = MAKE[request["kind"]]()
     async with host.run(listen_addrs=[]):
-        began = time.perf_counter()
+        began = Moment.now()
         await host.connect(peer)
-        connected = time.perf_counter()
+        connected = Moment.now()
         await PingService(host).ping(peer.peer_id)
-        answered = time.perf_counter()
-    return {"connected": connected - began, "answered": answered - began}
+        answered = Moment.now()
+    return {"connected": connected.since(began), "answered": answered.since(began)}
 
 
 async def main(kind: str) -> None:
