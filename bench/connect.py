@@ -33,8 +33,8 @@ def _report(samples: Samples, pairs: int) -> Section:
         [
             f"{pairs} pairs, in turn; dialler and listener are two processes; both kinds end up with noise and yamux over TCP.",
             "The same call on both: host.connect(). Identify runs in the background on both ends of both, nobody waits for it;",
-            "the ping shares the CPU with it. Every dial is by a fresh host, whose making is not timed. The rest beside the CPU",
-            "of the dialler is that of the listener, and waiting: for a timer of py-libp2p, or for other programs on the machine.",
+            "the ping shares the CPU with it. Every dial is by a fresh host, whose making is not timed.",
+            "Beside the dialler's CPU there is the listener's, and waiting: for a timer of py-libp2p, or for other programs.",
         ],
         ("milliseconds", "median", "fastest", "slowest", "dialler's CPU"),
         raw={"pairs": pairs, "samples": samples},
