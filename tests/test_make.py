@@ -1,0 +1,89 @@
+"""What `make` says when it cannot go on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What setting up needs of a checkout, and a directory of programs that come before all others."""
+    for name in ("pyproject.toml", "constraints.txt", ".ci/setup"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "bin").mkdir()
+    return tmp_path
+
+
+def program(checkout: Path, name: str, script: str) -> None:
+    path = checkout / "bin" / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def set_up(checkout: Path, *words: str, **environment: str) -> tuple[int, str]:
+    """The exit code of the set-up, and what it said."""
+    path = f"{checkout}/bin:{os.environ['PATH']}"
+    run = subprocess.run(
+        [checkout / ".ci" / "setup", *words], env={"PATH": path, **environment}, capture_output=True, text=True, check=False
+    )
+    assert run.stdout == ""
+    return run.returncode, run.stderr
+
+
+def test_an_interpreter_that_does_not_suit_is_named_with_what_would(checkout):
+    program(checkout, "old-python", "echo False")
+    code, said = set_up(checkout, "old-python")
+    assert code == 1
+    assert said == "setup: old-python is not CPython 3.11, 3.12 or 3.13. Name one that is: PYTHON=python3.12 make ...\n"
+
+
+def test_without_any_interpreter_it_says_what_to_install(checkout):
+    for name in ("python3", "python3.11", "python3.12", "python3.13"):
+        program(checkout, name, "exit 127")
+    code, said = set_up(checkout)
+    assert (code, said.count("\n")) == (1, 1)
+    assert "PYTHON=/path/to/python3" in said
+
+
+def test_who_may_not_install_is_told_what_to_type(checkout):
+    program(checkout, "apt-get", "exit 1")
+    program(checkout, "id", "echo 1000")
+    code, said = set_up(checkout, sys.executable, CC="false")
+    assert code == 1
+    typed = "sudo apt-get install --yes --no-install-recommends gcc libc6-dev libgmp-dev"
+    assert said == f"setup: system packages are missing. Type: {typed}\n"
+
+
+def test_who_may_install_installs_and_is_shown_why_that_failed(checkout):
+    program(checkout, "apt-get", 'test "$1" = update || { echo "E: no space left"; exit 100; }')
+    program(checkout, "id", "echo 0")
+    code, said = set_up(checkout, sys.executable, CC="false")
+    assert code == 1
+    assert said.splitlines() == [
+        "setup: apt-get install --yes --no-install-recommends gcc libc6-dev libgmp-dev",
+        "E: no space left",
+        "setup: that failed; what it printed is above",
+    ]
+
+
+def test_a_system_without_apt_is_told_the_names_of_the_packages(checkout):
+    for name in ("sh", "dirname", "cat", "cksum", "id", "mktemp", "rm"):
+        (checkout / "bin" / name).symlink_to(shutil.which(name) or "")
+    code, said = set_up(checkout, sys.executable, CC="false", PATH=f"{checkout}/bin")
+    assert code == 1
+    assert said == "setup: missing: gcc libc6-dev libgmp-dev (Debian's names). Install them, then try again.\n"
+
+
+def test_a_toolchain_that_is_required_and_absent_ends_the_run_at_once():
+    command = [sys.executable, ROOT / ".ci" / "verify.py", "test"]
+    run = subprocess.run(command, env={"PATH": "", "REQUIRE": "go"}, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "there is no go on the PATH, and this run requires it\n")
