@@ -1,4 +1,4 @@
-"""Structured logs on standard error: of p2pkad, and of any library that logs at all."""
+"""Structured logs on standard error: of p2pkad, and the warnings of libraries. py-libp2p's own are for `LIBP2P_DEBUG`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def configure(level: str, form: str) -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderer: Processor = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(),
+        exception_formatter=structlog.dev.plain_traceback,  # the default one shows local variables: keys and values
+    )
     if form == "json":
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer()

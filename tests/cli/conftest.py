@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -101,6 +102,8 @@ def node(monkeypatch: pytest.MonkeyPatch) -> FakeNode:
 def type_in(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Typed]]:
     """Run `p2pkad` with these words, and with these bytes on standard input."""
     before = signal.getsignal(signal.SIGTERM)
+    root, ours = logging.getLogger(), logging.getLogger("p2pkad")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
 
     def run(*words: str, standard_input: bytes = b"") -> Typed:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(standard_input)))
@@ -111,6 +114,9 @@ def type_in(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
     yield run
     signal.signal(signal.SIGTERM, before)
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
 
 
 def info(peer: p2pkad.PeerId, *ports: int) -> p2pkad.PeerInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import signal
@@ -90,6 +91,22 @@ def test_what_an_operator_would_like_to_know_is_logged(type_in, node):
         (True, False),
     ]
     assert type_in("run", "--log-level", "error").err == ""
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_exception_is_logged_without_what_it_was_about(type_in, node, form):
+    def fail(listener):
+        secret = "the value of somebody's key"
+        try:
+            raise ZeroDivisionError(len(secret))
+        except ZeroDivisionError:
+            logging.getLogger("p2pkad.validators.base").exception("the validator of a namespace failed")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    node.subscribe = fail
+    said = type_in("run", "--log-format", form).err
+    assert "ZeroDivisionError: 27" in said
+    assert "somebody" not in said
 
 
 def test_every_event_can_be_logged():
