@@ -6,11 +6,14 @@ import pytest
 import trio
 import trio.testing
 
+from p2pkad.config import KademliaConfig
 from p2pkad.core.messages import AnyRequest, FindNode, FindNodeReply
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import P2pkadError
 from p2pkad.events import BootstrapEnded, NodeEvent, PeerAdmitted, PeerEvicted
 from p2pkad.net.base import Identified, Request
+from p2pkad.node.clock import SYSTEM
+from p2pkad.node.membership import Membership
 from p2pkad.node.service import KademliaService
 from p2pkad.wire.addresses import parse_peer
 from tests.behaviour.conftest import BehaviourNetwork
@@ -256,3 +259,18 @@ async def test_a_crowd_of_newcomers_that_answer_nothing_is_checked_a_few_at_a_ti
     for _ in range(10):
         await trio.lowlevel.checkpoint()
         assert trio.lowlevel.current_statistics().tasks_living < tasks + 40
+
+
+@pytest.mark.scenario("H4")
+def test_of_a_crowd_of_newcomers_a_thousand_wait_for_their_check() -> None:
+    membership = Membership(peer_id(0), KademliaConfig(), SYSTEM, lambda event: None)
+    for number in range(1, 5001):
+        membership.introduce(peer_id(number))
+    checked = 0
+    while due := membership.take_checks():
+        assert len(due) <= 16
+        assert membership.take_checks() == []
+        for peer in due:
+            membership.checked(peer)
+        checked += len(due)
+    assert checked == 1000

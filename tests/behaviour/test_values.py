@@ -267,3 +267,29 @@ async def test_when_nobody_answers_the_error_does_not_speak_of_a_deadline(networ
     with pytest.raises(NotFound, match=r"\(1 asked, 0 answered\)") as caught:
         await node.get_value(KEY)
     assert not caught.value.complete
+
+
+class Fickle(OpaqueValidator):
+    """A validator that changes its mind."""
+
+    trusts = True
+
+    def validate(self, key: bytes, value: bytes, now: float) -> None:
+        if not self.trusts:
+            raise InvalidRecord(key, "no more")
+
+
+@pytest.mark.scenario("V2", "V8")
+async def test_a_server_neither_stores_nor_serves_what_is_not_valid(network: BehaviourNetwork) -> None:
+    validator = Fickle()
+    (server,) = await network.start(validators={"v": validator}, allow_zero_peers=True)
+    await server.put_value(KEY, b"value")
+    (asker,) = await network.start()
+    assert (await asker.get_record(KEY)).holders == (server.id,)
+    validator.trusts = False
+    with pytest.raises(NotFound):
+        await asker.get_value(KEY)
+    with pytest.raises(NotFound):
+        await server.get_value(KEY)
+    assert (await asker.put_value(b"/v/other", b"value")).refused == (server.id,)
+    assert await server.local_value(b"/v/other") is None
