@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -99,8 +100,11 @@ def node(monkeypatch: pytest.MonkeyPatch) -> FakeNode:
 
 
 @pytest.fixture
-def type_in(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Typed]]:
-    """Run `p2pkad` with these words, and with these bytes on standard input."""
+def type_in(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[..., Typed]]:
+    """Run `p2pkad` with these words, and with these bytes on standard input. A node's state goes to a scratch directory."""
+    monkeypatch.setenv("P2PKAD_DATA_DIR", str(tmp_path / "state"))
     before = signal.getsignal(signal.SIGTERM)
     root, ours = logging.getLogger(), logging.getLogger("p2pkad")
     handlers, levels = root.handlers[:], (root.level, ours.level)
