@@ -3,7 +3,7 @@
 job         when
 checks      a newcomer identified itself, a peer of the table is under suspicion, or one was evicted
 bootstrap   the table has fewer than LOW_TABLE peers that are not under suspicion; again at a fixed interval while it stays so
-refresh     the table gets its first peer, or a bootstrap found somebody more; then at a fixed interval
+refresh     the table gets its first peer; SETTLING after it grew while it is small; then at a fixed interval
 expire      at a fixed interval
 """
 
@@ -31,6 +31,13 @@ from p2pkad.store.base import Store
 
 LOW_TABLE = 3
 """Peers below which the bootstrap peers are asked again: so few may all be gone a moment later."""
+
+SMALL_TABLE = 20
+"""Peers below which each newcomer in the table starts a refresh: those who joined in the same moment were not yet known to
+whom they asked, and in a small network nobody else would tell them of each other. The usual k."""
+
+SETTLING = 1.0
+"""Seconds between a newcomer and the refresh it starts, so that those who come together cost one. Checks take less."""
 
 
 class Maintenance:
@@ -65,15 +72,15 @@ class Maintenance:
         )
         schedule.run_at("bootstrap", now)
         jobs = {"bootstrap": self._ensure_peers, "expire": self._expire, "refresh": self._refresh_quietly}
-        alone = True
+        size = 0
         async with trio.open_nursery() as nursery:
             while True:
                 for peer in self._membership.take_checks():
                     nursery.start_soon(self._check, peer)
                 now = self._clock.monotonic()
-                if alone and len(self._membership.table):
-                    schedule.run_at("refresh", now)
-                alone = not len(self._membership.table)
+                before, size = size, len(self._membership.table)
+                if before < size < SMALL_TABLE:
+                    schedule.run_at("refresh", now + SETTLING if before else now)
                 for job in schedule.due(now):
                     schedule.done(job, now)
                     nursery.start_soon(jobs[job])

@@ -274,3 +274,20 @@ def test_of_a_crowd_of_newcomers_a_thousand_wait_for_their_check() -> None:
             membership.checked(peer)
         checked += len(due)
     assert checked == 1000
+
+
+@pytest.mark.scenario("L1")
+async def test_a_newcomer_in_a_small_table_is_asked_whom_it_knows(network: BehaviourNetwork) -> None:
+    """Who joined in the same moment as others was told of nobody; the next peer that it meets closes the gap."""
+
+    async def knows_nobody(request: Request) -> FindNodeReply:
+        return FindNodeReply(())
+
+    peer = await network.start_peer(knows_nobody)
+    first, second = await network.start(2)
+    node = await network.start_one(bootstrap=[f"{peer.local_addresses()[0]}/p2p/{peer.id}"])
+    await node.wait_ready(timeout=5)
+    await node.refresh()
+    assert table(node) == {peer.id}
+    await second.connect(node.addresses[0])
+    await network.until(lambda: table(node) == {peer.id, second.id, first.id}, "the others are known")
