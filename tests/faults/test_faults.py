@@ -153,7 +153,7 @@ FAULTS = (
         attack=connections.dial_when_full,
         stock={"dialled": "SwarmDialAllFailedError"},
         ours={"dialled": "connected"},
-        workaround="the reserve for dialling (net/libp2p/connections.py)",
+        workaround="the reserve for dialling (net/connections.py)",
     ),
     Fault(
         number=19,

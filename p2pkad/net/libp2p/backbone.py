@@ -29,7 +29,7 @@ from p2pkad.config import HostConfig
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import LocalLimit, NodeClosed, PeerUnreachable
 from p2pkad.net.base import Usefulness
-from p2pkad.net.libp2p.connections import IDLE, Connections, Held
+from p2pkad.net.connections import IDLE, Connections, Held
 from p2pkad.net.libp2p.dialer import Dialer
 from p2pkad.net.libp2p.identify import Identifier, News
 from p2pkad.net.libp2p.ids import peer_of, remote_address

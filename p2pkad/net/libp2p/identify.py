@@ -34,8 +34,8 @@ from multiaddr.protocols import P_P2P
 
 from p2pkad.core.peers import Address, PeerId
 from p2pkad.errors import RemoteProtocolError
+from p2pkad.net.connections import Held
 from p2pkad.net.libp2p.border import FOREIGN
-from p2pkad.net.libp2p.connections import Held
 from p2pkad.net.libp2p.ids import foreign_id, peer_of, remote_address
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost

@@ -37,8 +37,8 @@ from p2pkad.net.base import (
     Response,
     Usefulness,
 )
+from p2pkad.net.connections import Held
 from p2pkad.net.libp2p.border import FOREIGN, reason
-from p2pkad.net.libp2p.connections import Held
 from p2pkad.net.libp2p.identify import News
 from p2pkad.net.libp2p.ids import peer_of
 from p2pkad.net.libp2p.multistream import Proposal, opening

@@ -24,8 +24,8 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import RequestFailed
+from p2pkad.net.connections import Held
 from p2pkad.net.libp2p.border import FOREIGN, reason
-from p2pkad.net.libp2p.connections import Held
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.wire.framing import FrameDecoder

@@ -43,7 +43,7 @@ async def test_a_host_whose_peers_are_all_in_use_says_that_it_is_its_own_limit()
 
 @pytest.mark.scenario("L18")
 async def test_the_connection_that_is_closed_is_the_one_of_least_use(monkeypatch):
-    monkeypatch.setattr("p2pkad.net.libp2p.connections.GRACE", 0.0)
+    monkeypatch.setattr("p2pkad.net.connections.GRACE", 0.0)
     async with an_end(max_connections=4, connection_reserve=0) as small, ends(5) as others:
         for other in others[:4]:
             await small.ask(other)
@@ -56,7 +56,7 @@ async def test_the_connection_that_is_closed_is_the_one_of_least_use(monkeypatch
 
 @pytest.mark.scenario("L18")
 async def test_a_newcomer_gets_a_place_at_a_host_that_is_full_of_its_table(monkeypatch):
-    monkeypatch.setattr("p2pkad.net.libp2p.connections.GRACE", 0.0)
+    monkeypatch.setattr("p2pkad.net.connections.GRACE", 0.0)
     async with an_end(max_connections=4, connection_reserve=1) as small, ends(8) as others:
         small.network.rank_connections(lambda peer: Usefulness.PROTECTED)
         for other in others:
@@ -67,7 +67,7 @@ async def test_a_newcomer_gets_a_place_at_a_host_that_is_full_of_its_table(monke
 
 
 async def test_inbound_connections_leave_the_reserve_free(monkeypatch):
-    monkeypatch.setattr("p2pkad.net.libp2p.connections.GRACE", 0.0)
+    monkeypatch.setattr("p2pkad.net.connections.GRACE", 0.0)
     async with an_end(max_connections=6, connection_reserve=2) as small, ends(8) as others:
         for other in others:
             await other.network.connect(small.info, soon())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from p2pkad.core.peers import PeerId
 from p2pkad.net.base import Usefulness
-from p2pkad.net.libp2p.connections import GRACE, IDLE, MAX_PER_PEER, Connections, Held
+from p2pkad.net.connections import GRACE, IDLE, MAX_PER_PEER, Connections, Held
 
 NONE, IN_TABLE, PROTECTED = Usefulness.NONE, Usefulness.IN_TABLE, Usefulness.PROTECTED
 LATER = 1000.0
