@@ -136,7 +136,8 @@ async def test_a_peer_that_dies_during_the_put_is_named_as_unreachable(network: 
         return FindNodeReply(())
 
     await meet(network, [dies])
-    receipt = await node.put_value(KEY, b"value")
+    with trio.fail_after(10):  # put_timeout is a minute: a peer has the time of one request
+        receipt = await node.put_value(KEY, b"value")
     assert (receipt.stored, len(receipt.unreachable)) == ((node.id,), 1)
 
 
