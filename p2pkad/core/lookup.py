@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 
 from p2pkad.core.goals import Failure, Goal
 from p2pkad.core.keyspace import SHA256, KeySpace, distance
@@ -120,7 +121,8 @@ class Outcome:
     """What a lookup came to.
 
     closest: the nearest peers that answered, nearest first, at most k of them. asked, answered, failed: how many; late: all
-    the others that were asked.
+    the others that were asked. others: who else was heard of and did not fail, nearest first, silent ones last: in this
+    order they take the places of those of `closest` that fail afterwards.
     """
 
     closest: tuple[PeerId, ...]
@@ -129,6 +131,7 @@ class Outcome:
     answered: int
     failed: int
     late: int
+    others: tuple[PeerId, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -266,14 +269,19 @@ class Lookup:
         return min([self._deadline, *(candidate.late_at for candidate in self._in_flight.values())])
 
     def _conclude(self, ending: Ending) -> Outcome:
-        answered = [candidate.peer for candidate in self._nearest() if candidate.state is State.ANSWERED]
+        answered = (candidate.peer for candidate in self._nearest() if candidate.state is State.ANSWERED)
+        closest = dict.fromkeys(islice(answered, self.limits.k))
+        late = self.late
+        ruled_out = {*closest, *late}
+        alive = (candidate.peer for candidate in self._nearest() if candidate.state is not State.FAILED)
         return Outcome(
-            closest=tuple(answered[: self.limits.k]),
+            closest=tuple(closest),
             ending=ending,
             asked=sum(self._count.values()),
             answered=self._count[State.ANSWERED],
             failed=self._count[State.FAILED],
             late=self._count[State.LATE] + self._count[State.ASKED],
+            others=(*(peer for peer in alive if peer not in ruled_out), *late),
         )
 
     def _nearest(self) -> Iterator[_Candidate]:

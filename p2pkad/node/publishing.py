@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from math import inf
-
-import trio
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import ClosestPeers, Failure, Value
@@ -29,6 +28,7 @@ from p2pkad.net.base import Network
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
 from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
+from p2pkad.node.placing import Word, fill_places, who
 from p2pkad.node.querying import Querying
 from p2pkad.node.results import ProvideReceipt, PutReceipt
 from p2pkad.store.base import Decide, Store
@@ -75,13 +75,13 @@ class Publishing:
         record = self._record(key, value, allow_large=allow_large)
         deadline = self._deadline(timeout)
         await self._store.update(key, self._keep(record, own=True))
-        nearest = await self._nearest(key, deadline)
-        receipt = await self._put_all(record, nearest, deadline)
+        nearest, others = await self._nearest(key, deadline)
+        receipt = await self._put_all(record, nearest, others, deadline)
         if len(receipt.stored) < min_stored:
             raise QuorumNotMet(
                 f"{key_text(key)}: stored by {len(receipt.stored)} of {min_stored} (this node included; "
                 f"{len(receipt.refused)} refused, {len(receipt.unreachable)} unreachable). See .receipt.",
-                asked=len(nearest),
+                asked=len(receipt.stored) - 1 + len(receipt.refused) + len(receipt.unreachable),
                 answered=len(receipt.stored) - 1 + len(receipt.refused),
                 receipt=receipt,
             )
@@ -97,17 +97,10 @@ class Publishing:
             raise LocalProtocolError("a provider needs an address: listen on one, or pass announce=[...]")
         deadline = self._deadline(timeout)
         await self._store.add_provider(key, self._own_provider(PeerInfo(self._membership.own, addresses)))
-        nearest = await self._nearest(key, deadline)
-        sent: list[PeerId] = []
-        async with trio.open_nursery() as nursery:
-            for peer in nearest:
-                nursery.start_soon(self._announce, key, peer, deadline, sent)
-        told = set(sent)
-        return ProvideReceipt(
-            key=key,
-            sent=tuple(peer.id for peer in nearest if peer.id in told),
-            unreachable=tuple(peer.id for peer in nearest if peer.id not in told),
-        )
+        nearest, others = await self._nearest(key, deadline)
+        words = await fill_places(partial(self._announce, key, deadline), nearest, others, deadline=deadline)
+        sent = who(words, Word.TAKEN)
+        return ProvideReceipt(key=key, sent=sent, unreachable=tuple(peer for peer in words if peer not in sent))
 
     async def stop_providing(self, key: bytes) -> bool:
         """Forget that this node provides `key`; False when it did not. What others hold goes with its lifetime."""
@@ -130,7 +123,7 @@ class Publishing:
             wrong = [peer for peer in goal.outdated() if peer != self._membership.own]
         if wrong:
             deadline = self._clock.monotonic() + self._config.request_timeout
-            self._spawn(self._put_all, goal.best, [self._membership.info(peer) for peer in wrong], deadline)
+            self._spawn(self._put_all, goal.best, wrong, (), deadline)
 
     async def _replace_own(self, record: Record) -> None:
         # What came meanwhile may be better still, and a record that is passed on can die on the way.
@@ -171,51 +164,58 @@ class Publishing:
     def _deadline(self, timeout: float | None) -> float:
         return self._clock.monotonic() + (self._config.put_timeout if timeout is None else timeout)
 
-    async def _nearest(self, key: bytes, deadline: float) -> list[PeerInfo]:
-        """The live peers nearest to `key`; nobody, where the configuration allows to be alone."""
+    async def _nearest(self, key: bytes, deadline: float) -> tuple[Sequence[PeerId], Sequence[PeerId]]:
+        """The live peers nearest to `key`, and who comes after them; nobody, where the configuration allows to be alone."""
         left = (deadline - self._clock.monotonic()) * LOOKUP_SHARE
         try:
             outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=left)
         except NoPeers:
             if not self._config.allow_zero_peers:
                 raise
-            return []
-        return [self._membership.info(peer) for peer in outcome.closest]
+            return (), ()
+        return outcome.closest, outcome.others
 
-    async def _put_all(self, record: Record, peers: Iterable[PeerInfo], deadline: float) -> PutReceipt:
-        answers: dict[PeerId, Failure | None] = {peer.id: Failure.SILENT for peer in peers}
-        async with trio.open_nursery() as nursery:
-            for peer in peers:
-                nursery.start_soon(self._put, record, peer, deadline, answers)
-        declined = (Failure.REFUSED, Failure.MALFORMED)
+    async def _put_all(
+        self, record: Record, nearest: Sequence[PeerId], others: Sequence[PeerId], deadline: float
+    ) -> PutReceipt:
+        words = await fill_places(partial(self._put, record, deadline), nearest, others, deadline=deadline)
         return PutReceipt(
             key=record.key,
-            stored=(self._membership.own, *(peer for peer, failure in answers.items() if failure is None)),
-            refused=tuple(peer for peer, failure in answers.items() if failure in declined),
-            unreachable=tuple(peer for peer, failure in answers.items() if failure and failure not in declined),
+            stored=(self._membership.own, *who(words, Word.TAKEN)),
+            refused=who(words, Word.DECLINED),
+            unreachable=who(words, Word.LOST),
         )
 
-    async def _put(self, record: Record, peer: PeerInfo, deadline: float, answers: dict[PeerId, Failure | None]) -> None:
+    async def _put(self, record: Record, deadline: float, peer: PeerId) -> Word:
+        info = self._membership.info(peer)
         try:
-            reply = await self._asking.ask(peer, PutValue(record.key, record), self._sooner(deadline))
+            reply = await self._asking.ask(info, PutValue(record.key, record), self._sooner(deadline))
         except DidNotAnswer as error:
-            answers[peer.id] = failure_of(error)
-        else:
-            kept = isinstance(reply, PutValueReply) and reply.record.value == record.value
-            answers[peer.id] = None if kept else Failure.REFUSED
+            return self._word_of(peer, error)
+        kept = isinstance(reply, PutValueReply) and reply.record.value == record.value
+        return Word.TAKEN if kept else Word.DECLINED
 
-    async def _announce(self, key: bytes, peer: PeerInfo, deadline: float, sent: list[PeerId]) -> None:
-        by = self._sooner(deadline)
+    async def _announce(self, key: bytes, deadline: float, peer: PeerId) -> Word:
+        info, by = self._membership.info(peer), self._sooner(deadline)
         try:
             # Which of the own addresses a peer may be told depends on where it is connected through.
-            connection = await self._asking.connect(peer, by)
+            connection = await self._asking.connect(info, by)
             addresses = self._membership.believed(self._network.local_addresses(), connection.remote_address)
-            if addresses:
-                announcement = AddProvider(key, (PeerInfo(self._membership.own, addresses),))
-                await self._asking.tell(peer, announcement, by)
-                sent.append(peer.id)
-        except DidNotAnswer:
-            return
+            if not addresses:
+                return Word.DECLINED
+            await self._asking.tell(info, AddProvider(key, (PeerInfo(self._membership.own, addresses),)), by)
+        except DidNotAnswer as error:
+            return self._word_of(peer, error)
+        return Word.TAKEN
+
+    def _word_of(self, peer: PeerId, error: Exception) -> Word:
+        match failure_of(error):
+            case Failure.MALFORMED:
+                return Word.DECLINED
+            case Failure.REFUSED if self._network.connection(peer) is not None:
+                return Word.DECLINED
+            case _:  # a stream that ended together with its connection was not refused: the peer went away
+                return Word.LOST
 
     def _sooner(self, deadline: float) -> float:
         return min(deadline, self._clock.monotonic() + self._config.request_timeout)

@@ -81,7 +81,13 @@ def test_answers_lead_nearer_until_the_k_nearest_have_answered() -> None:
     lookup.on_reply(peer(0b0000_0001), closer(0b0000_0010), 0.3)
     assert found(lookup.next(0.3)) == [0b0000_0001, 0b0000_0010]
     assert outcome(lookup.next(0.3)) == Outcome(
-        closest=(peer(1), peer(2)), ending=Ending.CONVERGED, asked=3, answered=3, failed=0, late=0
+        closest=(peer(1), peer(2)),
+        ending=Ending.CONVERGED,
+        asked=3,
+        answered=3,
+        failed=0,
+        late=0,
+        others=(peer(0b0100_0000), peer(0b1000_0000)),
     )
 
 
@@ -150,6 +156,17 @@ def test_a_peer_that_failed_is_replaced_in_the_window_and_never_in_the_result() 
     lookup.on_reply(peer(2), closer(), 0)
     lookup.on_reply(peer(3), closer(1), 0)
     assert found(lookup.next(0)) == [2, 3]
+
+
+def test_who_could_take_the_place_of_one_that_fails_later_is_told_the_silent_last() -> None:
+    lookup = tiny_lookup(target=0, seeds=[1, 2, 3, 4], k=1, alpha=4, beta=1)
+    lookup.next(0)
+    lookup.on_failure(peer(1), Failure.UNREACHABLE, 0)
+    lookup.next(0)
+    lookup.next(1)
+    lookup.on_reply(peer(3), closer(7, 6), 1)
+    ended = outcome(lookup.next(1))
+    assert (ended.closest, ended.others) == ((peer(3),), (peer(4), peer(6), peer(7), peer(2)))
 
 
 def test_without_anybody_to_ask_it_is_over_at_once() -> None:
