@@ -1,6 +1,14 @@
 """What a node tells about itself. `node.subscribe(listener)` gets each of these as it happens.
 
 An event is one fact, complete when it is sent. Times are monotonic seconds of the node's clock.
+
+Events of a lookup carry its number, which no other lookup of the node has, and its key:
+
+LookupStarted  PeerAsked     a request leaves; the peer is dialled first where there is no connection
+               PeerAnswered  after it the ValueHeard or ProvidersHeard that the answer brought, if it did
+               PeerLate      no answer for long: its slot goes to somebody else; it may still answer, or fail
+               PeerFailed
+LookupEnded    or LookupCancelled; the last event of a lookup, also for those who were asked and had not answered
 """
 
 from __future__ import annotations
@@ -9,8 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from p2pkad.core.goals import Failure
     from p2pkad.core.lookup import Outcome
-    from p2pkad.core.peers import PeerId
+    from p2pkad.core.peers import PeerId, PeerInfo
+    from p2pkad.core.records import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +51,103 @@ class ModeChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LookupEnded:
-    """A lookup is over. kind: the goal's name. seconds: how long it took."""
+class LookupStarted:
+    """A lookup begins. lookup: its number. kind: its goal's name. seeds: how many peers of the table it begins with."""
 
     at: float
+    lookup: int
+    kind: str
+    key: bytes
+    seeds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerAsked:
+    """A lookup asks a peer."""
+
+    at: float
+    lookup: int
+    key: bytes
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerAnswered:
+    """A peer answered. seconds: since it was asked, dialling included. closer: how many believable peers it told of."""
+
+    at: float
+    lookup: int
+    key: bytes
+    peer: PeerId
+    seconds: float
+    closer: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueHeard:
+    """A peer's answer had a valid record. It may be worse than one that was heard before."""
+
+    at: float
+    lookup: int
+    key: bytes
+    peer: PeerId
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvidersHeard:
+    """A peer's answer had providers, with the addresses that are believed. Others may have told of them before."""
+
+    at: float
+    lookup: int
+    key: bytes
+    peer: PeerId
+    providers: tuple[PeerInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerLate:
+    """A peer was silent for so long that the lookup goes on without it. What it answers later still counts."""
+
+    at: float
+    lookup: int
+    key: bytes
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerFailed:
+    """A peer will not answer. seconds: since it was asked."""
+
+    at: float
+    lookup: int
+    key: bytes
+    peer: PeerId
+    seconds: float
+    reason: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupEnded:
+    """A lookup is over. seconds: how long it took. outcome: what it came to, and why it ended."""
+
+    at: float
+    lookup: int
     kind: str
     key: bytes
     seconds: float
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupCancelled:
+    """Whoever wanted a lookup wants it no more."""
+
+    at: float
+    lookup: int
+    kind: str
+    key: bytes
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,4 +159,17 @@ class BootstrapEnded:
     answered: int
 
 
-NodeEvent = PeerAdmitted | PeerEvicted | ModeChanged | LookupEnded | BootstrapEnded
+LookupEvent = (
+    LookupStarted
+    | PeerAsked
+    | PeerAnswered
+    | ValueHeard
+    | ProvidersHeard
+    | PeerLate
+    | PeerFailed
+    | LookupEnded
+    | LookupCancelled
+)
+"""The story of one lookup; each has its number and its key."""
+
+NodeEvent = PeerAdmitted | PeerEvicted | ModeChanged | BootstrapEnded | LookupEvent

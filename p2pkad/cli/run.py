@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 from functools import partial
-from logging import INFO, WARNING, getLogger
+from logging import DEBUG, INFO, WARNING, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from p2pkad import KademliaService as Node
 
 log = getLogger(__name__)
+
+ANNOUNCED = events.BootstrapEnded | events.PeerAdmitted | events.PeerEvicted | events.ModeChanged
+"""What is logged for operators. The steps of lookups are many: only `--log-level debug` has them made at all."""
 
 
 def run(
@@ -47,7 +50,7 @@ def run(
 
 async def _serve(config: p2pkad.Config, namespaces: tuple[str, ...], as_json: bool) -> int:
     async with p2pkad.open_node(config) as node:
-        node.subscribe(log_event)
+        node.subscribe(log_event, events.NodeEvent if log.isEnabledFor(DEBUG) else ANNOUNCED)
         if as_json:
             output.record(
                 event="ready", id=str(node.id), addresses=list(node.addresses), mode=node.mode, protocol=node.protocol

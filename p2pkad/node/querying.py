@@ -5,7 +5,7 @@ A lookup's requests run in one nursery. When it is over, the ones still in fligh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import count
 from typing import Protocol, assert_never
 
 import trio
@@ -14,10 +14,11 @@ from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import Goal
 from p2pkad.core.lookup import Ask, Done, Lookup, LookupLimits, Outcome, Query, Wait
 from p2pkad.errors import NoPeers, key_text
-from p2pkad.events import LookupEnded, NodeEvent
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
+from p2pkad.node.chronicle import Chronicle
 from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
+from p2pkad.node.telling import Telling
 
 
 class Bootstrapping(Protocol):
@@ -38,9 +39,10 @@ class Querying:
         bootstrap: Bootstrapping,
         config: KademliaConfig,
         clock: Clock,
-        tell: Callable[[NodeEvent], None],
+        tell: Telling,
     ) -> None:
         self.running = 0
+        self._numbers = count(1)
         self._asking = asking
         self._membership = membership
         self._bootstrap = bootstrap
@@ -61,18 +63,21 @@ class Querying:
         deadline = began + (self._config.lookup_timeout if timeout is None else timeout)
         await self._find_somebody(goal, deadline)
         seeds = self._membership.seeds(goal.key, max(self._config.k, self._config.alpha))
-        lookup = Lookup(goal, seeds, self._limits(deadline), self._membership.own, self._clock.monotonic())
+        now = self._clock.monotonic()
+        lookup = Lookup(goal, seeds, self._limits(deadline), self._membership.own, now)
+        chronicle = Chronicle(next(self._numbers), goal, began, self._tell)
+        chronicle.started(now, len(seeds))
         self.running += 1
+        outcome: Outcome | None = None
         try:
-            outcome = await self._drive(lookup, progress or trio.lowlevel.ParkingLot())
+            outcome = await self._drive(lookup, chronicle, progress or trio.lowlevel.ParkingLot())
+            return outcome
         finally:
             self.running -= 1
+            chronicle.over(self._clock.monotonic(), outcome)
             # Their requests are cancelled now, so that nobody else will ever learn whether they are dead.
             for peer in lookup.late:
                 self._membership.doubt(peer)
-        now = self._clock.monotonic()
-        self._tell(LookupEnded(at=now, kind=type(goal).__name__, key=goal.key, seconds=now - began, outcome=outcome))
-        return outcome
 
     async def _find_somebody(self, goal: Goal, deadline: float) -> None:
         if len(self._membership.table):
@@ -102,13 +107,17 @@ class Querying:
             duration=max(0.0, deadline - self._clock.monotonic()),
         )
 
-    async def _drive(self, lookup: Lookup, progress: trio.lowlevel.ParkingLot) -> Outcome:
+    async def _drive(self, lookup: Lookup, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot) -> Outcome:
         async with trio.open_nursery() as nursery:
             while True:
-                match lookup.next(self._clock.monotonic()):
+                now = self._clock.monotonic()
+                step = lookup.next(now)
+                if chronicle.tells_of_late:
+                    chronicle.late(now, lookup.late)
+                match step:
                     case Ask(queries):
                         for query in queries:
-                            nursery.start_soon(self._ask, lookup, query, progress)
+                            nursery.start_soon(self._ask, lookup, query, chronicle, progress)
                     case Wait(until):
                         with trio.move_on_at(until):
                             await progress.park()
@@ -118,12 +127,17 @@ class Querying:
                     case never:
                         assert_never(never)
 
-    async def _ask(self, lookup: Lookup, query: Query, progress: trio.lowlevel.ParkingLot) -> None:
-        peer = self._membership.info(query.peer)
+    async def _ask(self, lookup: Lookup, query: Query, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot) -> None:
+        began = self._clock.monotonic()
+        chronicle.asked(began, query.peer)
         try:
-            reply = await self._asking.ask(peer, lookup.goal.request, query.failed)
+            reply = await self._asking.ask(self._membership.info(query.peer), lookup.goal.request, query.failed)
         except DidNotAnswer as error:
-            lookup.on_failure(query.peer, failure_of(error), self._clock.monotonic())
+            now, reason = self._clock.monotonic(), failure_of(error)
+            lookup.on_failure(query.peer, reason, now)
+            chronicle.failed(now, query.peer, now - began, reason)
         else:
-            lookup.on_reply(query.peer, reply, self._clock.monotonic())
+            now = self._clock.monotonic()
+            lookup.on_reply(query.peer, reply, now)
+            chronicle.answered(now, query.peer, now - began, reply)
         progress.unpark_all()

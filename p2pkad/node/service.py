@@ -7,12 +7,11 @@ once the service is closed.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from random import Random
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, assert_never, get_args
+from types import TracebackType, UnionType
+from typing import TYPE_CHECKING, Any, Self, assert_never, get_args
 
 import trio
 
@@ -34,6 +33,7 @@ from p2pkad.node.publishing import Publishing
 from p2pkad.node.querying import Querying
 from p2pkad.node.responding import Responding
 from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
+from p2pkad.node.telling import Telling
 from p2pkad.store.base import Store
 from p2pkad.store.memory import MemoryStore
 from p2pkad.validators.base import Validators
@@ -43,8 +43,6 @@ from p2pkad.wire.content import Content, multihash_of
 
 if TYPE_CHECKING:
     from p2pkad.identity import AnyPeerId
-
-log = logging.getLogger(__name__)
 
 
 class KademliaService:
@@ -70,7 +68,7 @@ class KademliaService:
         self._random = random or Random()  # noqa: S311 - it shuffles answers and picks refresh targets, no secrets
         self._given_store = store
         self._bootstrap_peers = merged(parse_peer(text) for text in self._config.bootstrap)
-        self._listeners: list[Callable[[NodeEvent], None]] = []
+        self._tell = Telling()
         self._stack = AsyncExitStack()
         self._calls: dict[trio.CancelScope, None] = {}
         self._open = False
@@ -156,12 +154,13 @@ class KademliaService:
         self._require_open()
         return tuple(self._membership.info(peer) for peer in self._membership.table)
 
-    def subscribe(self, listener: Callable[[NodeEvent], None]) -> None:
-        """Call `listener` with each event, as it happens, from the event loop.
+    def subscribe(self, listener: Callable[[Any], None], kinds: type[NodeEvent] | UnionType = NodeEvent) -> Callable[[], None]:
+        """Call `listener` with each event of these kinds, as it happens, from the event loop, until the result is called.
 
-        It must not take long; what it raises is logged.
+        kinds: a class of `p2pkad.events`, or several: `PeerAdmitted | PeerEvicted`. The listener must not take long; what
+        it raises is logged.
         """
-        self._listeners.append(listener)
+        return self._tell.subscribe(listener, kinds)
 
     # Its place in the network
 
@@ -388,13 +387,6 @@ class KademliaService:
 
     def _deadline(self, timeout: float | None) -> float:
         return self._clock.monotonic() + (self._config.request_timeout if timeout is None else timeout)
-
-    def _tell(self, event: NodeEvent) -> None:
-        for listener in self._listeners:
-            try:
-                listener(event)
-            except Exception:
-                log.exception("a listener failed on %r", event)
 
     def _require_open(self) -> None:
         if not self._open:

@@ -43,7 +43,7 @@ class FakeNode:
     def protocol(self) -> str:
         return self.config.protocol
 
-    def subscribe(self, listener: Callable[[Any], None]) -> None:
+    def subscribe(self, listener: Callable[[Any], None], kinds: Any) -> None:
         self.listeners.append(listener)
 
     def __getattr__(self, name: str) -> Any:

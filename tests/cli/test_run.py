@@ -18,7 +18,7 @@ from tests.cli.conftest import ALICE, OWN
 @pytest.fixture
 def stopped_soon(node):
     """The node's process gets a SIGTERM as soon as the node has been listened to."""
-    node.subscribe = lambda listener: (node.listeners.append(listener), os.kill(os.getpid(), signal.SIGTERM))
+    node.subscribe = lambda listener, kinds: (node.listeners.append(listener), os.kill(os.getpid(), signal.SIGTERM))
     return node
 
 
@@ -79,7 +79,7 @@ def test_suggestions_name_the_program_as_it_can_be_typed_anywhere(monkeypatch, c
 
 
 def test_what_an_operator_would_like_to_know_is_logged(type_in, node):
-    def tell(listener):
+    def tell(listener, kinds):
         listener(events.PeerAdmitted(at=1.0, peer=ALICE, bucket=3))
         listener(events.BootstrapEnded(at=1.0, tried=2, answered=0))
         os.kill(os.getpid(), signal.SIGTERM)
@@ -95,7 +95,7 @@ def test_what_an_operator_would_like_to_know_is_logged(type_in, node):
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_an_exception_is_logged_without_what_it_was_about(type_in, node, form):
-    def fail(listener):
+    def fail(listener, kinds):
         secret = "the value of somebody's key"
         try:
             raise ZeroDivisionError(len(secret))

@@ -1,0 +1,50 @@
+"""Who listens to a node, and to what.
+
+Events of single steps are many and are made only for listeners that want them: a node that nobody watches pays for a look.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import UnionType
+from typing import TypeVar
+
+from p2pkad.events import NodeEvent
+
+log = logging.getLogger(__name__)
+
+E = TypeVar("E", bound=NodeEvent)
+
+Listener = Callable[[E], None]
+Kinds = type[E] | UnionType
+
+
+class Telling:
+    """The listeners of one node. Called with an event, it tells those that want such events, in the order they came in."""
+
+    def __init__(self) -> None:
+        self._listeners: tuple[tuple[Callable[[NodeEvent], None], Kinds[NodeEvent]], ...] = ()
+
+    def subscribe(self, listener: Callable[[NodeEvent], None], kinds: Kinds[NodeEvent]) -> Callable[[], None]:
+        """Tell `listener` events of these kinds from now on, until what is returned is called."""
+        entry = (listener, kinds)
+        self._listeners += (entry,)
+
+        def unsubscribe() -> None:
+            self._listeners = tuple(each for each in self._listeners if each is not entry)
+
+        return unsubscribe
+
+    def wanted(self, kind: type[NodeEvent]) -> bool:
+        """Whether anybody listens to events of this kind."""
+        return bool(self._listeners) and any(issubclass(kind, kinds) for _, kinds in self._listeners)
+
+    def __call__(self, event: NodeEvent) -> None:
+        # Over the listeners of this moment: one that ends its subscription while it is called disturbs nobody's turn.
+        for listener, kinds in self._listeners:
+            if isinstance(event, kinds):
+                try:
+                    listener(event)
+                except Exception:
+                    log.exception("a listener failed on %r", event)
