@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
-import p2pkad
 from p2pkad.cli import output
 from p2pkad.cli.client import ask
 from p2pkad.cli.exits import DONE, FAILED, NOT_FOUND, TIMED_OUT, UsageError
@@ -37,25 +34,20 @@ def provide(
     """
 
     async def work(node: Node) -> int:
-        result = await node.provide(content, timeout=asking.timeout)
-        await _let_arrive(node, result.sent)
-        output.receipt(asking.json, key=f"hex:{result.key.hex()}", sent=result.sent, unreachable=result.unreachable)
+        # Confirmed, because this process ends next, and its connections with it: what is merely sent could be lost.
+        result = await node.provide(content, confirm=True, timeout=asking.timeout)
+        output.receipt(
+            asking.json,
+            key=f"hex:{result.key.hex()}",
+            sent=result.sent,
+            refused=result.refused,
+            unreachable=result.unreachable,
+            confirmed=result.confirmed,
+            unknown=result.unknown,
+        )
         return DONE if result.sent else FAILED
 
     return ask(work, options=options, asking=asking, doing=f"announcing {content}")
-
-
-async def _let_arrive(node: Node, peers: Iterable[p2pkad.PeerId]) -> None:
-    """Wait for a round trip to each of these peers. The protocol answers no announcement: without it this process could end,
-    and its connections with it, while the last ones are still on their way."""
-
-    async def ping(peer: p2pkad.PeerId) -> None:
-        with suppress(p2pkad.P2pkadError):
-            await node.ping(peer)
-
-    async with trio.open_nursery() as nursery:
-        for peer in peers:
-            nursery.start_soon(ping, peer)
 
 
 def findprovs(

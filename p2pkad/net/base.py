@@ -131,6 +131,10 @@ class Network(Protocol):
         """Send what has no reply. Returning says that it left this machine, no more. Raises as `request`."""
         ...
 
+    async def send_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> Response:
+        """Both on one stream, in this order: the peer has dealt with `message` when it answers. Raises as `request`."""
+        ...
+
     async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
         """The connection to a peer, dialled where there is none yet. Raises PeerUnreachable, RequestTimeout, LocalLimit."""
         ...

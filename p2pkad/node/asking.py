@@ -69,10 +69,14 @@ class Asking:
         """
         with self._booking_failures(peer, message):
             response = await self._unlimited(partial(self._network.request, peer, message, deadline), deadline)
-        reply = self._believed(message, response)
-        told_nobody = isinstance(reply, FindNodeReply) and not reply.closer
-        self._membership.answered(peer.id, response.remote_address, told_nobody=told_nobody)
-        return reply
+        return self._booked(message, response)
+
+    async def tell_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> AnyReply:
+        """The reply to `question`, made after the peer has dealt with `message`. Raises as `ask`; a refusal of either."""
+        with self._booking_failures(peer, message):
+            send = partial(self._network.send_and_ask, peer, message, question, deadline)
+            response = await self._unlimited(send, deadline)
+        return self._booked(question, response)
 
     async def tell(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
         """Send what has no reply. Raises as `ask`; that it worked proves nothing about the peer."""
@@ -125,6 +129,12 @@ class Asking:
             self._membership.doubt(peer.id)
         else:
             self._membership.failed(peer.id, failure)
+
+    def _booked(self, message: AnyRequest, response: Response) -> AnyReply:
+        reply = self._believed(message, response)
+        told_nobody = isinstance(reply, FindNodeReply) and not reply.closer
+        self._membership.answered(response.peer, response.remote_address, told_nobody=told_nobody)
+        return reply
 
     def _believed(self, message: AnyRequest, response: Response) -> AnyReply:
         reply, via = response.message, response.remote_address

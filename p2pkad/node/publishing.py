@@ -11,7 +11,7 @@ from math import inf
 from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import ClosestPeers, Failure, Value
 from p2pkad.core.lookup import Ending, Outcome
-from p2pkad.core.messages import AddProvider, PutValue, PutValueReply
+from p2pkad.core.messages import AddProvider, AnyReply, GetProviders, GetProvidersReply, PutValue, PutValueReply
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record, StoredProvider, keep, seconds_left
 from p2pkad.errors import (
@@ -87,8 +87,8 @@ class Publishing:
             )
         return receipt
 
-    async def provide(self, key: bytes, *, timeout: float | None) -> ProvideReceipt:
-        """Tell the live peers nearest to the multihash `key` that this node provides it.
+    async def provide(self, key: bytes, *, confirm: bool, timeout: float | None) -> ProvideReceipt:
+        """Tell the live peers nearest to the multihash `key` that this node provides it, and ask whether they know.
 
         Raises LocalProtocolError: this node has no address at which it could be reached. NoPeers, as `put_value`.
         """
@@ -98,9 +98,17 @@ class Publishing:
         deadline = self._deadline(timeout)
         await self._store.add_provider(key, self._own_provider(PeerInfo(self._membership.own, addresses)))
         nearest, others = await self._nearest(key, deadline)
-        words = await fill_places(partial(self._announce, key, deadline), nearest, others, deadline=deadline)
-        sent = who(words, Word.TAKEN)
-        return ProvideReceipt(key=key, sent=sent, unreachable=tuple(peer for peer in words if peer not in sent))
+        tell = partial(self._announce, key, deadline, confirm)
+        words = await fill_places(tell, nearest, others, deadline=deadline)
+        taken, unknown = who(words, Word.TAKEN), who(words, Word.UNKNOWN)
+        return ProvideReceipt(
+            key=key,
+            sent=taken + unknown,
+            refused=who(words, Word.DECLINED),
+            unreachable=who(words, Word.LOST),
+            confirmed=taken if confirm else (),
+            unknown=unknown,
+        )
 
     async def stop_providing(self, key: bytes) -> bool:
         """Forget that this node provides `key`; False when it did not. What others hold goes with its lifetime."""
@@ -195,7 +203,7 @@ class Publishing:
         kept = isinstance(reply, PutValueReply) and reply.record.value == record.value
         return Word.TAKEN if kept else Word.DECLINED
 
-    async def _announce(self, key: bytes, deadline: float, peer: PeerId) -> Word:
+    async def _announce(self, key: bytes, deadline: float, confirm: bool, peer: PeerId) -> Word:
         info, by = self._membership.info(peer), self._sooner(deadline)
         try:
             # Which of the own addresses a peer may be told depends on where it is connected through.
@@ -203,10 +211,17 @@ class Publishing:
             addresses = self._membership.believed(self._network.local_addresses(), connection.remote_address)
             if not addresses:
                 return Word.DECLINED
-            await self._asking.tell(info, AddProvider(key, (PeerInfo(self._membership.own, addresses),)), by)
+            announcement = AddProvider(key, (PeerInfo(self._membership.own, addresses),))
+            if confirm:
+                return self._word_in(await self._asking.tell_and_ask(info, announcement, GetProviders(key), by))
+            await self._asking.tell(info, announcement, by)
         except DidNotAnswer as error:
             return self._word_of(peer, error)
         return Word.TAKEN
+
+    def _word_in(self, reply: AnyReply) -> Word:
+        told = isinstance(reply, GetProvidersReply) and any(each.id == self._membership.own for each in reply.providers)
+        return Word.TAKEN if told else Word.UNKNOWN
 
     def _word_of(self, peer: PeerId, error: Exception) -> Word:
         match failure_of(error):

@@ -27,12 +27,19 @@ class PutReceipt:
 class ProvideReceipt:
     """What became of an announcement. The protocol has no reply to it: `sent` says that it left, to whom.
 
-    key: the multihash under which this node is now a provider. unreachable: who could not be told.
+    key: the multihash under which this node is now a provider. refused: who was reached and declined, or may be told none
+    of this node's addresses. unreachable: who failed; such a peer may have been told or not.
+    Of those in `sent`, where the call was told to `confirm`: confirmed, who names this node when it is asked for providers;
+    unknown, who does not, though it may have taken the announcement: rust leaves out whoever asks, and of more providers
+    than a message holds some are left out by all.
     """
 
     key: bytes
     sent: tuple[PeerId, ...]
+    refused: tuple[PeerId, ...] = ()
     unreachable: tuple[PeerId, ...] = ()
+    confirmed: tuple[PeerId, ...] = ()
+    unknown: tuple[PeerId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -256,14 +256,16 @@ class KademliaService:
 
     # Providers
 
-    async def provide(self, content: Content, *, timeout: float | None = None) -> ProvideReceipt:
+    async def provide(self, content: Content, *, confirm: bool = False, timeout: float | None = None) -> ProvideReceipt:
         """Tell the peers nearest to `content` (a CID or multihash) that this node provides it.
 
+        confirm: ask each of them right after it for the providers, since an announcement has no reply; the receipt then
+        says who names this node. Without, returning says that the announcements left, not that they arrived.
         Raises LocalProtocolError: not a CID or multihash, or this node has no address to be reached at. NoPeers.
         kad-dht r2, "Content provider advertisement".
         """
         with self._call():
-            return await self._publishing.provide(multihash_of(content), timeout=timeout)
+            return await self._publishing.provide(multihash_of(content), confirm=confirm, timeout=timeout)
 
     async def stop_providing(self, content: Content) -> bool:
         """Forget that this node provides `content`; False when it did not. Other holders forget it with its lifetime."""

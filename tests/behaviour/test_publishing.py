@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from hashlib import sha256
 
 import pytest
 import trio
 
 from p2pkad.core.keyspace import SHA256
-from p2pkad.core.messages import AnyReply, FindNode, FindNodeReply, PutValue, PutValueReply
+from p2pkad.core.messages import (
+    AddProvider,
+    AnyReply,
+    FindNode,
+    FindNodeReply,
+    GetProviders,
+    GetProvidersReply,
+    PutValue,
+    PutValueReply,
+)
 from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.errors import RemoteProtocolError
 from p2pkad.net.base import Network, Request
+from p2pkad.node.service import KademliaService
 from tests.behaviour.conftest import BehaviourNetwork
 
 KEY = b"/v/key"
+CONTENT = b"\x12\x20" + sha256(b"content").digest()
 
 
 class Crowd:
-    """Peers made by hand that all know each other. silent, gone: who fails from the moment that something is put.
+    """Peers made by hand that all know each other. They serve the protocol, each in the way that it is told.
 
-    near: all of them, the nearest to the key first.
+    near: all of them, the nearest to `key` first. silent: who falls silent as soon as something is put or announced;
+    forgetful: who takes announcements and forgets them at once; refusing: who refuses them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, key: bytes) -> None:
+        self.key = key
         self.near: list[PeerInfo] = []
         self.silent: set[PeerId] = set()
-        self.stored: set[PeerId] = set()
+        self.forgetful: set[PeerId] = set()
+        self.refusing: set[PeerId] = set()
+        self.stored: dict[PeerId, tuple[PeerInfo, ...]] = {}
 
-    async def join(self, network: BehaviourNetwork, count: int) -> None:
+    async def join(self, network: BehaviourNetwork, count: int, node: KademliaService) -> None:
+        """So many peers, all of them known to `node`."""
         for _ in range(count):
             own: list[Network] = []
 
@@ -37,21 +54,32 @@ class Crowd:
             peer = await network.start_peer(handler)
             own.append(peer)
             self.near.append(PeerInfo(peer.id, peer.local_addresses()))
-        self.near.sort(key=lambda info: SHA256.key(info.id) ^ SHA256.key(KEY))
+        self.near.sort(key=lambda info: SHA256.key(info.id) ^ SHA256.key(self.key))
+        for info in self.near:
+            await node.connect(info)
+        await node.wait_ready(peers=count, timeout=10)
 
     async def answer(self, own: PeerId, request: Request) -> AnyReply | None:
+        if own in self.silent and not isinstance(request.message, FindNode):
+            await trio.sleep_forever()
         match request.message:
             case FindNode():
                 return FindNodeReply(tuple(self.near))
             case PutValue(key, record):
-                if own in self.silent:
-                    await trio.sleep_forever()
-                self.stored.add(own)
+                self.stored[own] = ()
                 return PutValueReply(key, record)
-        return None
+            case AddProvider(providers=providers):
+                if own in self.refusing:
+                    raise RemoteProtocolError("no")
+                if own not in self.forgetful:
+                    self.stored[own] = providers
+                return None
+            case GetProviders(key):
+                return GetProvidersReply(key, self.stored.get(own, ()), ())
+        raise RemoteProtocolError("not here")
 
-    def ids(self, *places: int) -> Sequence[PeerId]:
-        return [self.near[place].id for place in places]
+    def ids(self, *places: int) -> tuple[PeerId, ...]:
+        return tuple(self.near[place].id for place in places)
 
 
 @pytest.mark.on_real_hosts_too
@@ -59,29 +87,64 @@ class Crowd:
 async def test_those_that_fail_during_a_put_are_replaced_and_the_receipt_names_exactly_the_live_holders(
     network: BehaviourNetwork,
 ) -> None:
-    crowd = Crowd()
-    await crowd.join(network, 9)
     (node,) = await network.start(k=4, request_timeout=0.5)
-    for info in crowd.near:
-        await node.connect(info)
-    await node.wait_ready(peers=9, timeout=10)
+    crowd = Crowd(KEY)
+    await crowd.join(network, 9, node)
     crowd.silent.update(crowd.ids(0, 2, 4))
     receipt = await node.put_value(KEY, b"value")
-    assert crowd.stored == set(crowd.ids(1, 3, 5, 6))
-    assert set(receipt.stored) == {node.id, *crowd.stored}
-    assert set(receipt.unreachable) == crowd.silent
+    assert receipt.stored == (node.id, *crowd.ids(1, 3, 5, 6))
+    assert set(crowd.stored) == {*crowd.ids(1, 3, 5, 6)}
+    assert receipt.unreachable == crowd.ids(0, 2, 4)
     assert receipt.refused == ()
 
 
 @pytest.mark.scenario("V13")
 async def test_with_nobody_left_the_receipt_is_true_all_the_same(network: BehaviourNetwork) -> None:
-    crowd = Crowd()
-    await crowd.join(network, 3)
     (node,) = await network.start(k=3, request_timeout=0.2)
-    for info in crowd.near:
-        await node.connect(info)
-    await node.wait_ready(peers=3, timeout=10)
+    crowd = Crowd(KEY)
+    await crowd.join(network, 3, node)
     crowd.silent.update(crowd.ids(0, 1))
     receipt = await node.put_value(KEY, b"value")
-    assert receipt.stored == (node.id, crowd.near[2].id)
-    assert receipt.unreachable == tuple(crowd.ids(0, 1))
+    assert receipt.stored == (node.id, *crowd.ids(2))
+    assert receipt.unreachable == crowd.ids(0, 1)
+
+
+@pytest.mark.on_real_hosts_too
+@pytest.mark.scenario("P8")
+async def test_a_confirmed_receipt_names_who_really_serves_the_record(network: BehaviourNetwork) -> None:
+    (node,) = await network.start(k=5, request_timeout=0.5)
+    crowd = Crowd(CONTENT)
+    await crowd.join(network, 7, node)
+    crowd.silent.update(crowd.ids(0))
+    crowd.forgetful.update(crowd.ids(1))
+    crowd.refusing.update(crowd.ids(2))
+    receipt = await node.provide(CONTENT, confirm=True)
+    assert receipt.confirmed == crowd.ids(3, 4, 5)
+    assert receipt.unknown == crowd.ids(1)
+    assert set(receipt.sent) == {*receipt.confirmed, *receipt.unknown}
+    assert receipt.refused == crowd.ids(2)
+    assert receipt.unreachable == crowd.ids(0)
+    assert {peer.id for providers in crowd.stored.values() for peer in providers} == {node.id}
+
+
+@pytest.mark.scenario("P8")
+async def test_without_a_confirmation_a_receipt_says_only_what_was_sent(network: BehaviourNetwork) -> None:
+    (node,) = await network.start(k=5)
+    crowd = Crowd(CONTENT)
+    await crowd.join(network, 5, node)
+    crowd.forgetful.update(crowd.ids(1))
+    receipt = await node.provide(CONTENT)
+    assert (receipt.sent, receipt.confirmed, receipt.unknown) == (crowd.ids(0, 1, 2, 3, 4), (), ())
+
+
+@pytest.mark.on_real_hosts_only
+@pytest.mark.scenario("P8")
+async def test_what_was_confirmed_outlives_a_node_that_closes_at_once(network: BehaviourNetwork) -> None:
+    holders = await network.start(3)
+    (node,) = await network.start()
+    receipt = await node.provide(CONTENT, confirm=True)
+    provider = node.id
+    await network.stop(node)
+    assert set(receipt.confirmed) == {holder.id for holder in holders}
+    for holder in holders:
+        assert provider in [info.id for info in await holder.find_providers(CONTENT, count=1)]

@@ -83,17 +83,17 @@ def test_a_namespace_without_rules_is_refused_with_the_option_that_gives_them(ty
 
 
 def test_provide_prints_who_was_told(type_in, node):
-    node.answers["provide"] = SimpleNamespace(key=b"\x12\x20", sent=(ALICE,), unreachable=(BOB,))
-    node.answers["ping"] = p2pkad.RequestTimeout(ALICE, "ping", 10)  # which is no reason to doubt what was sent
-    assert type_in("provide", CONTENT, "--bootstrap", PEER).out == f"sent {ALICE}\nunreachable {BOB}\n"
+    node.answers["provide"] = p2pkad.ProvideReceipt(key=b"\x12\x20", sent=(ALICE,), unreachable=(BOB,), confirmed=(ALICE,))
+    assert type_in("provide", CONTENT, "--bootstrap", PEER).out == f"sent {ALICE}\nunreachable {BOB}\nconfirmed {ALICE}\n"
     (told,) = type_in("provide", CONTENT, "--bootstrap", PEER, "--json").objects
-    assert told == {"key": "hex:1220", "sent": [str(ALICE)], "unreachable": [str(BOB)]}
+    empty = {"refused": [], "unknown": []}
+    assert told == {"key": "hex:1220", "sent": [str(ALICE)], "unreachable": [str(BOB)], "confirmed": [str(ALICE)], **empty}
     assert node.config.listen == ("/ip4/0.0.0.0/tcp/0",)
-    assert [call[:2] for call in node.calls[:2]] == [("provide", (CONTENT,)), ("ping", (ALICE,))]
+    assert node.calls[0] == ("provide", (CONTENT,), {"confirm": True, "timeout": 60.0})
 
 
 def test_provide_that_reached_nobody_has_failed(type_in, node):
-    node.answers["provide"] = SimpleNamespace(key=b"\x12\x20", sent=(), unreachable=(BOB,))
+    node.answers["provide"] = p2pkad.ProvideReceipt(key=b"\x12\x20", sent=(), unreachable=(BOB,))
     assert type_in("provide", CONTENT, "--bootstrap", PEER).code == exits.FAILED
 
 

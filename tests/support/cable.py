@@ -45,7 +45,7 @@ class CabledNetwork:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._network, name)
-        if name not in ("request", "send", "connect", "ping"):
+        if name not in ("request", "send", "send_and_ask", "connect", "ping"):
             return found
 
         async def through_the_cable(peer: PeerInfo, *arguments: Any) -> Any:

@@ -122,6 +122,10 @@ class SwitchboardNetwork:
         await self.connect(peer, deadline)
         await self._deliver(peer.id, message, deadline)
 
+    async def send_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> Response:
+        await self.send(peer, message, deadline)
+        return await self.request(peer, question, deadline)
+
     async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
         await trio.lowlevel.checkpoint()
         there = self._board.hosts.get(peer.id)

@@ -123,20 +123,16 @@ class Libp2pNetwork:
     async def request(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> Response:
         if isinstance(message, AddProvider):
             raise LocalProtocolError("ADD_PROVIDER has no reply: send() it")
-        frame = encode_frame(encode_request(message), self._max_message)
-
-        async def ask(channel: Channel) -> AnyReply:
-            return decode_reply(message, await channel.ask(frame))
-
-        with self._border(peer.id, type(message).__name__, deadline):
-            held, reply = await self._pool(peer.id).use(lambda: self._backbone.connect(peer, deadline), ask)
-            return Response(peer.id, held.remote_address, reply)
+        return await self._ask(peer, b"", message, deadline)
 
     async def send(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
         frame = encode_frame(encode_request(message), self._max_message)
 
         with self._border(peer.id, type(message).__name__, deadline):
             await self._pool(peer.id).use(lambda: self._backbone.connect(peer, deadline), lambda channel: channel.tell(frame))
+
+    async def send_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> Response:
+        return await self._ask(peer, encode_frame(encode_request(message), self._max_message), question, deadline)
 
     async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
         with self._border(peer.id, "a dial", deadline):
@@ -213,6 +209,17 @@ class Libp2pNetwork:
                 listener(event)
             except Exception:
                 log.exception("a listener failed on %r", event)
+
+    async def _ask(self, peer: PeerInfo, ahead: bytes, question: AnyRequest, deadline: float) -> Response:
+        """ahead: frames without a reply that go out in front of the question, in one write."""
+        frames = ahead + encode_frame(encode_request(question), self._max_message)
+
+        async def ask(channel: Channel) -> AnyReply:
+            return decode_reply(question, await channel.ask(frames))
+
+        with self._border(peer.id, type(question).__name__, deadline):
+            held, reply = await self._pool(peer.id).use(lambda: self._backbone.connect(peer, deadline), ask)
+            return Response(peer.id, held.remote_address, reply)
 
     def _pool(self, peer: PeerId) -> Pool:
         if not self._open:

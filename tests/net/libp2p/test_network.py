@@ -30,6 +30,17 @@ async def test_what_has_no_reply_is_sent_and_the_stream_serves_the_next_request(
         assert [request.message for request in server.requests] == [news, GetProviders(news.key)]
 
 
+@pytest.mark.scenario("W1")
+async def test_what_has_no_reply_and_a_question_after_it_take_one_stream_in_this_order():
+    async with an_end() as asker, an_end() as server:
+        news = AddProvider(b"\x12\x20" + bytes(32), (asker.info,))
+        for _ in range(2):  # on a fresh stream and on a used one
+            response = await asker.network.send_and_ask(server.info, news, GetProviders(news.key), soon())
+            assert response.message.key == news.key
+        assert [request.message for request in server.requests] == [news, GetProviders(news.key)] * 2
+        assert "outbound=1" in repr(asker.network)
+
+
 async def test_a_request_without_reply_cannot_be_asked():
     async with an_end() as asker:
         with pytest.raises(LocalProtocolError):
