@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -11,7 +12,7 @@ import trio.testing
 
 from p2pkad.core.goals import Failure
 from p2pkad.core.lookup import Ending
-from p2pkad.core.messages import AnyReply, FindNode, FindNodeReply, GetProviders, GetProvidersReply, GetValue, GetValueReply
+from p2pkad.core.messages import AnyReply, FindNodeReply, GetProviders, GetProvidersReply, GetValue, GetValueReply
 from p2pkad.core.peers import PeerInfo
 from p2pkad.core.records import Record
 from p2pkad.errors import RequestFailed
@@ -54,11 +55,6 @@ async def meet(node: KademliaService, *peers: Network) -> None:
     await node.wait_ready(peers=len(peers), timeout=10)
 
 
-def own_id_of(peer: Network) -> FindNode:
-    """What a newcomer is asked before it is admitted."""
-    return FindNode(bytes(peer.id))
-
-
 async def knows_nobody(request: Request) -> AnyReply:
     match request.message:
         case GetValue(key):
@@ -68,17 +64,23 @@ async def knows_nobody(request: Request) -> AnyReply:
     return FindNodeReply(())
 
 
+async def holder(request: Request) -> AnyReply:
+    match request.message:
+        case GetValue():
+            return GetValueReply(KEY, Record(KEY, b"value"), ())
+    return await knows_nobody(request)
+
+
 async def test_the_steps_of_a_lookup_are_told_in_order_with_its_number(network: BehaviourNetwork) -> None:
     (node,) = await network.start(validators={"v": OpaqueValidator()}, allow_zero_peers=True)
     far = await network.start_peer(knows_nobody)
     told = PeerInfo(far.id, far.local_addresses())
 
-    async def holder(request: Request) -> AnyReply:
-        if isinstance(request.message, GetValue):
-            return GetValueReply(KEY, Record(KEY, b"value"), (told,))
-        return FindNodeReply(())
+    async def knows_far(request: Request) -> AnyReply:
+        reply = await holder(request)
+        return replace(reply, closer=(told,)) if isinstance(reply, GetValueReply) else reply
 
-    near = await network.start_peer(holder)
+    near = await network.start_peer(knows_far)
     await meet(node, near)
     events = story(node)
     await node.get_value(KEY)
@@ -114,13 +116,13 @@ async def test_two_lookups_of_one_key_have_two_numbers(network: BehaviourNetwork
 async def test_providers_are_told_by_whom_they_were_heard_from(network: BehaviourNetwork) -> None:
     provider = PeerInfo((await network.start_peer(knows_nobody)).id)
 
-    async def holder(request: Request) -> AnyReply:
+    async def provides(request: Request) -> AnyReply:
         if isinstance(request.message, GetProviders):
             return GetProvidersReply(CONTENT, (provider,), ())
         return FindNodeReply(())
 
     (node,) = await network.start()
-    peer, other = await network.start_peer(holder), await network.start_peer(knows_nobody)
+    peer, other = await network.start_peer(provides), await network.start_peer(knows_nobody)
     await meet(node, peer, other)
     events = story(node, CONTENT)
     await node.find_providers(CONTENT)
@@ -128,25 +130,27 @@ async def test_providers_are_told_by_whom_they_were_heard_from(network: Behaviou
     assert (heard.peer, heard.providers) == (peer.id, (provider,))
 
 
-async def test_who_fails_and_who_is_late_is_told_with_the_reason(network: BehaviourNetwork) -> None:
+async def test_who_fails_and_who_is_late_is_told_with_the_reason(
+    network: BehaviourNetwork, autojump_clock: trio.testing.MockClock
+) -> None:
     (node,) = await network.start(late_after=0.05, request_timeout=5.0)
 
     async def silent(request: Request) -> AnyReply:
-        if request.message == own_id_of(silent_peer):
+        if not isinstance(request.message, GetValue):
             return FindNodeReply(())
         await trio.sleep_forever()
         raise AssertionError
 
     async def refuses(request: Request) -> AnyReply:
-        if request.message == own_id_of(refusing_peer):
+        if not isinstance(request.message, GetValue):
             return FindNodeReply(())
         raise RequestFailed(request.peer, "not today")
 
     silent_peer, refusing_peer = await network.start_peer(silent), await network.start_peer(refuses)
-    good = await network.start_peer(knows_nobody)
+    good = await network.start_peer(holder)
     await meet(node, silent_peer, refusing_peer, good)
-    events = story(node, b"key")
-    await node.closest_peers(b"key")
+    events = story(node)
+    await node.get_value(KEY)
     (late,) = [event for event in events if isinstance(event, PeerLate)]
     (failed,) = [event for event in events if isinstance(event, PeerFailed)]
     assert late.peer == silent_peer.id
@@ -160,7 +164,7 @@ async def test_a_lookup_that_is_cancelled_says_so(network: BehaviourNetwork) -> 
     asked = trio.Event()
 
     async def silent(request: Request) -> AnyReply:
-        if request.message == own_id_of(peer):
+        if not isinstance(request.message, GetValue):
             return FindNodeReply(())
         asked.set()
         await trio.sleep_forever()
@@ -168,10 +172,10 @@ async def test_a_lookup_that_is_cancelled_says_so(network: BehaviourNetwork) -> 
 
     peer = await network.start_peer(silent)
     await meet(node, peer)
-    events = story(node, b"key")
+    events = story(node)
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(node.closest_peers, b"key")
+            nursery.start_soon(node.get_value, KEY)
             await asked.wait()
             scope.cancel()
     assert [type(event) for event in events] == [LookupStarted, PeerAsked, LookupCancelled]
