@@ -109,7 +109,8 @@ class KademliaConfig:
     request_timeout: float = 10.0
     """Seconds for one request, dial included; above 0. As go and rust."""
     late_after: float = 2.0
-    """Seconds after which a silent peer gives its slot in a lookup to the next; above 0. Its answer still counts."""
+    """Seconds after which a silent peer gives its slot in a lookup to the next, its answer still counts; above 0. At most:
+    where answers are known to be quicker, a silent peer is late sooner."""
     lookup_timeout: float = 60.0
     """Seconds for one lookup; above 0. As rust."""
     put_timeout: float = 60.0

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -75,7 +75,7 @@ class LookupLimits:
     beta: int = 3
     """How many of the nearest must have answered before the rest of the k are asked at once."""
     soft: float = 2.0
-    """Seconds until a silent peer is late."""
+    """Seconds until a silent peer is late, where nothing better is known of it."""
     hard: float = 10.0
     """Seconds until a silent peer has failed."""
     duration: float = 60.0
@@ -157,7 +157,10 @@ class _Candidate:
 
 
 class Lookup:
-    """A lookup of `goal.key`, beginning with `seeds`. It never asks `own`, and asks nobody twice."""
+    """A lookup of `goal.key`, beginning with `seeds`. It never asks `own`, and asks nobody twice.
+
+    late_after: seconds until this peer is late, asked for when it is asked; None: `limits.soft` for everybody.
+    """
 
     def __init__(
         self,
@@ -167,10 +170,12 @@ class Lookup:
         own: PeerId,
         now: float,
         *,
+        late_after: Callable[[PeerId], float] | None = None,
         space: KeySpace = SHA256,
     ) -> None:
         self.goal = goal
         self.limits = limits
+        self._late_after = late_after or (lambda peer: limits.soft)
         self._own = own
         self._space = space
         self._target = space.key(goal.key)
@@ -262,7 +267,7 @@ class Lookup:
 
     def _ask(self, candidate: _Candidate, now: float) -> Query:
         self._move(candidate, Input.ASKED)
-        candidate.late_at = now + self.limits.soft
+        candidate.late_at = now + self._late_after(candidate.peer)
         return Query(candidate.peer, min(candidate.late_at, self._deadline), min(now + self.limits.hard, self._deadline))
 
     def _next_deadline(self) -> float:

@@ -19,6 +19,7 @@ from p2pkad.core.goals import Failure
 from p2pkad.core.hearsay import believed
 from p2pkad.core.keyspace import SHA256
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, FindNode, FindNodeReply, GetProvidersReply, GetValueReply
+from p2pkad.core.patience import Patience
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.core.records import Record
 from p2pkad.errors import LocalLimit, NetworkError, PeerUnreachable, RemoteProtocolError, RequestTimeout
@@ -60,6 +61,11 @@ class Asking:
         self._validators = validators
         self._config = config
         self._clock = clock
+        self._if_connected, self._if_dialled = Patience(config.late_after), Patience(config.late_after)
+
+    def late_after(self, peer: PeerId) -> float:
+        """Seconds after which the answer of `peer` would be late, the time to dial it included where it is not connected."""
+        return self._patience(peer).wait
 
     async def ask(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> AnyReply:
         """The peer's reply, with only what is believed left in it.
@@ -67,8 +73,10 @@ class Asking:
         deadline: monotonic seconds. Raises NetworkError or RemoteProtocolError, after the peer has been marked. A limit
         of this node is waited out and never held against the peer, nor is a deadline too near for an answer.
         """
+        began, patience = self._clock.monotonic(), self._patience(peer.id)
         with self._booking_failures(peer, message):
             response = await self._unlimited(partial(self._network.request, peer, message, deadline), deadline)
+        patience.learn(self._clock.monotonic() - began)
         return self._booked(message, response)
 
     async def tell_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> AnyReply:
@@ -95,6 +103,9 @@ class Asking:
         except DidNotAnswer:
             return False
         return True
+
+    def _patience(self, peer: PeerId) -> Patience:
+        return self._if_dialled if self._network.connection(peer) is None else self._if_connected
 
     async def _unlimited(self, call: Callable[[], Awaitable[T]], deadline: float) -> T:
         while True:

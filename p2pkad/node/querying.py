@@ -64,7 +64,8 @@ class Querying:
         await self._find_somebody(goal, deadline)
         seeds = self._membership.seeds(goal.key, max(self._config.k, self._config.alpha))
         now = self._clock.monotonic()
-        lookup = Lookup(goal, seeds, self._limits(deadline), self._membership.own, now)
+        own = self._membership.own
+        lookup = Lookup(goal, seeds, self._limits(deadline), own, now, late_after=self._asking.late_after)
         chronicle = Chronicle(next(self._numbers), goal, began, self._tell)
         chronicle.started(now, len(seeds))
         self.running += 1
@@ -119,13 +120,20 @@ class Querying:
                         for query in queries:
                             nursery.start_soon(self._ask, lookup, query, chronicle, progress)
                     case Wait(until):
-                        with trio.move_on_at(until):
+                        with trio.move_on_at(until) as waiting:
                             await progress.park()
+                        if waiting.cancelled_caught:
+                            await self._make_up_for_oversleeping(until)
                     case Done(outcome):
                         nursery.cancel_scope.cancel()
                         return outcome
                     case never:
                         assert_never(never)
+
+    async def _make_up_for_oversleeping(self, until: float) -> None:
+        # While this process was busy elsewhere answers may have come that nobody has read. They get the time that they
+        # lost, before it is said who is late.
+        await trio.sleep(max(0.0, self._clock.monotonic() - until))
 
     async def _ask(self, lookup: Lookup, query: Query, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot) -> None:
         began = self._clock.monotonic()

@@ -1,0 +1,53 @@
+"""How long to wait for a peer until it is late, learned from how long answers took.
+
+The rule is that of RFC 6298, section 2, for retransmissions: the usual time, and four times how far times stray from it.
+The RFC follows one connection, a lookup asks many peers, some of whom are slow, or answer slowly to slow others down. So
+the usual time is the median of the latest answers, and how far they stray is the way from there to the time that four in
+five keep: one in five may take as long as it likes and moves neither. When more than that turn slow it is the network,
+and the wait grows with the first such answers; it shrinks once nearly all of them are forgotten.
+
+Times: seconds, as measured by the caller.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+
+WINDOW = 64
+"""Answers remembered: those of three lookups or so."""
+
+ENOUGH = 8
+"""Answers after which something is known of how long they take."""
+
+FLOOR = 0.2
+"""Seconds that everybody is given: peers pause, too, for garbage or for others. As Linux bounds TCP's retransmissions."""
+
+
+class Patience:
+    """The wait for peers of one kind: those who are connected, say, or those who must be dialled first.
+
+    most: seconds, the upper bound, and the wait until enough is known.
+    """
+
+    def __init__(self, most: float) -> None:
+        self.wait = most
+        """Seconds after which a silent peer is late."""
+        self._most = most
+        self._latest: deque[float] = deque()
+        self._sorted: list[float] = []
+
+    def learn(self, seconds: float) -> None:
+        """An answer took this long."""
+        self._latest.append(seconds)
+        insort(self._sorted, seconds)
+        if len(self._latest) > WINDOW:
+            del self._sorted[bisect_left(self._sorted, self._latest.popleft())]
+        if len(self._latest) >= ENOUGH:
+            self.wait = self._measured()
+
+    def _measured(self) -> float:
+        count = len(self._sorted)
+        usual, four_in_five = self._sorted[count // 2], self._sorted[count * 4 // 5]
+        # Where all take the same time, nothing strays: that much again is what keeps them from being late.
+        return min(self._most, max(FLOOR, usual + max(usual, 4 * (four_in_five - usual))))
