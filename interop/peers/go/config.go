@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/ipfs/boxo/ipns"
 	record "github.com/libp2p/go-libp2p-record"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -45,7 +46,7 @@ func parseConfig(arguments []string) (config, error) {
 	flags.StringVar(&c.protocol, "protocol", "/violence/kad/1.0.0", "protocol id, used verbatim")
 	flags.StringVar(&c.mode, "mode", modeServer, "server or client")
 	flags.Var(&bootstrap, "bootstrap", "multiaddr of a peer to begin with; may be repeated")
-	flags.Var(&validators, "validator", "NAMESPACE=KIND, kind pk or opaque; may be repeated (pk=pk is always there)")
+	flags.Var(&validators, "validator", "NAMESPACE=KIND, kind pk, ipns or opaque; may be repeated (pk=pk is always there)")
 	flags.IntVar(&c.bucketSize, "bucket-size", 20, "peers in a bucket, and the replication factor k")
 	flags.IntVar(&c.alpha, "alpha", 10, "requests of a lookup in flight")
 	flags.IntVar(&c.beta, "beta", 3, "nearest peers that must have answered")
@@ -86,10 +87,12 @@ func parseValidators(texts []string) (record.NamespacedValidator, error) {
 		switch kind {
 		case "pk":
 			validators[namespace] = record.PublicKeyValidator{}
+		case "ipns":
+			validators[namespace] = ipns.Validator{}
 		case "opaque":
 			validators[namespace] = opaque{}
 		default:
-			return nil, fmt.Errorf("%w: validator %q: NAMESPACE=pk or NAMESPACE=opaque", errUsage, text)
+			return nil, fmt.Errorf("%w: validator %q: NAMESPACE=pk, NAMESPACE=ipns or NAMESPACE=opaque", errUsage, text)
 		}
 	}
 	return validators, nil

@@ -44,6 +44,16 @@ type request struct {
 	Mode     string          `json:"mode"`
 	InFlight int             `json:"in_flight"`
 	Requests int             `json:"requests"`
+	Values   [][]byte        `json:"values"`
+
+	// What a record is made of.
+	Private  []byte    `json:"private"`
+	Sequence uint64    `json:"sequence"`
+	Expires  time.Time `json:"expires"`
+	TTL      int64     `json:"ttl"` // nanoseconds
+	V2Only   bool      `json:"v2_only"`
+	Embed    *bool     `json:"embed"`
+	Metadata bool      `json:"metadata"`
 }
 
 // fields are what a verb answers, beside id, ok and seconds.
@@ -160,7 +170,7 @@ func kindOf(err error) string {
 
 // versions are those of the language and of the modules that speak on the wire.
 func versions() fields {
-	spoken := []string{"github.com/libp2p/go-libp2p", "github.com/libp2p/go-libp2p-kad-dht"}
+	spoken := []string{"github.com/libp2p/go-libp2p", "github.com/libp2p/go-libp2p-kad-dht", "github.com/ipfs/boxo"}
 	found := fields{"go": runtime.Version()}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, module := range info.Deps {

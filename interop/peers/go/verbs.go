@@ -38,6 +38,10 @@ var verbs = map[string]verb{
 	"frames":        frames,
 	"load":          load,
 	"pretend_peers": pretendPeers,
+	"judge":         judge,
+	"choose":        choose,
+	"public_key":    publicKey,
+	"sign_name":     signName,
 }
 
 // tablePoll is how often bootstrap looks at the routing table; its changes have no event.
