@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
     from p2pkad.node.service import KademliaService
     from p2pkad.validators.base import Validator
+    from p2pkad.validators.ipns import IpnsRecord, IpnsValidator, open_ipns_record, sign_ipns_record
     from p2pkad.validators.newest import NewestValidator
     from p2pkad.validators.opaque import OpaqueValidator
     from p2pkad.validators.public_key import PublicKeyValidator
@@ -53,6 +54,8 @@ __all__ = [
     "HostConfig",
     "Identity",
     "InvalidRecord",
+    "IpnsRecord",
+    "IpnsValidator",
     "KademliaConfig",
     "KademliaService",
     "LocalLimit",
@@ -91,8 +94,10 @@ __all__ = [
     "__version__",
     "content_key",
     "new_host",
+    "open_ipns_record",
     "open_node",
     "open_record",
+    "sign_ipns_record",
     "sign_record",
 ]
 
@@ -107,6 +112,7 @@ if not TYPE_CHECKING:
         "validators.opaque",
         "validators.public_key",
         "validators.signed",
+        "validators.ipns",
         "identity",
         "node.results",
         "wire.content",

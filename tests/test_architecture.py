@@ -40,6 +40,7 @@ OPEN = {"config": ("errors", "identity", "validators"), "errors": (), "events": 
 AT_HOME = {
     "libp2p": ("net.libp2p", "identity"),
     "google": ("wire",),
+    "cbor2": ("wire",),
     "cyclopts": ("cli",),
     "rich": ("cli",),
     "structlog": ("cli",),

@@ -38,7 +38,7 @@ ASKING = {
 }
 OFFERING = {"listen", "announce", "data_dir"}
 
-Kind = Literal["pk", "signed", "newest", "opaque"]
+Kind = Literal["pk", "ipns", "signed", "newest", "opaque"]
 
 
 def state_home() -> str:
@@ -96,7 +96,7 @@ class Namespaces:
     """Whose rules hold for which keys."""
 
     validator: tuple[str, ...] = ()
-    """NS=KIND, the rules for keys /NS/...: pk (public keys), signed (envelopes), newest (dated JSON), opaque (any bytes)."""
+    """NS=KIND, the rules for keys /NS/...: pk (public keys), ipns (names), signed (envelopes), newest (dated JSON), opaque."""
     default_validator: Kind | None = None
     """The rules for keys without a namespace, or with an unknown one; without it they are refused."""
 
@@ -117,6 +117,8 @@ def _validator(kind: str) -> p2pkad.Validator:
     match kind:
         case "pk":
             return p2pkad.PublicKeyValidator()
+        case "ipns":
+            return p2pkad.IpnsValidator()
         case "signed":
             return p2pkad.SignedRecordValidator()
         case "newest":

@@ -59,7 +59,7 @@ def test_state_lives_where_the_desktop_specification_says(monkeypatch):
 
 def test_validators_are_named_by_namespace_and_kind():
     chosen = Namespaces(
-        validator=("demo=opaque", "agents=newest", "a=signed", "keys=pk"), default_validator="opaque"
+        validator=("demo=opaque", "agents=newest", "a=signed", "keys=pk", "ipns=ipns"), default_validator="opaque"
     ).settings()
     kinds = {name: type(validator) for name, validator in chosen["validators"].items()}
     assert kinds == {
@@ -67,6 +67,7 @@ def test_validators_are_named_by_namespace_and_kind():
         "agents": p2pkad.NewestValidator,
         "a": p2pkad.SignedRecordValidator,
         "keys": p2pkad.PublicKeyValidator,
+        "ipns": p2pkad.IpnsValidator,
     }
     assert type(chosen["default_validator"]) is p2pkad.OpaqueValidator
     assert Namespaces().settings() == {"validators": {}, "default_validator": None}

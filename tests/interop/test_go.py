@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
 from pathlib import Path
@@ -16,14 +17,15 @@ from typing import Any
 import pytest
 import trio
 from builds import GO_MISSING, GO_SOURCES, go_peer
-from driver import Driver, Language, Peer, PeerError, eventually, go_language, open_driver, unbase64
-from libp2p.crypto.ed25519 import create_new_key_pair
+from driver import Driver, Language, Peer, PeerError, eventually, go_language, open_driver, plain, unbase64
+from libp2p.crypto import ed25519, rsa, secp256k1
+from libp2p.crypto.keys import KeyPair
 
 import p2pkad
 from p2pkad.core.messages import AddProvider, FindNode, FindNodeReply, GetProviders, GetProvidersReply, PutValue
 from p2pkad.core.peers import PeerInfo
 from p2pkad.core.records import Record
-from p2pkad.errors import RequestFailed, StaleRecord
+from p2pkad.errors import InvalidRecord, RequestFailed, StaleRecord
 from p2pkad.identity import Identity, peer_id
 from p2pkad.net.base import Network
 from p2pkad.validators.opaque import OpaqueValidator
@@ -33,6 +35,7 @@ pytestmark = pytest.mark.foreign
 
 PROTOCOL = "/violence/kad/1.0.0"
 KEY = b"/violence/servers/alpha"
+PATH = b"/ipfs/bafkqaaa"
 CONTENT = p2pkad.content_key(b"something")
 PATIENCE = 20.0
 """Seconds for what should take a moment."""
@@ -237,7 +240,7 @@ async def test_go_ignores_a_provider_that_is_somebody_else(go: Peer, raw: Networ
 @pytest.mark.scenario("V10")
 async def test_public_keys_validate_on_both_sides(driver: Driver, language: Language) -> None:
     go = await driver.start("go", language, seed="go")
-    of_go, ours = (Identity(create_new_key_pair(sha256(seed).digest())) for seed in (b"go", b"ours"))
+    of_go, ours = (Identity(ed25519.create_new_key_pair(sha256(seed).digest())) for seed in (b"go", b"ours"))
     async with open_node(go.address, identity=ours) as node:
         await node.wait_ready(timeout=PATIENCE)
         await go_has(go, node)
@@ -245,6 +248,71 @@ async def test_public_keys_validate_on_both_sides(driver: Driver, language: Lang
         await node.put_value(b"/pk/" + ours.id, ours.public_key.to_protobuf(), min_stored=2)
         assert await node.get_value(b"/pk/" + of_go.id) == of_go.public_key.to_protobuf()
         assert unbase64((await go.ask("get", key=b"/pk/" + ours.id))["value"]) == ours.public_key.to_protobuf()
+
+
+@pytest.fixture
+async def namer(driver: Driver, language: Language) -> Peer:
+    """A go server with boxo's validator for names."""
+    return await driver.start("namer", language, validator="ipns=ipns")
+
+
+KEYS: dict[str, Callable[[], KeyPair]] = {
+    "Ed25519": ed25519.create_new_key_pair,
+    "Secp256k1": secp256k1.create_new_key_pair,
+    "RSA": lambda: rsa.create_new_key_pair(2048),
+}
+
+
+@pytest.mark.scenario("V10")
+@pytest.mark.parametrize("kind", KEYS)
+async def test_go_takes_the_names_that_we_sign(namer: Peer, kind: str) -> None:
+    def signed(sequence: int, seconds: float) -> bytes:
+        return p2pkad.sign_ipns_record(owner, PATH, sequence=sequence, expires=now + seconds)
+
+    owner, now = Identity(KEYS[kind]()), time.time()
+    key = b"/ipns/" + owner.id
+    ranking = [signed(0, 3600.5), signed(1, 3600), signed(1, 3600.001), signed(2, 3600), signed(2**63 - 1, 60)]
+    for index, record in enumerate(ranking):
+        await namer.ask("judge", key=key, value=record)
+        choice = await namer.ask("choose", key=key, values=[plain(each) for each in ranking[: index + 1]])
+        assert choice["best"] == index
+    for wrong, word in ((signed(1, -1), "expired"), (ranking[0][:-1], "malformed")):
+        with pytest.raises(PeerError, match=word):
+            await namer.ask("judge", key=key, value=wrong)
+    with pytest.raises(PeerError, match=r"signature|public key"):
+        await namer.ask("judge", key=b"/ipns/" + Identity.generate().id, value=ranking[0])
+
+
+@pytest.mark.scenario("V3", "V10")
+async def test_names_are_published_and_resolved_on_both_sides(namer: Peer) -> None:
+    owner, expires = Identity.generate(), time.time() + 3600
+    key, key_of_go = b"/ipns/" + owner.id, b"/ipns/" + peer_id(namer.id)
+    first, second = (p2pkad.sign_ipns_record(owner, PATH, sequence=number, expires=expires) for number in (4, 5))
+    of_go = await namer.ask("sign_name", value=b"/ipns/example.com", sequence=1, expires="2100-01-01T00:00:00Z")
+    assert unbase64(of_go["key"]) == key_of_go
+    async with open_node(namer.address, validators={"ipns": p2pkad.IpnsValidator()}) as node:
+        await node.wait_ready(timeout=PATIENCE)
+        await go_has(namer, node)
+        await namer.ask("put", key=key_of_go, value=unbase64(of_go["value"]))
+        assert p2pkad.open_ipns_record(key_of_go, await node.get_value(key_of_go)).value == b"/ipns/example.com"
+        for record in (first, second):
+            assert peer_id(namer.id) in (await node.put_value(key, record)).stored
+            assert unbase64((await namer.ask("get", key=key))["value"]) == record
+        with pytest.raises(PeerError, match="refused"):
+            await namer.ask("put", key=key, value=first)
+        assert unbase64((await namer.ask("get", key=key))["value"]) == second
+
+
+@pytest.mark.scenario("V2", "V10")
+async def test_go_refuses_names_that_we_refuse(namer: Peer, raw: Network) -> None:
+    owner = Identity.generate()
+    key = b"/ipns/" + owner.id
+    dead = p2pkad.sign_ipns_record(owner, PATH, sequence=0, expires=time.time() - 1)
+    for value in (dead, dead[:-1], b""):
+        with pytest.raises(InvalidRecord):
+            p2pkad.IpnsValidator().validate(key, value, time.time())
+        with pytest.raises(RequestFailed):
+            await raw.request(info_of(namer), PutValue(key, Record(key, value)), soon())
 
 
 @pytest.mark.parametrize("command", [["go", "vet", "./..."], ["gofmt", "-l", "."]], ids=["vet", "gofmt"])
