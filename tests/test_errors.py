@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from p2pkad.errors import NotFound, PeerUnreachable, RequestTimeout, key_text
-from tests.support.switchboard import peer_id
+from tests.support.worlds import peer_id
 
 
 @pytest.mark.parametrize(

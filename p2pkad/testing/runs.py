@@ -7,7 +7,8 @@ fails at once and says so, instead of being a little different each time.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from random import Random
 from typing import Any, TypeVar
@@ -26,15 +27,22 @@ def run_simulated(async_function: Callable[..., Awaitable[T]], *args: Any, seed:
     sockets are not for such a run: time does not wait for them.
     Raises RuntimeError: this trio cannot be made to repeat itself. Otherwise what the function raises.
     """
-    run = trio_core._run
-    dice, switch = getattr(run, "_r", None), "_ALLOW_DETERMINISTIC_SCHEDULING"
+    with repeatable(seed):
+        return trio.run(async_function, *args, clock=MockClock(autojump_threshold=0))
+
+
+@contextmanager
+def repeatable(seed: int) -> Iterator[None]:
+    """Inside the block `trio.run` makes the same choices for the same seed. Raises RuntimeError as `run_simulated`."""
+    run, switch = trio_core._run, "_ALLOW_DETERMINISTIC_SCHEDULING"
+    dice = getattr(run, "_r", None)
     if not isinstance(dice, Random) or not hasattr(run, switch):
         raise RuntimeError(f"trio {version('trio')} has no switch for runs that repeat themselves: see {__name__}")
     before, state = getattr(run, switch), dice.getstate()
     dice.seed(seed)
     setattr(run, switch, True)
     try:
-        return trio.run(async_function, *args, clock=MockClock(autojump_threshold=0))
+        yield
     finally:
         setattr(run, switch, before)
         dice.setstate(state)

@@ -1,29 +1,37 @@
-"""Networks for behaviour tests: the same test on hosts without sockets and, where sockets matter, on real ones.
+"""Networks for behaviour tests: the same test in a simulated world and, where sockets matter, on real hosts.
 
-A test asks for `network`; marked `@pytest.mark.on_real_hosts_too`, it runs on both.
+A test asks for `network`; marked `@pytest.mark.on_real_hosts_too`, it runs on both. In a simulated world time is virtual: what
+is to settle is given time by `trio.sleep`, which costs none.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from p2pkad.config import Config
 from p2pkad.core.peers import PeerId
 from p2pkad.net.base import Handler, Host, Network
 from p2pkad.net.libp2p import new_host
+from p2pkad.net.simulated import World
 from p2pkad.node.service import KademliaService
+from p2pkad.testing.runs import repeatable
 from p2pkad.validators.opaque import OpaqueValidator
 from tests.support.cable import Cable, CabledHost
-from tests.support.switchboard import Switchboard
+from tests.support.worlds import hosted
 
 PROTOCOL = "/violence/kad/1.0.0"
 PATIENCE = 60.0
 """Seconds until a test gives up waiting for something that should long have happened."""
+
+LATENCY = 0.0005
+"""Seconds that a message takes in a simulated world, one way."""
 
 OpenHost = Callable[[Config], AbstractAsyncContextManager[Host]]
 
@@ -114,33 +122,43 @@ async def real_host(config: Config) -> AsyncIterator[Host]:
         yield host
 
 
-def on_switchboard(board: Switchboard) -> OpenHost:
+def in_world(world: World) -> OpenHost:
+    numbers = count(1)
+
     @asynccontextmanager
     async def open_host(config: Config) -> AsyncIterator[Host]:
-        host = board.host(board.ever + 1)
-        try:
+        with hosted(world, next(numbers), config) as host:
             yield host
-        finally:
-            del board.hosts[host.id]
 
     return open_host
 
 
+def in_virtual_time(test: Callable[[], Awaitable[None]], clock: None, instruments: Sequence[trio.abc.Instrument]) -> None:
+    """Runs a test, in pytest-trio's place of `trio.run`."""
+    with repeatable(seed=1):
+        trio.run(test, clock=MockClock(autojump_threshold=0), instruments=instruments)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    simulated = pytest.param("simulated", marks=pytest.mark.trio(run=in_virtual_time))
     if "network" in metafunc.fixturenames:
         asked = {mark.name for mark in metafunc.definition.iter_markers()}
-        without = [] if "on_real_hosts_only" in asked else ["switchboard"]
+        without = [] if "on_real_hosts_only" in asked else [simulated]
         real = ["sockets"] if asked & {"on_real_hosts_only", "on_real_hosts_too"} else []
         metafunc.parametrize("network", without + real, indirect=True)
+    elif "world" in metafunc.fixturenames:
+        metafunc.parametrize("world", [simulated], indirect=True)
 
 
 @pytest.fixture
-def board() -> Switchboard:
-    return Switchboard()
+async def world() -> AsyncIterator[World]:
+    """A simulated world with a quick network."""
+    async with World.open(latency=LATENCY) as world:
+        yield world
 
 
 @pytest.fixture
-async def network(request: pytest.FixtureRequest, board: Switchboard) -> AsyncIterator[BehaviourNetwork]:
+async def network(request: pytest.FixtureRequest, world: World) -> AsyncIterator[BehaviourNetwork]:
     async with trio.open_nursery() as nursery:
-        yield BehaviourNetwork(nursery, on_switchboard(board) if request.param == "switchboard" else real_host)
+        yield BehaviourNetwork(nursery, in_world(world) if request.param == "simulated" else real_host)
         nursery.cancel_scope.cancel()

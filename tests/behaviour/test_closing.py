@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 
 import pytest
@@ -14,9 +16,18 @@ from p2pkad.core.messages import FindNode, FindNodeReply
 from p2pkad.core.peers import PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, NoPeers, NotReady
 from p2pkad.net.base import Request
+from p2pkad.net.simulated import World
 from p2pkad.node.service import KademliaService
 from tests.behaviour.conftest import BehaviourNetwork
-from tests.support.switchboard import Switchboard
+from tests.support.worlds import hosted
+
+
+@asynccontextmanager
+async def alone(world: World) -> AsyncIterator[KademliaService]:
+    with hosted(world, 1) as host:
+        async with KademliaService(host) as node:
+            yield node
+
 
 CONTENT = b"\x12\x20" + sha256(b"content").digest()
 
@@ -28,8 +39,8 @@ async def test_what_the_block_raises_comes_out_as_it_is() -> None:
 
 
 @pytest.mark.scenario("H8")
-async def test_closing_twice_is_closing_once(board: Switchboard) -> None:
-    async with KademliaService(board.host(1)) as node:
+async def test_closing_twice_is_closing_once(world: World) -> None:
+    async with alone(world) as node:
         await node.aclose()
         await node.aclose()
         with pytest.raises(NodeClosed):
@@ -37,7 +48,7 @@ async def test_closing_twice_is_closing_once(board: Switchboard) -> None:
     await node.aclose()
 
 
-async def test_calls_under_way_end_when_the_node_closes(board: Switchboard, nursery: trio.Nursery) -> None:
+async def test_calls_under_way_end_when_the_node_closes(world: World, nursery: trio.Nursery) -> None:
     ended: list[BaseException] = []
 
     async def wait() -> None:
@@ -46,15 +57,15 @@ async def test_calls_under_way_end_when_the_node_closes(board: Switchboard, nurs
         except NodeClosed as error:
             ended.append(error)
 
-    async with KademliaService(board.host(1)) as node:
+    async with alone(world) as node:
         nursery.start_soon(wait)
-        await trio.testing.wait_all_tasks_blocked()
-    await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(0.1)
+    await trio.sleep(0.1)
     assert len(ended) == 1
 
 
-async def test_waiting_for_peers_that_do_not_come_says_how_many_came(board: Switchboard) -> None:
-    async with KademliaService(board.host(1)) as node:
+async def test_waiting_for_peers_that_do_not_come_says_how_many_came(world: World) -> None:
+    async with alone(world) as node:
         with pytest.raises(NotReady, match="0 of 2 peers in the routing table after"):
             await node.wait_ready(peers=2, timeout=0.01)
 
@@ -103,10 +114,10 @@ async def test_a_cancelled_lookup_is_gone(network: BehaviourNetwork) -> None:
 
 
 @pytest.mark.scenario("P8")
-async def test_who_cannot_be_reached_cannot_provide(network: BehaviourNetwork, board: Switchboard) -> None:
+async def test_who_cannot_be_reached_cannot_provide(network: BehaviourNetwork, world: World) -> None:
     await network.start()
     (node,) = await network.start()
-    board.hosts[node.id].addresses = ()
+    world.hosts[node.id].addresses = ()
     with pytest.raises(LocalProtocolError, match="listen on one"):
         await node.provide(CONTENT)
     with pytest.raises(LocalProtocolError, match="content_key"):
@@ -124,7 +135,7 @@ async def test_options_that_cannot_work_are_refused_before_anything_is_opened() 
             raise AssertionError
 
 
-async def test_a_stream_of_providers_ends_when_the_node_closes(board: Switchboard, nursery: trio.Nursery) -> None:
+async def test_a_stream_of_providers_ends_when_the_node_closes(world: World, nursery: trio.Nursery) -> None:
     ended: list[BaseException] = []
     hangs = trio.Event()
 
@@ -143,15 +154,16 @@ async def test_a_stream_of_providers_ends_when_the_node_closes(board: Switchboar
         except NodeClosed as error:
             ended.append(error)
 
-    async with board.host(2).open_network(protocol=KademliaConfig().protocol, max_message=1024) as peer:
-        peer.serve(hang)
-        await peer.set_server(True)
-        async with KademliaService(board.host(1)) as node:
-            await node.connect(PeerInfo(peer.id, peer.local_addresses()))
-            await node.wait_ready()
-            nursery.start_soon(read)
-            await hangs.wait()
-        await trio.testing.wait_all_tasks_blocked()
+    with hosted(world, 2) as host:
+        async with host.open_network(protocol=KademliaConfig().protocol, max_message=1024) as peer:
+            peer.serve(hang)
+            await peer.set_server(True)
+            async with alone(world) as node:
+                await node.connect(PeerInfo(peer.id, peer.local_addresses()))
+                await node.wait_ready()
+                nursery.start_soon(read)
+                await hangs.wait()
+            await trio.sleep(0.1)
     assert len(ended) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Any
 
 import pytest
 import trio
@@ -11,11 +12,12 @@ import trio.testing
 from p2pkad.core.messages import AnyReply, FindNode, FindNodeReply, PutValue
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import InvalidRecord, LocalLimit, LocalProtocolError, P2pkadError, RequestFailed
-from p2pkad.net.base import Connection, Request
+from p2pkad.net.base import Request
+from p2pkad.net.simulated import SimulatedNetwork
 from p2pkad.validators.opaque import OpaqueValidator
 from tests.behaviour.conftest import BehaviourNetwork
 from tests.behaviour.test_membership import ids, table
-from tests.support.switchboard import SwitchboardNetwork, peer_id
+from tests.support.worlds import peer_id
 
 CONTENT = b"\x12\x20" + sha256(b"content").digest()
 
@@ -36,7 +38,7 @@ async def test_who_refuses_a_record_stays_in_the_table(network: BehaviourNetwork
     for number in range(3):
         receipt = await node.put_value(b"/v/%d" % number, b"value")
         assert receipt.refused == (peer.id,)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await trio.sleep(0.1)
         assert table(node) == {other.id, peer.id}
 
 
@@ -91,16 +93,16 @@ async def test_a_limit_of_our_own_is_waited_out_by_whoever_meets_it(
 ) -> None:
     node, other = await network.start(2)
     await network.until(lambda: table(node) == {other.id}, "it is known")
-    connect, refused = SwitchboardNetwork.connect, [0]
+    connect, refused = SimulatedNetwork._connect, [0]
 
-    async def at_the_limit(self: SwitchboardNetwork, peer: PeerInfo, deadline: float) -> Connection:
+    async def at_the_limit(self: SimulatedNetwork, peer: PeerInfo, deadline: float) -> Any:
         if self.id == node.id and refused[0] % 3 < 2:  # two of three
             refused[0] += 1
             raise LocalLimit("connections", 4)
         refused[0] += 1
         return await connect(self, peer, deadline)
 
-    monkeypatch.setattr(SwitchboardNetwork, "connect", at_the_limit)
+    monkeypatch.setattr(SimulatedNetwork, "_connect", at_the_limit)
     assert (await node.provide(CONTENT)).sent == (other.id,)
     assert (await node.put_value(b"/v/key", b"value")).stored == (node.id, other.id)
     assert table(node) == {other.id}

@@ -12,12 +12,13 @@ from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import P2pkadError
 from p2pkad.events import BootstrapEnded, NodeEvent, PeerAdmitted, PeerEvicted
 from p2pkad.net.base import Identified, Request
+from p2pkad.net.simulated import World
 from p2pkad.node.clock import SYSTEM
 from p2pkad.node.membership import Membership
 from p2pkad.node.service import KademliaService
 from p2pkad.wire.addresses import parse_peer
 from tests.behaviour.conftest import BehaviourNetwork
-from tests.support.switchboard import Switchboard, address, peer_id
+from tests.support.worlds import address, peer_id
 
 
 def table(node: KademliaService) -> set[PeerId]:
@@ -250,12 +251,12 @@ async def test_two_addresses_of_one_bootstrap_peer_are_one_bootstrap_peer(networ
 
 @pytest.mark.scenario("H4")
 async def test_a_crowd_of_newcomers_that_answer_nothing_is_checked_a_few_at_a_time(
-    network: BehaviourNetwork, board: Switchboard
+    network: BehaviourNetwork, world: World
 ) -> None:
     (node,) = await network.start(request_timeout=300.0)
     tasks = trio.lowlevel.current_statistics().tasks_living
     for number in range(5000):
-        board.hosts[node.id].tell(Identified(peer_id(10_000 + number), True, (address(number),), address(number)))
+        world.hosts[node.id].tell(Identified(peer_id(10_000 + number), True, (address(number),), address(number)))
     for _ in range(10):
         await trio.lowlevel.checkpoint()
         assert trio.lowlevel.current_statistics().tasks_living < tasks + 40

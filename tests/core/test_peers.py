@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from p2pkad.core.peers import PeerInfo, merged
-from tests.support.switchboard import address, peer_id
+from tests.support.worlds import address, peer_id
 
 
 def test_a_peer_that_is_named_twice_is_one_with_both_addresses() -> None:

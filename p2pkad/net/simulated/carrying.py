@@ -14,15 +14,15 @@ from __future__ import annotations
 import logging
 from functools import partial
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 import trio
 
-from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, FindNodeReply, GetProvidersReply, GetValueReply
+from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
 from p2pkad.errors import P2pkadError, RemoteProtocolError, RequestFailed
 from p2pkad.net.base import Request
 from p2pkad.net.simulated.line import Exchange
 from p2pkad.net.simulated.parking import LineLost
+from p2pkad.net.simulated.trace import gist
 from p2pkad.net.simulated.world import Errand
 from p2pkad.wire.codec import decode_reply, decode_request, encode_reply, encode_request
 
@@ -70,8 +70,7 @@ def _arrive(exchange: Exchange) -> Errand | None:
         world.at(exchange.deadline, exchange.too_late)
         return None
     held.used = trio.current_time()
-    world.messages += 1
-    world.trace.add(f"{held.used:.6f} {asker.number} > {there.number} {exchange.name} {_gist(exchange.message)}")
+    world.arrived(asker, there, exchange.message)
     network = there.servers.get(exchange.protocol)
     if exchange.message is None:
         _reply(exchange, None)
@@ -157,16 +156,5 @@ def _finish(exchange: Exchange, outcome: Outcome) -> None:
         asker.world.at(exchange.deadline, exchange.too_late)
         return
     there = line.other(asker).number
-    asker.world.trace.add(f"{trio.current_time():.6f} {asker.number} < {there} {type(outcome).__name__} {_gist(outcome)}")
+    asker.world.trace.add(f"{trio.current_time():.6f} {asker.number} < {there} {type(outcome).__name__} {gist(outcome)}")
     exchange.wake(outcome)
-
-
-def _gist(message: AnyRequest | Outcome) -> str:
-    """A message in a few characters, the same in every process: its key, whom it names."""
-    match message:
-        case FindNodeReply(closer) | GetValueReply(_, _, closer) | GetProvidersReply(_, _, closer):
-            return f"{crc32(b''.join([info.id for info in closer])):08x}"
-        case None | Exception():
-            return ""
-        case _:
-            return message.key[-8:].hex()

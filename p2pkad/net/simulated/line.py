@@ -42,11 +42,6 @@ class Exchange(Parked):
         self.size = size
         self.deadline = deadline
 
-    @property
-    def name(self) -> str:
-        """What it asks."""
-        return "ping" if self.message is None else type(self.message).__name__
-
 
 class Line:
     """dialler, listener: its ends. broken: nothing passes any more, though an end may not know it."""

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import trio
 
+from p2pkad.core.messages import AnyRequest
 from p2pkad.core.peers import PeerId
 from p2pkad.net.simulated.links import Latency, Links
-from p2pkad.net.simulated.trace import Trace
+from p2pkad.net.simulated.trace import Trace, gist
 
 if TYPE_CHECKING:
     from p2pkad.net.simulated.host import SimulatedHost
@@ -45,11 +46,16 @@ Action = Callable[..., Errand | None]
 """What is done when its time has come."""
 
 
+Listener = Callable[[PeerId, PeerId, AnyRequest], None]
+"""Hears who asked whom what."""
+
+
 class World:
     """The hosts of one simulation, and everything between them.
 
     hosts: those that are up, by peer id. places: who is, or was until it crashed, at an address.
-    messages, dials: how many requests and announcements arrived so far, and how many dials were begun.
+    messages, dials: how many requests and announcements arrived so far, and how many dials were begun. listeners: are told of
+    each of those messages, and must be quick.
     """
 
     def __init__(self, seed: int, latency: Latency, loss: float) -> None:
@@ -58,6 +64,7 @@ class World:
         self.trace = Trace()
         self.messages = 0
         self.dials = 0
+        self.listeners: list[Listener] = []
         self.links = Links(seed, latency, loss, Random(f"{seed}/loss"))  # noqa: S311 - a simulation has no secrets
         self._due: list[tuple[float, int, Action, tuple[Any, ...]]] = []
         self._order = count()
@@ -97,6 +104,15 @@ class World:
         """Whether `host` has crashed, and its machine is back: it knows nothing of the connections before."""
         anew = self.hosts.get(host.id)
         return anew is not None and anew is not host and not self.links.severed(seen_by.number, anew.number)
+
+    def arrived(self, asker: SimulatedHost, there: SimulatedHost, message: AnyRequest | None) -> None:
+        """A request has arrived; None is libp2p's ping."""
+        if message is not None:
+            self.messages += 1
+            for listener in self.listeners:
+                listener(asker.id, there.id, message)
+        name = "ping" if message is None else type(message).__name__
+        self.trace.add(f"{trio.current_time():.6f} {asker.number} > {there.number} {name} {gist(message)}")
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
