@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
-from p2pkad.errors import InvalidRecord
+from p2pkad.errors import InvalidRecord, key_text
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,10 @@ class Validators:
             return 0
         validator = self._for(key)
         with _refusing(key, validator):
-            return values.index(values[validator.select(key, values)])
+            chosen = validator.select(key, values)
+            if chosen < 0:
+                raise IndexError(chosen)
+            return values.index(values[chosen])
 
     def expires(self, key: bytes, value: bytes) -> float | None:
         """When a valid value dies, in wall seconds; None when its validator does not say. Raises as `validate`."""
@@ -89,7 +92,10 @@ class Validators:
         if not isinstance(validator, ExpiringValidator):
             return None
         with _refusing(key, validator):
-            return validator.expires(key, value)
+            said = validator.expires(key, value)
+            if said != said:  # not a number: neither before nor after any time
+                raise ValueError(said)
+            return None if said is None else float(said)
 
     def _for(self, key: bytes) -> Validator:
         if not key:
@@ -100,7 +106,7 @@ class Validators:
             return validator
         if name is None:
             raise InvalidRecord(key, "the key has no namespace (/ns/...) and there is no default validator")
-        raise InvalidRecord(key, f"no validator is registered for the namespace {name.decode(errors='backslashreplace')!r}")
+        raise InvalidRecord(key, f"no validator is registered for the namespace {key_text(b'/' + name)}")
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def open_record(key: bytes, record: bytes, *, domain: str = DOMAIN, payload_type
     try:
         envelope = decode_envelope(record)
         if envelope.payload_type != payload_type:
-            raise InvalidRecord(key, f"its payload type is {envelope.payload_type!r}, not {payload_type!r}")
+            raise InvalidRecord(key, f"its payload type is {key_text(envelope.payload_type)}, not {key_text(payload_type)}")
         signer = PublicKey.from_protobuf(envelope.public_key)
         if not signer.verify(signed_bytes(domain, payload_type, envelope.payload), envelope.signature):
             raise InvalidRecord(key, f"the signature is not one of {signer.id} over this payload in the domain {domain!r}")

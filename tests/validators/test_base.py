@@ -1,6 +1,7 @@
 """The registry: which validator decides, and what happens when it fails."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import pytest
 
@@ -76,8 +77,20 @@ def test_the_validator_of_the_namespace_decides():
 @pytest.mark.scenario("V9")
 def test_without_a_default_other_keys_are_refused_with_the_reason():
     validators = Validators({"a": OpaqueValidator()})
-    assert reason(validators, b"/\xffb/key") == r"no validator is registered for the namespace '\\xffb'"
+    assert reason(validators, b"/b/key") == "no validator is registered for the namespace /b"
+    assert reason(validators, b"/\xffb/key") == "no validator is registered for the namespace hex:2fff62"
     assert reason(validators, b"key") == "the key has no namespace (/ns/...) and there is no default validator"
+
+
+@pytest.mark.scenario("V9")
+def test_an_empty_key_is_nobodys():
+    assert reason(Validators({}, default=OpaqueValidator()), b"") == "an empty key is none: every server refuses it"
+
+
+def test_what_is_refused_is_not_repeated_at_full_length():
+    """Reasons go into logs, and keys come from peers."""
+    long = b"/" + b"x" * 1_000_000
+    assert len(reason(Validators({}), long + b"/key")) < 200
 
 
 @pytest.mark.scenario("V9")
@@ -114,13 +127,26 @@ def test_a_refusal_is_no_failure(caplog):
     assert not caplog.records
 
 
-def test_a_choice_that_is_none_of_the_values_is_a_failure():
+@pytest.mark.parametrize("choice", [-1, 2, None])
+def test_a_choice_that_is_none_of_the_values_is_a_failure(choice):
     class Confused(OpaqueValidator):
         def select(self, key: bytes, values: Sequence[bytes]) -> int:
-            return len(values)
+            return choice
 
-    with pytest.raises(InvalidRecord, match="its validator failed: IndexError"):
+    with pytest.raises(InvalidRecord, match=r"its validator failed: (IndexError|TypeError)"):
         Validators({"ns": Confused()}).select(b"/ns/key", [b"a", b"b"])
+
+
+@pytest.mark.parametrize("time", [float("nan"), "soon", datetime(2100, 1, 1)], ids=repr)
+def test_an_end_that_is_no_time_is_a_failure(time):
+    class Confused(OpaqueValidator):
+        def expires(self, key: bytes, value: bytes) -> float | None:
+            return time
+
+    validators = Validators({"ns": Confused()})
+    with pytest.raises(InvalidRecord, match=r"its validator failed: (ValueError|TypeError)"):
+        validators.expires(b"/ns/key", b"value")
+    assert not validators.accepts(b"/ns/key", b"value", now=0)
 
 
 def test_one_value_is_the_best_without_asking():

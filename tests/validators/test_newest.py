@@ -60,6 +60,11 @@ def test_numbers_that_json_does_not_have_are_refused_wherever_they_are(number):
     assert "not JSON" in reason(f'{{"timestamp": 1, "other": [{number}]}}'.encode())
 
 
+@pytest.mark.parametrize("names", ['"timestamp": 1, "timestamp": 2', '"timestamp": 1, "a": {"b": 1, "\\u0062": 1}'])
+def test_a_name_that_is_there_twice_is_refused_wherever_it_is(names):
+    assert reason(f"{{{names}}}".encode()) == "the value is not JSON that can be read"
+
+
 def test_deep_nesting_is_refused():
     assert "not JSON" in reason(b'{"timestamp": 1, "other": ' + b"[" * 30_000 + b"]" * 30_000 + b"}")
 

@@ -12,14 +12,15 @@ from p2pkad.identity import Identity
 from p2pkad.validators.base import ExpiringValidator, Validators
 from p2pkad.validators.public_key import PublicKeyValidator
 
-GO_KEYS = json.loads((Path(__file__).parent / "golden" / "go_keys.json").read_text())["keys"]
-RECORDS = [(bytes.fromhex(key["record_key"]), bytes.fromhex(key["public"])) for key in GO_KEYS]
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "go_records.json").read_text())["records"]
+MADE = [each for each in GOLDEN if each["what"] == "public key"]
+RECORDS = [(bytes.fromhex(each["key"]), bytes.fromhex(each["value"])) for each in MADE]
 
 validator = PublicKeyValidator()
 
 
 @pytest.mark.scenario("V10")
-@pytest.mark.parametrize(("key", "value"), RECORDS, ids=[key["kind"] for key in GO_KEYS])
+@pytest.mark.parametrize(("key", "value"), RECORDS, ids=[each["kind"] for each in MADE])
 def test_what_go_publishes_is_valid(key, value):
     validator.validate(key, value, now=0)
 

@@ -35,6 +35,11 @@ def changed(record: bytes, **parts: bytes) -> bytes:
     return encode_envelope(Envelope(**{name: parts.get(name, getattr(envelope, name)) for name in names}))
 
 
+def resigned(payload: bytes) -> bytes:
+    """A record of alice's around any payload."""
+    return changed(signed(), payload=payload, signature=alice.sign(signed_bytes(validator.domain, PAYLOAD_TYPE, payload)))
+
+
 def reason(record: bytes, validator: SignedRecordValidator = validator, key: bytes = KEY) -> str:
     with pytest.raises(InvalidRecord) as raised:
         validator.validate(key, record, NOW)
@@ -101,7 +106,8 @@ class TestRefusals:
         SignedRecordValidator(domain="another").validate(KEY, signed(domain="another"), NOW)
 
     def test_wrong_payload_type(self):
-        assert reason(signed(payload_type=b"/other")) == "its payload type is b'/other', not b'/p2pkad/signed-record'"
+        assert reason(signed(payload_type=b"/other")) == "its payload type is /other, not /p2pkad/signed-record"
+        assert len(reason(signed(payload_type=b"/" * 1_000_000))) < 200
         SignedRecordValidator(payload_type=b"/other").validate(KEY, signed(payload_type=b"/other"), NOW)
         relabelled = changed(signed(payload_type=b"/other"), payload_type=PAYLOAD_TYPE)
         assert reason(relabelled).startswith("the signature is not one of")
@@ -132,10 +138,7 @@ class TestRefusals:
         assert reason(signed(), key=b"/violence/servers/beta") == "it was signed for another key, /violence/servers/alpha"
 
     def test_something_else_that_the_signer_signed(self):
-        payload = b"\x08\x01"
-        signature = alice.sign(signed_bytes(validator.domain, PAYLOAD_TYPE, payload))
-        record = encode_envelope(Envelope(alice.public_key.to_protobuf(), PAYLOAD_TYPE, payload, signature))
-        assert reason(record).startswith("signed value: ")
+        assert reason(resigned(b"\x08\x01")).startswith("signed value: ")
 
     def test_signed_by_somebody_who_may_not(self):
         ours = SignedRecordValidator(authorised=lambda key, signer: key.endswith(b"/" + str(signer).encode()))
@@ -154,6 +157,25 @@ class TestRefusals:
         validator.validate(KEY, signed(age=59.999), NOW)
         assert reason(signed(age=60)) == "it expired 0 seconds ago"
         assert reason(signed(age=100)) == "it expired 40 seconds ago"
+
+    def test_each_with_a_reason_that_tells_it_from_the_others(self):
+        other_key = sign_record(alice, b"/violence/servers/beta", b"", sequence=SEQUENCE, lifetime=60)
+        payload = decode_envelope(signed()).payload
+        reasons = {
+            "unsigned": reason(changed(signed(), signature=bytes(64))),
+            "signer": reason(changed(signed(), public_key=bob.public_key.to_protobuf())),
+            "key": reason(changed(signed(), public_key=b"?")),
+            "type": reason(signed(payload_type=b"/other")),
+            "cut": reason(signed()[:-1]),
+            "cut between fields": reason(signed()[:-66]),
+            "cut inside": reason(resigned(payload[:-1])),
+            "replayed": reason(other_key),
+            "expired": reason(signed(age=100)),
+            "early": reason(signed(age=-1000)),
+        }
+        assert len(set(reasons.values())) == len(reasons), reasons
+        # A domain is not sent: one that is wrong is a signature over something else, and the reason names the one expected.
+        assert reason(signed(domain="another")) == reasons["unsigned"]
 
     @given(record=st.binary(max_size=300))
     @settings(deadline=None)
