@@ -43,6 +43,18 @@ class PeerEvicted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeerReturned:
+    """A peer that had left the routing table for failing answers again. away: for so many seconds.
+
+    It is in the table again, unless its place was taken.
+    """
+
+    at: float
+    peer: PeerId
+    away: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModeChanged:
     """The node answers requests now (server), or no longer does (client)."""
 
@@ -172,4 +184,4 @@ LookupEvent = (
 )
 """The story of one lookup; each has its number and its key."""
 
-NodeEvent = PeerAdmitted | PeerEvicted | ModeChanged | BootstrapEnded | LookupEvent
+NodeEvent = PeerAdmitted | PeerEvicted | PeerReturned | ModeChanged | BootstrapEnded | LookupEvent

@@ -2,11 +2,11 @@
 
 The addresses of a peer are in order, the one to dial first at the front:
 
-             learn()      worked()          failed()
-  not known  heard        -                 -
-  worked     lives on     worked, first     failed, last
-  heard      lives on     worked, first     failed, last
-  failed     -            worked, first     failed, last
+             learn()      worked()          failed()        declared() without it
+  not known  heard        -                 -               -
+  worked     lives on     worked, first     failed, last    -
+  heard      lives on     worked, first     failed, last    failed, last
+  failed     -            worked, first     failed, last    -
 
 New addresses come behind those that worked and before those heard earlier: a peer that moved is told at its new address.
 Lives on: for the lifetime it was told with, from now; so does an address that works. One that failed is not kept alive by
@@ -15,7 +15,9 @@ connection: it may be the port that a peer happened to dial from.
 
 Everything is bounded, because peers make things up: of one peer the best addresses stay, of all peers those most recently
 heard of or reached. A pinned peer stays whatever happens, and its addresses with it, expired or not: however much is told
-of others, and however long the own network is down, this node knows where its own peers are.
+of others, and however long the own network is down, this node knows where its own peers are. Only what failed is dropped
+once it has expired, unless nothing else is left: a peer that moved often would be told with all the places it has left.
+Of bootstrap peers nothing is dropped, the user has said where they are.
 
 Times: monotonic seconds, from the caller; lifetimes: seconds.
 """
@@ -37,6 +39,7 @@ class Pin(Flag):
     BOOTSTRAP = auto()
     CONNECTED = auto()
     TABLE = auto()
+    AWAITED = auto()
 
 
 _NO_PIN = Pin(0)
@@ -96,6 +99,16 @@ class AddressBook:
             entry.info = None
         self._touch(peer, entry)
 
+    def declared(self, peer: PeerId, addresses: Iterable[Address], now: float, lifetime: float) -> None:
+        """`peer` itself says where it is, best first: what others have said of it before, and it does not, has failed."""
+        named = [*islice(addresses, self._max_addresses)]
+        kept = {address.raw for address in named}
+        entry = self._entries.get(peer)
+        for place in list(entry.places if entry is not None else ()):
+            if place.standing is _Standing.HEARD and place.address.raw not in kept:
+                self.failed(peer, place.address)
+        self.learn(peer, named, now, lifetime)
+
     def worked(self, peer: PeerId, address: Address, now: float) -> None:
         """`peer` was reached at `address`, which may have expired while it was dialled."""
         entry, place = self._find(peer, address)
@@ -124,9 +137,9 @@ class AddressBook:
         if entry is None:
             return PeerInfo(peer)
         if entry.info is None or now >= entry.info_until:
-            usable = [place for place in entry.places if entry.pins or now < place.expires]
+            usable = _usable(entry, now)
             entry.info = PeerInfo(peer, tuple(place.address for place in usable))
-            until = [place.expires for place in usable if not entry.pins]
+            until = [place.expires for place in usable if _ages(entry, place) and now < place.expires]
             entry.info_until = min(until, default=float("inf"))
         return entry.info
 
@@ -163,8 +176,7 @@ class AddressBook:
 
     def expire(self, now: float) -> None:
         """Drop what has expired. It is not told anyway; this frees its memory."""
-        for peer in list(self._loose):
-            entry = self._entries[peer]
+        for peer, entry in list(self._entries.items()):
             self._drop_expired(entry, now)
             if not entry.places:
                 self.forget(peer)
@@ -182,8 +194,8 @@ class AddressBook:
         return entry, next((place for place in places if place.address.raw == address.raw), None)
 
     def _drop_expired(self, entry: _Entry, now: float) -> None:
-        if not entry.pins and any(place.expires <= now for place in entry.places):
-            entry.places = [place for place in entry.places if now < place.expires]
+        if any(place.expires <= now for place in entry.places):
+            entry.places = _usable(entry, now)
             entry.info = None
 
     def _touch(self, peer: PeerId, entry: _Entry) -> None:
@@ -196,3 +208,12 @@ class AddressBook:
         while len(self._entries) > self._max_peers and self._loose:
             peer, _ = self._loose.popitem(last=False)
             del self._entries[peer]
+
+
+def _ages(entry: _Entry, place: _Place) -> bool:
+    return not entry.pins or (place.standing is _Standing.FAILED and Pin.BOOTSTRAP not in entry.pins)
+
+
+def _usable(entry: _Entry, now: float) -> list[_Place]:
+    usable = [place for place in entry.places if now < place.expires or not _ages(entry, place)]
+    return usable or (entry.places if entry.pins else [])

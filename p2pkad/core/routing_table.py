@@ -76,10 +76,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The peer left the table. replacement: who is to be checked for its place; None when the cache had nobody."""
+    """The peer left the table, in which it had been since `added`.
+
+    replacement: who is to be checked for its place; None when the cache had nobody.
+    """
 
     peer: PeerId
     bucket: int
+    added: float
     replacement: PeerId | None
 
 
@@ -201,9 +205,20 @@ class RoutingTable:
         )
 
     def refresh_prefixes(self) -> range:
-        """The buckets to look into at a refresh: each down to the deepest with a peer, empty ones too, 16 at most."""
-        deepest = max((prefix for prefix, bucket in self._buckets.items() if bucket.entries), default=-1)
-        return range(min(deepest, MAX_REFRESH_PREFIX) + 1)
+        """The buckets to look into at a refresh, as of now: widest first, down to the deepest with a peer, 16 at most.
+
+        An empty one on the way is a gap. Where even a wide part of the key space has nobody, narrower ones hardly will, but
+        for a neighbour or two that are near by chance, and a lookup of the own id finds those: behind the first gap, in
+        bucket c, only buckets up to 2 * (c + 1) are looked into. As go; ask again after each bucket, which may fill a gap.
+        """
+        held = {prefix for prefix, bucket in self._buckets.items() if bucket.entries}
+        deepest = min(max(held, default=-1), MAX_REFRESH_PREFIX)
+        gap = next((prefix for prefix in range(deepest + 1) if prefix not in held), deepest)
+        return range(min(deepest, 2 * (gap + 1)) + 1)
+
+    def last_seen_before(self, moment: float) -> list[PeerId]:
+        """The peers that have not been of use since then, by bucket, widest first."""
+        return [peer for peer in self if self._entry(peer).seen < moment]
 
     def __contains__(self, peer: PeerId) -> bool:
         return self._peers.get(self._space.key(peer)) == peer
@@ -219,6 +234,9 @@ class RoutingTable:
     def __repr__(self) -> str:
         cached = sum(len(bucket.cache) for bucket in self._buckets.values())
         return f"<RoutingTable peers={len(self)} buckets={len(self.buckets())} cached={cached}>"
+
+    def _entry(self, peer: PeerId) -> Entry:
+        return self._buckets[self.bucket_of(peer)].entries[peer]
 
     def _renew(self, peer: PeerInfo, now: float) -> Known | Removed:
         prefix = self.bucket_of(peer.id)
@@ -256,7 +274,7 @@ class RoutingTable:
     def _leave(self, prefix: int, bucket: _Bucket, entry: Entry) -> Removed:
         del bucket.entries[entry.peer], self._peers[entry.key], self._keys[bisect_left(self._keys, entry.key)]
         self._uncount(bucket, entry.groups)
-        return Removed(entry.peer, prefix, self.replacement(prefix))
+        return Removed(entry.peer, prefix, entry.added, self.replacement(prefix))
 
     def _refusal(self, bucket: _Bucket, groups: Iterable[str]) -> Refusal | None:
         if self._groups.full(groups):

@@ -1,38 +1,59 @@
-"""How a node without peers gets some."""
+"""How a node without peers gets some, and a node with hardly any more: by itself, again and again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from random import Random
 
 import trio
 
+from p2pkad.config import KademliaConfig
 from p2pkad.core.messages import FindNode
 from p2pkad.core.peers import PeerInfo
+from p2pkad.core.schedule import Schedule
 from p2pkad.events import BootstrapEnded, NodeEvent
 from p2pkad.node.asking import Asking, DidNotAnswer
 from p2pkad.node.clock import Clock
+from p2pkad.node.membership import Membership
 from p2pkad.node.shared import SharedRun
+
+LOW_TABLE = 3
+"""Peers below which the bootstrap peers are asked again: so few may all be gone a moment later."""
 
 
 class Bootstrap:
-    """The bootstrap peers, and attempts to reach them. An attempt that is under way is shared by all who want one."""
+    """The bootstrap peers, and attempts to reach them. An attempt that is under way is shared by all who want one.
+
+    As a chore it makes an attempt at once, and again `config.bootstrap_interval` after each one while the table has fewer
+    than LOW_TABLE peers that are not under suspicion.
+    """
 
     def __init__(
         self,
         asking: Asking,
+        membership: Membership,
         peers: Sequence[PeerInfo],
-        own: bytes,
-        request_timeout: float,
+        config: KademliaConfig,
         clock: Clock,
+        dice: Random,
         tell: Callable[[NodeEvent], None],
     ) -> None:
-        self.peers = tuple(info for info in peers if info.id != own)
+        self.peers = tuple(info for info in peers if info.id != membership.own)
         self._asking = asking
-        self._own = own
-        self._request_timeout = request_timeout
+        self._membership = membership
+        self._request_timeout = config.request_timeout
         self._clock = clock
         self._tell = tell
         self._attempt = SharedRun(self._ask_all)
+        self._schedule = Schedule({"attempt": config.bootstrap_interval}, clock.monotonic(), dice.random)
+        self._schedule.run_at("attempt", clock.monotonic())
+
+    def due(self) -> float:
+        enough = not self.peers or self._membership.usable >= LOW_TABLE
+        return float("inf") if enough else self._schedule.at("attempt")
+
+    async def run(self) -> None:
+        await self.attempt()
 
     async def attempt(self) -> int:
         """Ask every bootstrap peer for peers near the own id; returns how many answered. Takes `request_timeout` at most.
@@ -42,6 +63,7 @@ class Bootstrap:
         return await self._attempt() if self.peers else 0
 
     async def _ask_all(self) -> int:
+        self._schedule.done("attempt", self._clock.monotonic())
         answered: list[PeerInfo] = []
         async with trio.open_nursery() as nursery:
             for peer in self.peers:
@@ -51,7 +73,7 @@ class Bootstrap:
 
     async def _ask(self, peer: PeerInfo, answered: list[PeerInfo]) -> None:
         try:
-            await self._asking.ask(peer, FindNode(self._own), self._clock.monotonic() + self._request_timeout)
+            await self._asking.ask(peer, FindNode(bytes(self._membership.own)), self._clock.monotonic() + self._request_timeout)
         except DidNotAnswer:
             return
         answered.append(peer)

@@ -3,40 +3,42 @@
 enters     who answered a request, or the admission check (FIND_NODE for its own id)
 stays      who answers; an inbound request alone proves nothing, clients send requests too
 suspected  who could not be reached, was late when a lookup ended, or refused something else than FIND_NODE, as a server may:
-           it stays until it fails once more after somebody else has answered
+           it stays until it fails once more after somebody else has answered (core/suspicion.py says why)
 leaves     a suspect that failed again; who refused FIND_NODE or answered nonsense; who dropped the protocol
-
-Suspicion is what keeps the table when the own cable is pulled: then everybody fails, nobody answers, and nobody is
-evicted. So a failure is followed by a question to a witness, the peer that answered last: its answer shows that the
-fault is not on this side, and the suspects are asked once more.
+awaited    who left for failing, and a newcomer that knew nobody yet: it is tried again (core/awaited.py says when)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from itertools import chain, islice
+from itertools import islice
 from typing import Literal
 
 import trio
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.address_book import AddressBook, Pin
+from p2pkad.core.awaited import Awaited
 from p2pkad.core.goals import Failure
 from p2pkad.core.keyspace import SHA256, Key
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.core.routing_table import Added, Removed, RoutingTable
 from p2pkad.core.scope import addresses_for, connection_scope
-from p2pkad.events import NodeEvent, PeerAdmitted, PeerEvicted
+from p2pkad.core.suspicion import Suspicion
+from p2pkad.events import NodeEvent, PeerAdmitted, PeerEvicted, PeerReturned
 from p2pkad.node.clock import Clock
 
 MAX_KNOWN_PEERS = 10_000
 MAX_ADDRESSES_PER_PEER = 16
 
+MAX_AWAITED = 256
+"""Peers that are missed: more than a table holds in a network of a million."""
+
 MAX_CHECKS = 16
 """Checks under way at a time: a crowd of newcomers must not crowd out the node's own lookups."""
 
-MAX_NEWCOMERS = 1_000
-"""Newcomers that wait for their check; of more the first ones are forgotten, until they identify themselves again."""
+MAX_UNCHECKED = 1_000
+"""Peers that wait for their check; of more the first ones are forgotten, until they identify themselves again."""
 
 
 class Membership:
@@ -56,11 +58,10 @@ class Membership:
         self._config = config
         self._clock = clock
         self._tell = tell
-        self._newcomers: dict[PeerId, None] = {}
+        self.awaited = Awaited(MAX_AWAITED)
+        self._suspicion = Suspicion()
+        self._unchecked: dict[PeerId, None] = {}
         self._under_check: dict[PeerId, None] = {}
-        self._answers = 0  # how many requests were answered so far: the order of events, which a clock may not tell
-        self._suspects: dict[PeerId, int] = {}  # and how many had been answered when they failed
-        self._witness: PeerId | None = None  # who answered last
 
     # Where peers are
 
@@ -84,6 +85,12 @@ class Membership:
             if addresses or self.book.info(info.id, now).addresses:
                 usable.append(info if addresses is info.addresses else PeerInfo(info.id, addresses))
         return tuple(usable)
+
+    def declared(self, info: PeerInfo, via: Address | None) -> None:
+        """A peer connected through `via` says where it is; what is believed of it counts more than what others say."""
+        addresses = addresses_for(info.addresses, self._config.scope, connection_scope(via))
+        if addresses:
+            self.book.declared(info.id, addresses, self._clock.monotonic(), self._config.address_lifetime)
 
     def believed(self, addresses: tuple[Address, ...], via: Address | None) -> tuple[Address, ...]:
         """What may be told to, or believed from, somebody who is connected through `via`."""
@@ -118,31 +125,29 @@ class Membership:
     @property
     def usable(self) -> int:
         """Peers in the table that are not under suspicion."""
-        return len(self.table) - len(self._suspects)
+        return len(self.table) - len(self._suspicion)
 
     # Who comes and goes
 
     def answered(self, peer: PeerId, at: Address | None, *, told_nobody: bool) -> None:
         """`peer` answered a request, reached `at` this address. told_nobody: its answer named no closer peer."""
-        now = self._clock.monotonic()
-        self._answers += 1
-        self._witness = peer
-        self._suspects.pop(peer, None)
+        self._suspicion.answered(peer)
         # go's lookup check: once the table is not small, who knows nobody helps nobody. A fresh rust node is such a one;
-        # it is asked again when it identifies itself again.
+        # it is asked again when it identifies itself again, or after a while.
         if peer in self.table or not (told_nobody and len(self.table) >= self._config.k):
-            self._admit(peer, at, now)
-        if self._suspects:
+            self._admit(peer, at)
+        else:
+            self._await(peer, stayed=0.0)
+        if self._suspicion.to_ask():
             self.changed.unpark_all()
 
     def failed(self, peer: PeerId, reason: Failure) -> None:
         """`peer` gave no answer to a request."""
-        if peer == self._witness:
-            self._witness = None
+        self._suspicion.failed(peer)
         if peer not in self.table:
             self.table.remove(peer)  # it may wait in the replacement cache
             self._try_another(self.table.replacement(self.table.bucket_of(peer)))
-        elif reason in (Failure.REFUSED, Failure.MALFORMED) or self._others_answered_since_it_failed(peer):
+        elif reason in (Failure.REFUSED, Failure.MALFORMED) or self._suspicion.is_ripe(peer):
             self._evict(peer, "failed")
         else:
             self.doubt(peer)
@@ -150,51 +155,101 @@ class Membership:
     def doubt(self, peer: PeerId) -> None:
         """`peer` may be dead: if it is in the table it is to be checked, once somebody else has answered."""
         if peer in self.table:
-            self._suspects.setdefault(peer, self._answers)
+            self._suspicion.doubt(peer)
             self.changed.unpark_all()
 
     def left(self, peer: PeerId) -> None:
         """`peer` does not speak the protocol any more."""
-        self._newcomers.pop(peer, None)
+        self._unchecked.pop(peer, None)
         self._evict(peer, "left_protocol")
+        self.awaited.forget(peer)
+        self.book.unpin(peer, Pin.AWAITED, self._clock.monotonic())
 
     def introduce(self, peer: PeerId) -> None:
         """`peer` says that it is a server: it is to be checked, unless it is in the table."""
         if peer != self.own and peer not in self.table:
-            self._newcomers[peer] = None
-            if len(self._newcomers) > MAX_NEWCOMERS:
-                del self._newcomers[next(iter(self._newcomers))]
-            self.changed.unpark_all()
+            self._to_check(peer)
+
+    def recheck(self, unseen_since: float) -> None:
+        """The peers of the table that have not answered since that moment are to be checked."""
+        for peer in self.table.last_seen_before(unseen_since):
+            self._to_check(peer)
+
+    # Who is missed
+
+    @property
+    def missing_from(self) -> float:
+        """From when on `look_out` has somebody to look out for, in monotonic seconds; infinity when nobody is missed."""
+        return float("-inf") if self._suspicion.blind else self.awaited.ready
+
+    def look_out(self) -> None:
+        """One of those who are missed is to be checked: when nobody answers any more a suspect, else whose turn it is."""
+        suspect = self._suspicion.next_suspect() if self._suspicion.blind else None
+        if suspect is None:
+            self.awaited.call_next(self._clock.monotonic())
+        else:
+            self._to_check(suspect)
+        self.changed.unpark_all()
+
+    def expire(self) -> None:
+        """Forget who has been missed for too long, and addresses that are too old."""
+        now = self._clock.monotonic()
+        for peer in self.awaited.expire(now):
+            self.book.unpin(peer, Pin.AWAITED, now)
+        self.book.expire(now)
+
+    # Who is to be checked
 
     def take_checks(self) -> list[PeerId]:
         """Who is to be asked FIND_NODE for its own id now. Each is named once, until `checked` says that it was asked.
 
-        Suspects, since somebody else has answered; before that the witness, so that somebody may; then newcomers. No more
-        than MAX_CHECKS are under way at a time.
+        Suspects, since somebody else has answered; before that the witness, so that somebody may; then who is missed, then
+        newcomers and who has not been heard of for long. No more than MAX_CHECKS are under way at a time.
         """
-        suspects = [peer for peer in self._suspects if self._others_answered_since_it_failed(peer)]
-        witness = [self._witness] if self._suspects and not suspects and self._witness is not None else []
-        waiting = (peer for peer in chain(suspects, witness, self._newcomers) if peer not in self._under_check)
-        due = list(islice(waiting, MAX_CHECKS - len(self._under_check)))
-        for peer in due:
-            self._newcomers.pop(peer, None)
-            self._under_check[peer] = None
-        return due
+        due = self._not_under_check(self._suspicion.to_ask(), self._room)
+        self._begin(due)
+        missed = self._not_under_check(self.awaited.take_called(self._room, self._clock.monotonic()), self._room)
+        self._begin(missed)
+        others = self._not_under_check(self._unchecked, self._room)
+        self._begin(others)
+        return due + missed + others
 
     def checked(self, peer: PeerId) -> None:
         """`peer`, named by `take_checks`, was asked; `answered` or `failed` has said what came of it."""
         self._under_check.pop(peer, None)
         self.changed.unpark_all()
 
-    def _others_answered_since_it_failed(self, peer: PeerId) -> bool:
-        return self._suspects.get(peer, self._answers) < self._answers
+    @property
+    def _room(self) -> int:
+        return MAX_CHECKS - len(self._under_check)
 
-    def _admit(self, peer: PeerId, at: Address | None, now: float) -> None:
+    def _not_under_check(self, peers: Iterable[PeerId], room: int) -> list[PeerId]:
+        return list(islice((peer for peer in peers if peer not in self._under_check), room))
+
+    def _begin(self, peers: Iterable[PeerId]) -> None:
+        for peer in peers:
+            self._unchecked.pop(peer, None)
+            self._under_check[peer] = None
+
+    def _to_check(self, peer: PeerId) -> None:
+        self._unchecked[peer] = None
+        if len(self._unchecked) > MAX_UNCHECKED:
+            del self._unchecked[next(iter(self._unchecked))]
+        self.changed.unpark_all()
+
+    def _try_another(self, replacement: PeerId | None) -> None:
+        if replacement is not None:
+            self.introduce(replacement)
+
+    # How the table changes
+
+    def _admit(self, peer: PeerId, at: Address | None) -> None:
+        now = self._clock.monotonic()
         # Counted by the address it was reached at: what it merely claims would use up the places of others. A member is
         # counted anew, as it may have moved.
+        self._unchecked.pop(peer, None)
         match self.table.add(PeerInfo(peer, () if at is None else (at,)), now):
             case Added(bucket):
-                self._newcomers.pop(peer, None)
                 self.book.pin(peer, Pin.TABLE, now)
                 self._tell(PeerAdmitted(at=now, peer=peer, bucket=bucket))
                 self.changed.unpark_all()
@@ -202,6 +257,7 @@ class Membership:
                 self._departed(removed, "moved")
             case _:
                 pass
+        self._welcome_back(peer, now)
 
     def _evict(self, peer: PeerId, cause: Literal["failed", "left_protocol"]) -> None:
         removed = self.table.remove(peer)
@@ -210,12 +266,27 @@ class Membership:
 
     def _departed(self, removed: Removed, cause: Literal["failed", "left_protocol", "moved"]) -> None:
         now = self._clock.monotonic()
-        self._suspects.pop(removed.peer, None)
+        self._suspicion.trust(removed.peer)
+        if cause == "failed":
+            self._await(removed.peer, stayed=now - removed.added)
         self.book.unpin(removed.peer, Pin.TABLE, now)
         self._tell(PeerEvicted(at=now, peer=removed.peer, bucket=removed.bucket, cause=cause))
         self._try_another(removed.replacement)
         self.changed.unpark_all()
 
-    def _try_another(self, replacement: PeerId | None) -> None:
-        if replacement is not None:
-            self.introduce(replacement)
+    def _await(self, peer: PeerId, stayed: float) -> None:
+        now = self._clock.monotonic()
+        # Pinned: it is to be found again at the address it had, however long that takes.
+        self.book.pin(peer, Pin.AWAITED, now)
+        forgotten = self.awaited.add(peer, stayed, now)
+        if forgotten is not None:
+            self.book.unpin(forgotten, Pin.AWAITED, now)
+
+    def _welcome_back(self, peer: PeerId, now: float) -> None:
+        awaited = self.awaited.returned(peer, now)
+        if awaited is None:
+            return
+        self.book.unpin(peer, Pin.AWAITED, now)
+        if awaited.stayed:
+            self._tell(PeerReturned(at=now, peer=peer, away=now - awaited.since))
+        self.changed.unpark_all()

@@ -20,19 +20,22 @@ from p2pkad.core.address_book import Pin
 from p2pkad.core.keyspace import SHA256
 from p2pkad.core.peers import PeerId, PeerInfo, merged
 from p2pkad.errors import ConfigError, NodeClosed, NotReady
-from p2pkad.events import ModeChanged, NodeEvent
+from p2pkad.events import LookupEnded, ModeChanged, NodeEvent, PeerAdmitted, PeerReturned
 from p2pkad.identity import peer_id
 from p2pkad.net.base import Connected, Gone, Host, Identified, Network, NetworkEvent, OwnAddressesChanged, Usefulness
 from p2pkad.node.asking import Asking
 from p2pkad.node.bootstrap import Bootstrap
 from p2pkad.node.clock import SYSTEM, Clock
 from p2pkad.node.finding import Finding
-from p2pkad.node.maintenance import Maintenance
+from p2pkad.node.lookout import Lookout
+from p2pkad.node.maintenance import Chore, Maintenance
 from p2pkad.node.membership import Membership
 from p2pkad.node.publishing import Publishing
 from p2pkad.node.querying import Querying
+from p2pkad.node.refreshing import Refreshing
 from p2pkad.node.responding import Responding
 from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
+from p2pkad.node.sweeping import Sweeping
 from p2pkad.node.telling import Telling
 from p2pkad.store.base import Store
 from p2pkad.store.memory import MemoryStore
@@ -187,9 +190,9 @@ class KademliaService:
                 self._tell(ModeChanged(at=self._clock.monotonic(), mode=mode))
 
     async def refresh(self) -> None:
-        """Look up the own id and a random name in each bucket now. Two refreshes at once are one. Raises NoPeers."""
+        """Look up the own id and a random name in each bucket that this leaves open. Two at once are one. Raises NoPeers."""
         with self._call():
-            await self._maintenance.refresh()
+            await self._refreshing.refresh()
 
     async def connect(self, peer: PeerInfo | str, timeout: float | None = None) -> PeerId:
         """Connect to a peer: a PeerInfo, or an address that ends in /p2p/<id>. It enters the table if it is a server.
@@ -333,7 +336,7 @@ class KademliaService:
         validators = Validators({"pk": PublicKeyValidator(), **config.validators}, config.default_validator)
         self._membership = Membership(network.id, config, clock, self._tell)
         asking = Asking(network, self._membership, validators, config, clock)
-        bootstrap = Bootstrap(asking, self._bootstrap_peers, network.id, config.request_timeout, clock, self._tell)
+        bootstrap = Bootstrap(asking, self._membership, self._bootstrap_peers, config, clock, self._random, self._tell)
         self._querying = Querying(asking, self._membership, bootstrap, config, clock, self._tell)
         self._publishing = Publishing(
             network, self._membership, asking, self._querying, self._store, validators, config, clock, self._spawn
@@ -342,9 +345,12 @@ class KademliaService:
             network, self._membership, self._querying, self._publishing, self._store, validators, config, clock
         )
         self._responding = Responding(network, self._membership, self._store, validators, config, clock, self._random)
-        self._maintenance = Maintenance(
-            self._membership, asking, self._querying, bootstrap, self._store, config, clock, self._random
-        )
+        self._refreshing = Refreshing(self._membership, self._querying, config, clock, self._random)
+        self._tell.subscribe(self._refreshing.on_event, LookupEnded | PeerAdmitted | PeerReturned)
+        lookout = Lookout(self._membership, clock, self._random)
+        sweeping = Sweeping(self._membership, self._store, config.expire_interval, clock, self._random)
+        chores: list[Chore] = [bootstrap, self._refreshing, lookout, sweeping]
+        self._maintenance = Maintenance(self._membership, asking, chores, config, clock)
         for peer in self._bootstrap_peers:
             self._membership.book.pin(peer.id, Pin.BOOTSTRAP, clock.monotonic())
             self._learn(peer)
@@ -362,13 +368,13 @@ class KademliaService:
             case Gone(peer):
                 self._membership.gone(peer)
             case Identified(peer, server, addresses, via):
-                self._membership.heard([PeerInfo(peer, addresses)], via)
+                self._membership.declared(PeerInfo(peer, addresses), via)
                 if server:
                     self._membership.introduce(peer)
                 else:
                     self._membership.left(peer)
             case OwnAddressesChanged():
-                pass  # addresses are asked for when they are told
+                self._refreshing.own_addresses_changed()
             case never:
                 assert_never(never)
 

@@ -263,7 +263,7 @@ async def test_a_crowd_of_newcomers_that_answer_nothing_is_checked_a_few_at_a_ti
 
 
 @pytest.mark.scenario("H4")
-def test_of_a_crowd_of_newcomers_a_thousand_wait_for_their_check() -> None:
+async def test_of_a_crowd_of_newcomers_a_thousand_wait_for_their_check() -> None:
     membership = Membership(peer_id(0), KademliaConfig(), SYSTEM, lambda event: None)
     for number in range(1, 5001):
         membership.introduce(peer_id(number))

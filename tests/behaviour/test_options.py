@@ -417,6 +417,8 @@ async def test_the_network_knows_which_connections_matter(network: BehaviourNetw
     nearest, *others, bootstrap = sorted(nodes, key=lambda each: SHA256.key(each.id) ^ own)
     (node,) = await network.start(k=1, bootstrap=bootstrap.addresses)
     assert node.id == peer_id(5)
+    for each in nodes:
+        await node.connect(each.addresses[0])
     usefulness = world.hosts[node.id].networks[0].usefulness
     await network.until(lambda: node.stats().table == 4, "all are known")
     assert usefulness(bootstrap.id) is usefulness(nearest.id) is Usefulness.PROTECTED

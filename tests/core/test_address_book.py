@@ -79,6 +79,7 @@ def test_a_new_address_comes_before_older_hearsay_and_behind_what_worked() -> No
     assert told(known, ALICE) == ["proven", "new", "old", "dead"]
 
 
+@pytest.mark.scenario("L9")
 def test_a_peer_that_moved_is_told_at_its_new_address() -> None:
     known = book(addresses=2)
     learn(known, ALICE, "old", "older")
@@ -90,6 +91,42 @@ def test_a_peer_that_moved_is_told_at_its_new_address() -> None:
     assert told(known, ALICE) == ["new", "old"]
     known.worked(ALICE, at("new"), now=3)
     assert told(known, ALICE) == ["new", "old"]
+
+
+@pytest.mark.scenario("L9")
+def test_a_peer_that_says_where_it_is_is_told_there_first_and_what_others_said_of_it_ages_out() -> None:
+    known = book()
+    learn(known, ALICE, "reached", "rumour", "same", lifetime=10)
+    known.pin(ALICE, Pin.TABLE, now=0)
+    known.worked(ALICE, at("reached"), now=0)
+    known.declared(ALICE, [at("new"), at("same")], now=5, lifetime=10)
+    assert told(known, ALICE, now=5) == ["reached", "new", "same", "rumour"]
+    assert told(known, ALICE, now=LATER) == ["reached", "new", "same"]
+    known.declared(BOB, [], now=5, lifetime=10)
+    assert told(known, BOB) == []
+
+
+@pytest.mark.scenario("L9")
+def test_a_peer_of_the_table_that_moved_is_not_told_at_its_old_address_for_ever() -> None:
+    known = book()
+    learn(known, ALICE, "old", lifetime=10)
+    known.pin(ALICE, Pin.TABLE, now=0)
+    known.worked(ALICE, at("old"), now=0)
+    learn(known, ALICE, "new", now=LATER, lifetime=10)
+    known.failed(ALICE, at("old"))
+    assert told(known, ALICE, now=9) == ["new", "old"]
+    assert told(known, ALICE, now=LATER + 11) == ["new"]
+    known.expire(LATER + 11)
+    learn(known, ALICE, "old", now=LATER + 11, lifetime=10)
+    assert told(known, ALICE, now=LATER + 11) == ["old", "new"], "forgotten, and so heard of anew"
+
+
+def test_what_the_user_said_of_a_bootstrap_peer_is_never_dropped() -> None:
+    known = book()
+    learn(known, ALICE, "configured", lifetime=10)
+    known.pin(ALICE, Pin.BOOTSTRAP, now=0)
+    known.declared(ALICE, [at("private")], now=0, lifetime=10)
+    assert told(known, ALICE, now=LATER) == ["private", "configured"]
 
 
 def test_the_port_a_peer_dialled_from_is_no_address_of_it() -> None:
@@ -424,9 +461,14 @@ class Naive:
             if not self.places[peer]:
                 self.forget(peer)
 
+    def declare(self, peer: PeerId, names: list[str], now: float, lifetime: float) -> None:
+        for name in self.order(peer):
+            if self.places[peer][name]["class"] == 1 and name not in names[: self.max_addresses]:
+                self.judge(peer, name, now, works=False)
+        self.learn(peer, names, now, lifetime)
+
     def sweep(self, peer: PeerId, now: float) -> None:
-        if not self.pinned(peer):
-            self.places[peer] = {name: place for name, place in self.places[peer].items() if now < place["end"]}
+        self.places[peer] = {name: self.places[peer][name] for name in self.told(peer, now)}
 
     def touch(self, peer: PeerId) -> None:
         self.recent = [each for each in self.recent if each != peer] + [peer]
@@ -442,7 +484,11 @@ class Naive:
         return sorted(mine, key=lambda name: (mine[name]["class"], mine[name]["rank"], mine[name].get("position", 0)))
 
     def told(self, peer: PeerId, now: float) -> list[str]:
-        return [name for name in self.order(peer) if self.pinned(peer) or now < self.places[peer][name]["end"]]
+        held, places = self.pinned(peer), self.places.get(peer, {})
+        for_ever = held and Pin.BOOTSTRAP in self.pins[peer]
+        stays = {name for name, place in places.items() if for_ever or (held and place["class"] != 2) or now < place["end"]}
+        current = [name for name in self.order(peer) if name in stays]
+        return current or (self.order(peer) if held else [])
 
 
 PEERS = [ALICE, BOB, CAROL, DAVE]
@@ -450,6 +496,7 @@ a_peer = st.sampled_from(PEERS)
 a_name = st.sampled_from("abcdef")
 a_step = st.one_of(
     st.tuples(st.just("learn"), a_peer, st.lists(a_name, max_size=5), st.integers(1, 5)),
+    st.tuples(st.just("declare"), a_peer, st.lists(a_name, max_size=5), st.integers(1, 5)),
     st.tuples(st.just("worked"), a_peer, a_name),
     st.tuples(st.just("failed"), a_peer, a_name),
     st.tuples(st.just("pin"), a_peer, st.sampled_from(list(Pin))),
@@ -472,6 +519,9 @@ def test_the_book_does_what_plain_lists_do(peers: int, addresses: int, steps: li
             case "learn", peer, names, lifetime:
                 learn(known, peer, *names, now=now, lifetime=lifetime)
                 naive.learn(peer, names, now, lifetime)
+            case "declare", peer, names, lifetime:
+                known.declared(peer, [at(name) for name in names], now, lifetime)
+                naive.declare(peer, names, now, lifetime)
             case "worked", peer, name:
                 known.worked(peer, at(name), now)
                 naive.judge(peer, name, now, works=True)

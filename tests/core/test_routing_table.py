@@ -156,7 +156,7 @@ def test_a_failed_peer_is_replaced_by_the_most_recently_seen() -> None:
     table.add(info(late), now=1)
     table.add(info(early), now=2)
     table.seen(peer(late), now=3)
-    assert table.remove(peer(0b1000_0000)) == Removed(peer(0b1000_0000), bucket=0, replacement=peer(late))
+    assert table.remove(peer(0b1000_0000)) == Removed(peer(0b1000_0000), bucket=0, added=0, replacement=peer(late))
 
 
 @pytest.mark.scenario("L8", "L6")
@@ -210,7 +210,7 @@ def test_who_failed_while_it_waited_is_no_replacement_any_more() -> None:
     fill(table, 0b1000_0000)
     table.add(info(0b1000_0001), now=1)
     assert table.remove(peer(0b1000_0001)) is None
-    assert table.remove(peer(0b1000_0000)) == Removed(peer(0b1000_0000), bucket=0, replacement=None)
+    assert table.remove(peer(0b1000_0000)) == Removed(peer(0b1000_0000), bucket=0, added=0, replacement=None)
 
 
 def test_strangers_can_be_seen_and_removed_without_effect() -> None:
@@ -294,7 +294,7 @@ def test_a_peer_cannot_enter_elsewhere_and_move_into_a_full_group() -> None:
     table.add(info(0b1000_0000, "9.9"), now=0)
     table.add(info(0b0100_0000, "8.8"), now=0)
     table.add(info(0b0100_0001, "7.7"), now=0)
-    assert table.add(info(0b0100_0000, "9.9"), now=1) == Removed(peer(0b0100_0000), 1, replacement=peer(0b0100_0001))
+    assert table.add(info(0b0100_0000, "9.9"), now=1) == Removed(peer(0b0100_0000), 1, added=0, replacement=peer(0b0100_0001))
     assert members(table) == [0b1000_0000]
     assert table.add(info(0b0100_0000, "8.8"), now=2) == Added(1)
 
@@ -306,7 +306,7 @@ def test_a_replacement_that_the_limits_forbid_is_passed_over() -> None:
     table.add(info(0b1000_0001), now=1)
     table.add(info(0b1000_0010, "9.9"), now=2)
     table.add(info(0b0100_0000, "9.9"), now=3)
-    assert table.remove(peer(0b1000_0000)) == Removed(peer(0b1000_0000), 0, replacement=peer(0b1000_0001))
+    assert table.remove(peer(0b1000_0000)) == Removed(peer(0b1000_0000), 0, added=0, replacement=peer(0b1000_0001))
 
 
 # The nearest
@@ -379,10 +379,40 @@ def test_a_refresh_looks_into_each_bucket_down_to_the_deepest_with_a_peer() -> N
     assert list(table.refresh_prefixes()) == [0]
 
 
+def test_behind_a_gap_a_refresh_looks_into_a_few_buckets_more() -> None:
+    table = tiny_table()
+    fill(table, 0b1000_0000, 0b0000_0001)
+    assert list(table.refresh_prefixes()) == [0, 1, 2, 3, 4], "the gap is bucket 1: up to 2 * (1 + 1)"
+    fill(table, 0b0100_0000)
+    assert list(table.refresh_prefixes()) == [0, 1, 2, 3, 4, 5, 6], "it is filled, and the next one is bucket 2"
+    table.remove(peer(0b1000_0000))
+    assert list(table.refresh_prefixes()) == [0, 1, 2]
+
+
+@given(st.sets(st.integers(0, 7)))
+def test_a_refresh_leaves_out_no_bucket_before_the_first_gap_and_never_the_gap(held: set[int]) -> None:
+    table = tiny_table()
+    fill(table, *(0b1000_0000 >> prefix for prefix in held))
+    prefixes = table.refresh_prefixes()
+    before_a_gap = next((prefix for prefix in range(9) if prefix not in held), 9)
+    assert set(range(before_a_gap)) <= set(prefixes)
+    assert (before_a_gap in prefixes) == (before_a_gap < max(held, default=-1))
+    assert not held or max(prefixes) <= max(held), "deeper than the deepest peer there is nobody to be told of"
+
+
+def test_who_has_not_been_of_use_for_long_is_named() -> None:
+    table = tiny_table()
+    fill(table, 0b1000_0000, 0b0100_0000, 0b0100_0001)
+    table.add(info(0b1000_0000), now=5)
+    assert table.last_seen_before(5) == [peer(0b0100_0000), peer(0b0100_0001)]
+    assert table.last_seen_before(0) == []
+
+
 def test_a_refresh_leaves_the_deepest_buckets_to_the_lookup_of_the_own_id() -> None:
     wide = KeySpace(256, key=lambda name: int.from_bytes(name, "big"))
     table = RoutingTable(PeerId(b""), bucket_size=1, max_per_group=1, max_per_group_and_bucket=1, space=wide)
-    table.add(PeerInfo(PeerId(b"\x01")), now=0)
+    for bit in (*range(235, 256), 0):
+        table.add(PeerInfo(PeerId((1 << bit).to_bytes(32, "big"))), now=0)
     assert table.refresh_prefixes() == range(MAX_REFRESH_PREFIX + 1) == range(16)
 
 
@@ -484,10 +514,11 @@ class Naive:
 
     def remove(self, peer: PeerId) -> Removed | None:
         self.waiting = [each for each in self.waiting if each.peer != peer]
-        if all(each.peer != peer for each in self.table):
+        gone = next((each for each in self.table if each.peer == peer), None)
+        if gone is None:
             return None
-        self.table = [each for each in self.table if each.peer != peer]
-        return Removed(peer, self.bucket(peer[0]), self.replacement(self.bucket(peer[0])))
+        self.table.remove(gone)
+        return Removed(peer, self.bucket(peer[0]), gone.added, self.replacement(self.bucket(peer[0])))
 
     def replacement(self, prefix: int) -> PeerId | None:
         fit = [each for each in self.within(self.waiting, prefix) if not self.refusal(each)]
