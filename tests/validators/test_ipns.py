@@ -148,6 +148,7 @@ class TestSigning:
             signed(b"/" * 5000)
 
 
+@pytest.mark.scenario("V10")
 class TestRefusals:
     @pytest.mark.parametrize(
         "key",
