@@ -6,7 +6,7 @@ PYTHON ?=
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: help setup run check test contact bench scenarios protos wheel clean
+.PHONY: help setup run check test contact bench mutants scenarios protos wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ contact: setup ## p2pkad nodes and a real go-libp2p peer in several processes: w
 bench: setup ## measure it on this machine, side by side with py-libp2p
 	@$(PY) bench/run.py $(ARGS)
 
-scenarios: setup ## behaviour that no test holds yet
+mutants: setup ## break the product on purpose, in a copy: whether its tests notice. ARGS=--help
+	@$(PY) -m tests.mutants $(ARGS)
+
+scenarios: setup ## behaviour that no test holds yet, or that no mutant shows to be held
 	@$(PY) tests/scenarios.py
 
 protos: setup ## generate p2pkad/wire/pb from protos/

@@ -1,7 +1,7 @@
 """The steps of `make check` and `make test`, one after the other, and one table at the end.
 
     verify.py check    what needs nothing but this checkout
-    verify.py test     the same, then the wheel, the attacks on a stock host, and every peer in another language
+    verify.py test     the same, then the wheel, the attacks on a stock host, the mutants, and every peer in another language
 
 A step that fails does not stop the others. A toolchain that is not there is announced at the end and fails nothing,
 unless it is named in REQUIRE (`REQUIRE=go .ci/run`).
@@ -115,6 +115,7 @@ TEST: dict[str, Step] = {
     **CHECK,
     "wheel": command("python", ".ci/wheel.py"),
     "stock host": pytest("-m", "stock"),
+    "mutants": command("python", "-m", "tests.mutants"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests, and `--scenario`: only the tests that hold one behaviour of docs/scenarios.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
+from tests.scenarios import carried
 from tests.support.stalls import StallWatcher
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--scenario", action="append", metavar="ID", help="only tests that hold this behaviour (may be repeated)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.getoption("scenario")
+    if wanted:
+        config.hook.pytest_deselected(items=[item for item in items if not carried(item) & set(wanted)])
+        items[:] = [item for item in items if carried(item) & set(wanted)]
 
 
 @pytest.fixture

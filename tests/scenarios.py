@@ -1,6 +1,6 @@
 """Behaviours by id: those that docs/scenarios.md lists, and those that tests hold.
 
-Run as a program it prints the ones that no test holds.
+Run as a program it prints the ones that no test holds, and those without a mutant, so that nobody knows whether it can fail.
 """
 
 from __future__ import annotations
@@ -8,11 +8,15 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent
 TABLE = TESTS.parent / "docs" / "scenarios.md"
+MUTATIONS = TESTS / "mutations.toml"
 
 
 def listed(page: str) -> dict[str, str]:
@@ -35,17 +39,27 @@ def _texts(values: Iterable[ast.expr]) -> Iterator[str]:
     return (str(node.value) for node in nodes if isinstance(node, ast.Constant))
 
 
+def carried(item: pytest.Item) -> set[str]:
+    """The ids that a collected test is marked with."""
+    return {id_ for mark in item.iter_markers("scenario") for id_ in mark.args}
+
+
 def held() -> set[str]:
     """The ids that some test of this checkout is marked with."""
     return set().union(*(marked(path.read_text()) for path in TESTS.rglob("*.py")))
 
 
+def broken() -> set[str]:
+    """The ids that some mutant takes out."""
+    return {id_ for table in tomllib.loads(MUTATIONS.read_text()).values() for id_ in table["ids"]}
+
+
 def main() -> int:
-    sentences, tested = listed(TABLE.read_text()), held()
+    sentences, tested, shown = listed(TABLE.read_text()), held(), broken()
     for id_, sentence in sentences.items():
-        if id_ not in tested:
-            print(f"{id_:4} {sentence}")
-    print(f"\n{len(tested & sentences.keys())} of {len(sentences)} have a test; those above have none.")
+        if id_ not in tested & shown:
+            print(f"{id_:4} {'no mutant' if id_ in tested else 'no test  '}  {sentence}")
+    print(f"\n{len(tested & sentences.keys())} of {len(sentences)} have a test, {len(tested & shown)} of these a mutant.")
     return 0
 
 

@@ -1,0 +1,221 @@
+"""Scratch copies of the checkout, and runs of tests in them, each in a process of its own that is forked from this one.
+
+Whoever imports this has the foreign packages loaded, and no module of ours that is under test: a fork saves the second
+that it takes to load them, and begins with whatever is in its copy.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+
+import hypothesis
+import libp2p  # noqa: F401 - loaded here once for all forks, as the next ones
+import pytest
+import pytest_trio  # noqa: F401
+import trio.testing  # noqa: F401
+
+from tests.scenarios import carried
+
+SECONDS_FOR_A_TEST = 40
+"""The slowest of them takes ten, on a busy machine twice that. One that takes longer hangs: pytest says where, and ends."""
+SECONDS_FOR_A_RUN = 400.0
+
+COPIED = ("p2pkad", "tests", "pyproject.toml")
+"""What a copy has of its own: what is changed, and what must not see the original beside it. To the rest there are links."""
+LEFT_OUT = {".git", ".cache", ".venv", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
+
+NO_CODE = (NameError, ImportError, SyntaxError)
+"""What a change raises that is a slip of whoever wrote it, and shows nothing."""
+
+# The same examples in every run, and none from earlier ones; that a test fails is enough, how simply does not matter.
+hypothesis.settings.register_profile(
+    "scratch",
+    database=None,
+    deadline=None,
+    derandomize=True,
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+)
+_fork = multiprocessing.get_context("fork")
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """Tests that run in a copy, and what came of them.
+
+    passed: how many did. failed: those that did not, with the ids they carry. hung: the one that did not end, likewise.
+    trouble: why the run says nothing. seconds: how long it took.
+    """
+
+    process: ForkProcess
+    reader: Connection
+    began: float
+    seconds: float = 0.0
+    passed: int = 0
+    failed: dict[str, set[str]] = field(default_factory=dict)
+    hung: dict[str, set[str]] = field(default_factory=dict)
+    trouble: str = ""
+    _ended: bool = False
+
+    def over(self) -> bool:
+        """Take in what it has to say; True when it has ended, by itself or for want of time."""
+        alive = self.process.is_alive()
+        with suppress(EOFError, OSError):
+            while self.reader.poll():
+                self._take(*self.reader.recv())
+        self.seconds = time.monotonic() - self.began
+        if alive and not self._ended and self.seconds < SECONDS_FOR_A_RUN:
+            return False
+        self.kill()
+        if not self._ended and not self.hung:
+            self.trouble = self.trouble or f"the run broke off with exit code {self.process.exitcode}"
+        return True
+
+    def kill(self) -> None:
+        """End it, and whatever it started."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
+        self.process.kill()
+        self.process.join()
+
+    def _take(self, what: str, said: str, ids: set[str]) -> None:
+        match what:
+            case "began":
+                self.hung = {said: ids}
+            case "passed":
+                self.passed += 1
+            case "failed":
+                self.failed[said] = ids
+            case "trouble":
+                self.trouble = self.trouble or said
+            case "ended":
+                self.hung, self._ended = {}, True
+
+
+class Scratch:
+    """A copy of the checkout `root` at `place`, made afresh."""
+
+    def __init__(self, root: Path, place: Path) -> None:
+        self._root = root
+        self._place = place
+        self._changes = 0
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        for entry in root.iterdir():
+            if entry.name not in COPIED:
+                if entry.name not in LEFT_OUT:
+                    (place / entry.name).symlink_to(entry)
+            elif entry.is_dir():
+                shutil.copytree(entry, place / entry.name)
+            else:
+                shutil.copy2(entry, place)
+
+    def change(self, file: str, source: str) -> None:
+        """Put `source` in the place of a file."""
+        path = self._place / file
+        path.write_text(source)
+        # Bytecode is believed by the second of the source's last change: no two versions may share it.
+        self._changes += 1
+        os.utime(path, (self._changes, self._changes))
+
+    def restore(self, file: str) -> None:
+        """Have the original of a file again."""
+        shutil.copy2(self._root / file, self._place / file)
+
+    def start(self, tests: Sequence[str], ids: Sequence[str], log: Path) -> Run:
+        """Run the tests that carry one of `ids`, until each id was carried by one that failed; without ids all of them.
+
+        tests: files, or node ids. log: what pytest prints.
+        """
+        sys.stdout.flush()
+        reader, writer = _fork.Pipe(duplex=False)
+        process = _fork.Process(target=_run, args=(self._root, self._place, tests, ids, log, writer))
+        process.start()
+        writer.close()
+        return Run(process, reader, time.monotonic())
+
+
+def ended(runs: Sequence[Run]) -> list[Run]:
+    """Those that have ended, after waiting for one of them to say something; often none."""
+    wait([end for run in runs for end in (run.reader, run.process.sentinel)], timeout=1.0)
+    return [run for run in runs if run.over()]
+
+
+def _run(root: Path, place: Path, tests: Sequence[str], ids: Sequence[str], log: Path, writer: Connection) -> None:
+    os.setsid()  # so that what the tests start can be ended with them
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(place)
+    os.environ["PYTHONPATH"] = str(place)
+    sys.path[:] = [str(place), *(entry for entry in sys.path if entry not in ("", str(root)))]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+        del sys.modules[name]
+    chosen = [word for id_ in ids for word in ("--scenario", id_)]
+    options = ["--rootdir=.", "-p", "no:cacheprovider", "-m", "not stock and not foreign", "--hypothesis-profile=scratch"]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-o", f"faulthandler_timeout={SECONDS_FOR_A_TEST}"]
+    status = pytest.main([*options, *chosen, *tests], plugins=[_Reporter(writer, set(ids))])
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
+        writer.send(("trouble", f"pytest: {pytest.ExitCode(status).name.lower().replace('_', ' ')}; see {log}", set()))
+    writer.send(("ended", "", set()))
+
+
+class _Reporter:
+    """Tells the parent how tests end, and leaves those out whose ids have all been noticed."""
+
+    def __init__(self, writer: Connection, ids: set[str]) -> None:
+        self._writer = writer
+        self._unnoticed = ids
+        self._all = not ids
+        self._ids: dict[str, set[str]] = {}
+        self._session: pytest.Session | None = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        self._session = session
+        items.sort(key=lambda item: "[sockets" in item.name)  # stable: real hosts come last
+        self._ids = {item.nodeid: carried(item) for item in items}
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._writer.send(("trouble", f"cannot be collected: {report.nodeid}", set()))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        ids = self._ids[item.nodeid]
+        if self._unnoticed.isdisjoint(ids) and not self._all:
+            pytest.skip("its behaviours have failed elsewhere")
+        self._writer.send(("began", item.nodeid, ids))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and report.when == "setup":
+            self._writer.send(("trouble", f"cannot begin: {report.nodeid}", set()))
+        elif report.failed:
+            self._writer.send(("failed", report.nodeid, self._ids[report.nodeid]))
+            self._unnoticed -= self._ids[report.nodeid]
+            if self._session is not None and not self._unnoticed and not self._all:
+                self._session.shouldstop = "enough has failed"
+        elif report.when == "call":
+            self._writer.send(("passed", report.nodeid, set()))
+
+    def pytest_exception_interact(self, call: pytest.CallInfo[object]) -> None:
+        if call.excinfo is not None and (slips := [each for each in _leaves(call.excinfo.value) if isinstance(each, NO_CODE)]):
+            self._writer.send(("trouble", f"the change is no code that runs: {slips[0]!r}", set()))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
