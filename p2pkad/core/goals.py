@@ -130,7 +130,7 @@ class Value:
         self.quorum = quorum
         self.best: Record | None = None
         self._select = select
-        self._holders: dict[bytes, list[PeerId]] = {}
+        self._copies: dict[bytes, list[tuple[PeerId, Record]]] = {}
         if own is not None:
             self._hear(*own)
 
@@ -145,12 +145,17 @@ class Value:
     @property
     def holders(self) -> tuple[PeerId, ...]:
         """Who gave the best value, in the order of their answers."""
-        return () if self.best is None else tuple(self._holders[self.best.value])
+        return () if self.best is None else tuple(peer for peer, _ in self._copies[self.best.value])
+
+    @property
+    def copies(self) -> tuple[Record, ...]:
+        """The records with the best value as they came: they may differ in what they say of their age."""
+        return () if self.best is None else tuple(record for _, record in self._copies[self.best.value])
 
     def outdated(self) -> tuple[PeerId, ...]:
         """Who gave a value that is not the best one."""
         best = self.best and self.best.value
-        return tuple(peer for value, peers in self._holders.items() if value != best for peer in peers)
+        return tuple(peer for value, copies in self._copies.items() if value != best for peer, _ in copies)
 
     def on_reply(self, peer: PeerId, reply: AnyReply) -> None:
         if isinstance(reply, GetValueReply) and reply.record is not None:
@@ -165,7 +170,7 @@ class Value:
             better = self.best is None or (value != self.best.value and self._select((self.best.value, value)) == 1)
         except InvalidRecord:
             return  # its validator cannot tell which is better: that is no answer
-        self._holders.setdefault(value, []).append(peer)
+        self._copies.setdefault(value, []).append((peer, record))
         if better:
             self.best = record
 

@@ -6,26 +6,33 @@ advertisement and discovery".
 
 A put (`keep`) finds under its key
   nothing, or what has expired      it is stored; it lives until `expiry`
-  a worse value                     it replaces it
+  a worse value                     it replaces it; if that was the node's own, the node publishes this key no more
   a better value                    StaleRecord
   the same value                    the stored one may be renewed, and is never shortened: anybody could end a record
 
 Holders pass records on: rust every hour with the seconds left, readers of every implementation when they find a peer
-without one. So the same value again is the publisher's renewal or a copy on its way round, and the second must not make
-a short lifetime long. The same value renews
+without one. So the same value again is the publisher's renewal or a copy on its way round, and a copy must neither make
+a short lifetime long nor keep alive what its publisher has left to die. The same value renews
   what this node publishes          only by this node itself
-  a record that came without `ttl`  always: nobody said that it is to end before the usual time
+  a record that came without `ttl`  always, as long as is left of what came: nobody said that it is to end before the
+                                    usual time
   a record that came with one       only with a `ttl` again, and with a publisher where the stored one names its own: what
                                     go and js put they make of the value alone, and where rust passes such a copy on it
                                     has a new ttl, but still no publisher
 A renewal is measured by `expiry`, as the first put was: what the validator says always holds.
+
+How old a copy is, `time_received` tells: when the publisher put or renewed it, as far as is known. Publishers say now, or
+nothing, which means now. A copy keeps it (`passed_on`), however many hands it goes through, and its lifetime is counted
+from it: what its publisher no longer renews is gone everywhere after one lifetime. A copy of a record without a ttl has
+one for rust, which reads no time; here the two together, without a publisher, are what tells it from a record whose
+publisher gave it a ttl.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from math import floor
 
 from p2pkad.core.peers import PeerInfo
@@ -37,12 +44,14 @@ Select = Callable[[bytes, Sequence[bytes]], int]
 Expires = Callable[[bytes, bytes], float | None]
 """When a value under a key dies, in wall seconds; None: it does not say. `Validators.expires`."""
 
+NEVER = float("inf")
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """A value as it travels.
 
-    time_received: RFC 3339 with nanoseconds, UTC, stamped by whoever stored it; empty from rust.
+    time_received: RFC 3339 with nanoseconds, UTC, stamped by whoever stored it first hand; empty from rust.
     publisher, ttl: rust's fields 666 and 777: who published it (peer id bytes, empty when unknown) and the seconds
     it has left to live (0: not said). They are kept as they came.
     """
@@ -58,32 +67,48 @@ class Record:
 class StoredRecord:
     """A record in a store. received, expires: wall seconds. own: this node publishes it; it is never evicted.
 
-    The ttl inside is the one it came with; `served` has what is left of it.
+    The ttl inside is the one it came with; `served` has what is left of it. due: when the node is to publish its own one
+    again, in wall seconds; a record of others has no such time.
     """
 
     record: Record
     received: float
     expires: float
     own: bool = False
+    due: float = NEVER
 
 
 @dataclass(frozen=True, slots=True)
 class StoredProvider:
     """Somebody who provides a key. received, expires, addresses_expire: wall seconds.
 
-    Addresses age faster than the fact itself (go: 24 h and 48 h): after `addresses_expire` only the id is told.
+    Addresses age faster than the fact itself (go: 24 h and 48 h): after `addresses_expire` only the id is told. own: it is
+    this node; due: when it is to say so again, in wall seconds.
     """
 
     provider: PeerInfo
     received: float
     expires: float
-    addresses_expire: float = field(default=float("inf"))
+    addresses_expire: float = NEVER
     own: bool = False
+    due: float = NEVER
+
+
+def renewed_at(record: Record, *, now: float, lifetime: float) -> float:
+    """When its publisher put or renewed a record, as far as it tells at `now`: wall seconds, never later than now.
+
+    Where its time cannot be, because no record of that age lives, the clock of whoever stamped it is wrong: then now.
+    """
+    told = parse_time(record.time_received)
+    begun = told if told is not None and now - lifetime < told < now else now
+    if _is_copy(record):
+        begun = min(begun, now + record.ttl - lifetime)
+    return begun
 
 
 def expiry(record: Record, *, now: float, lifetime: float, expires: Expires) -> float:
     """When a record that is received `now` dies: by the network's `lifetime`, by its ttl or by what its value says."""
-    ends = [now + lifetime]
+    ends = [renewed_at(record, now=now, lifetime=lifetime) + lifetime]
     if record.ttl > 0:
         ends.append(now + record.ttl)
     said = expires(record.key, record.value)
@@ -93,17 +118,26 @@ def expiry(record: Record, *, now: float, lifetime: float, expires: Expires) -> 
 
 
 def keep(
-    record: Record, *, now: float, lifetime: float, select: Select, expires: Expires, own: bool = False
+    record: Record,
+    *,
+    now: float,
+    lifetime: float,
+    select: Select,
+    expires: Expires,
+    own: bool = False,
+    due: float = NEVER,
 ) -> Callable[[StoredRecord | None], StoredRecord]:
     """The decision to store a valid `record`, for `Store.update`: the table in the head of this module.
 
-    now, lifetime: wall time and seconds. own: this node publishes it, which stays so when somebody's better value
-    replaces it. The decision raises StaleRecord; making it raises InvalidRecord when the record is dead already.
+    now, lifetime: wall time and seconds. own, due: this node publishes it, and is to do so again then. The decision raises
+    StaleRecord; making it raises InvalidRecord when the record is dead already.
     """
     end = expiry(record, now=now, lifetime=lifetime, expires=expires)
     if end <= now:
         raise InvalidRecord(record.key, f"it expired {now - end:.0f} seconds ago")
-    fresh = StoredRecord(replace(record, time_received=format_time(now)), received=now, expires=end, own=own)
+    begun = renewed_at(record, now=now, lifetime=lifetime)
+    as_stored = replace(record, time_received=format_time(begun), ttl=0 if _is_copy(record) else record.ttl)
+    fresh = StoredRecord(as_stored, received=now, expires=end, own=own, due=due)
 
     def decide(stored: StoredRecord | None) -> StoredRecord:
         if stored is None or stored.expires <= now:
@@ -112,9 +146,13 @@ def keep(
             return _renewed(stored, fresh)
         if select(record.key, [stored.record.value, record.value]) == 0:
             raise StaleRecord(record.key, "a better record is stored")
-        return replace(fresh, own=own or stored.own)
+        return fresh
 
     return decide
+
+
+def _is_copy(record: Record) -> bool:
+    return record.ttl > 0 and not record.publisher and bool(record.time_received)
 
 
 def _renewed(stored: StoredRecord, fresh: StoredRecord) -> StoredRecord:
@@ -134,11 +172,27 @@ def served(stored: StoredRecord, now: float) -> Record:
     """A stored record as it is told: with the seconds left where it came with a ttl, and without one where it did not.
 
     rust says the seconds left of each record, of those too that got their end from its own configuration. A reader who
-    passes those on would end a record early whose publisher renews it without a ttl, as go and js do.
+    passes those on would end a record early whose publisher renews it without a ttl, as go and js do. The node's own record
+    is as fresh as if it had been renewed this moment.
     """
-    if stored.record.ttl == 0:
-        return stored.record
-    return replace(stored.record, ttl=seconds_left(stored.expires, now))
+    record = replace(stored.record, time_received=format_time(now)) if stored.own else stored.record
+    return record if record.ttl == 0 else replace(record, ttl=seconds_left(stored.expires, now))
+
+
+def passed_on(copies: Sequence[Record], *, now: float, lifetime: float) -> Record:
+    """The record that a reader, who got these copies of one value, brings to a peer without it: the one that lives longest.
+
+    A record with a ttl goes as it came. One without gets the seconds left of `lifetime`, counted from when it was renewed.
+    """
+
+    def left(record: Record) -> float:
+        return record.ttl or renewed_at(record, now=now, lifetime=lifetime) + lifetime - now
+
+    best = max(copies, key=left)
+    if best.ttl > 0:
+        return best
+    begun = renewed_at(best, now=now, lifetime=lifetime)
+    return replace(best, time_received=format_time(begun), ttl=seconds_left(begun + lifetime, now))
 
 
 def seconds_left(expires: float, now: float) -> int:
@@ -155,7 +209,7 @@ def provider_at(stored: StoredProvider, now: float) -> StoredProvider | None:
     return stored
 
 
-_EPOCH = datetime(1970, 1, 1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def format_time(seconds: float) -> str:
@@ -165,4 +219,13 @@ def format_time(seconds: float) -> str:
     """
     whole = floor(seconds)
     nanoseconds = int((seconds - whole) * 1e9)
-    return f"{(_EPOCH + timedelta(seconds=whole)).isoformat()}.{nanoseconds:09}Z"
+    return f"{(_EPOCH + timedelta(seconds=whole)).replace(tzinfo=None).isoformat()}.{nanoseconds:09}Z"
+
+
+def parse_time(text: str) -> float | None:
+    """What `format_time` and other implementations write, in wall seconds; None for what is no such time."""
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if told.tzinfo is None else (told - _EPOCH).total_seconds()

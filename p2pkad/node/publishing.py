@@ -13,7 +13,7 @@ from p2pkad.core.goals import ClosestPeers, Failure, Value
 from p2pkad.core.lookup import Ending, Outcome
 from p2pkad.core.messages import AddProvider, AnyReply, GetProviders, GetProvidersReply, PutValue, PutValueReply
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.core.records import Record, StoredProvider, keep, seconds_left
+from p2pkad.core.records import Record, StoredProvider, keep, passed_on, seconds_left
 from p2pkad.errors import (
     InvalidRecord,
     LocalProtocolError,
@@ -115,15 +115,15 @@ class Publishing:
         return await self._store.remove_provider(key, self._membership.own)
 
     def correct(self, goal: Value, outcome: Outcome) -> None:
-        """Bring the best record, as it came, to those that should hold it, after the caller has got it.
+        """Bring the best record, no younger than it came, to those that should hold it, after the caller has got it.
 
         After a full lookup these are all of the k nearest that do not hold it; after one that a quorum ended early only
         those that answered with a worse one: of the others nothing is known. A worse own copy is replaced, too.
         kad-dht r2, "Entry correction".
         """
-        assert goal.best is not None
+        best = passed_on(goal.copies, now=self._clock.wall(), lifetime=self._config.record_lifetime)
         if self._membership.own in goal.outdated():
-            self._spawn(self._replace_own, goal.best)
+            self._spawn(self._replace_own, best)
         if outcome.ending is Ending.CONVERGED:
             holders = set(goal.holders)
             wrong = [peer for peer in outcome.closest if peer not in holders]
@@ -131,7 +131,7 @@ class Publishing:
             wrong = [peer for peer in goal.outdated() if peer != self._membership.own]
         if wrong:
             deadline = self._clock.monotonic() + self._config.request_timeout
-            self._spawn(self._put_all, goal.best, wrong, (), deadline)
+            self._spawn(self._put_all, best, wrong, (), deadline)
 
     async def _replace_own(self, record: Record) -> None:
         # What came meanwhile may be better still, and a record that is passed on can die on the way.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -18,6 +17,8 @@ from p2pkad.core.records import (
     expiry,
     format_time,
     keep,
+    parse_time,
+    passed_on,
     provider_at,
     seconds_left,
     served,
@@ -173,10 +174,10 @@ def test_copies_on_their_way_round_never_move_the_end_and_renewals_never_shorten
         stored = then
 
 
-def test_the_nodes_own_record_stays_its_own_also_when_a_better_one_comes() -> None:
+def test_the_nodes_own_record_is_its_own_until_a_better_one_of_somebody_else_comes() -> None:
     own = put(None, record(1), now=0, own=True)
-    assert own.own
-    assert put(own, record(2), now=1).own
+    assert (own.own, put(own, record(1), now=1)) == (True, own)
+    assert not put(own, record(2), now=1).own
 
 
 def test_only_the_node_itself_renews_its_own_record_and_may_shorten_it() -> None:
@@ -188,6 +189,92 @@ def test_only_the_node_itself_renews_its_own_record_and_may_shorten_it() -> None
 def test_a_record_becomes_own_when_the_node_puts_the_same_value() -> None:
     stored = put(put(None, record(), now=0), record(ttl=50), now=1, own=True)
     assert (stored.own, stored.record.ttl) == (True, 50)
+
+
+def aged(seconds: float, now: float, *, ttl: int = 0) -> Record:
+    """A copy that says it was renewed so long before `now`."""
+    return replace(record(ttl=ttl), time_received=format_time(now - seconds))
+
+
+@pytest.mark.scenario("V12")
+def test_a_copy_lives_as_long_as_is_left_of_the_lifetime_of_what_was_copied() -> None:
+    stored = put(None, aged(400, now=2000), now=2000)
+    assert (stored.expires, stored.received) == (2600, 2000)
+    assert served(stored, now=2500) == aged(400, now=2000), "and whoever gets it next learns the same age"
+
+
+@pytest.mark.scenario("V12")
+def test_a_copy_renews_what_is_stored_only_as_far_as_it_is_younger_itself() -> None:
+    stored = put(None, record(), now=2000)
+    assert put(stored, aged(700, now=2500), now=2500) == stored
+    younger = put(stored, aged(100, now=2500), now=2500)
+    assert younger.expires == 3400
+    assert put(younger, record(), now=2600).expires == 3600, "the publisher renews it as ever"
+
+
+@pytest.mark.parametrize("age", [-5, LIFETIME, LIFETIME + 1])
+def test_an_age_that_cannot_be_is_not_believed(age: float) -> None:
+    assert put(None, aged(age, now=5000), now=5000).expires == 5000 + LIFETIME
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "1970-01-01", "1970-01-01T00:00:00", "1970-01-01T00:00:61Z", "\0", "²"])
+def test_a_time_that_cannot_be_read_is_none(text: str) -> None:
+    assert parse_time(text) is None
+    assert put(None, replace(record(), time_received=text), now=1).expires == 1 + LIFETIME
+
+
+@pytest.mark.parametrize("text", ["1970-01-01T00:01:00.000000000Z", "1970-01-01T00:01:00Z", "1970-01-01T02:01:00+02:00"])
+def test_times_are_read_in_all_forms_of_the_rfc(text: str) -> None:
+    assert parse_time(text) == 60
+
+
+@pytest.mark.scenario("V12")
+def test_a_copy_for_a_peer_without_one_has_the_age_of_the_youngest_and_for_rust_the_seconds_left() -> None:
+    copies = [aged(900, now=2000), aged(300, now=2000), aged(500, now=2000)]
+    assert passed_on(copies, now=2000, lifetime=LIFETIME) == aged(300, now=2000, ttl=700)
+
+
+def test_a_record_with_a_ttl_is_passed_on_as_it_came() -> None:
+    came = record(ttl=300, publisher=PUBLISHER)
+    assert passed_on([aged(900, now=2000), came], now=2000, lifetime=LIFETIME) == came
+
+
+@pytest.mark.scenario("V12")
+def test_what_was_passed_on_is_no_record_that_ends_early_its_publisher_renews_it_without_a_ttl() -> None:
+    copy = put(None, passed_on([aged(300, now=2000)], now=2000, lifetime=LIFETIME), now=2000)
+    assert (copy.expires, copy.record.ttl) == (2700, 0)
+    assert put(copy, record(), now=2500).expires == 3500
+
+
+@pytest.mark.scenario("V12")
+def test_clocks_that_differ_make_no_copy_live_longer() -> None:
+    sent = passed_on([aged(300, now=2000)], now=2000, lifetime=LIFETIME)
+    behind = put(None, sent, now=100)
+    assert behind.expires == 100 + 700
+    again = passed_on([served(behind, now=200)], now=200, lifetime=LIFETIME)
+    assert again.ttl == 600
+
+
+@pytest.mark.scenario("V12")
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3), st.integers(0, 3)), max_size=30))
+def test_however_readers_pass_a_record_on_it_is_gone_one_lifetime_after_its_last_renewal(
+    corrections: list[tuple[int, int, int]],
+) -> None:
+    begin = 10 * LIFETIME
+    holders = [put(None, record(), now=begin), *[None] * 3]
+    now: float = begin
+    for after, reads_from, brings_to in corrections:
+        now += after
+        source = holders[reads_from]
+        if source is not None and source.expires > now:
+            copy = passed_on([served(source, now)], now=now, lifetime=LIFETIME)
+            holders[brings_to] = put(holders[brings_to], copy, now)
+        assert all(stored is None or stored.expires <= begin + LIFETIME for stored in holders)
+
+
+def test_the_nodes_own_record_is_told_as_renewed_this_moment() -> None:
+    own = put(None, record(), now=0, own=True)
+    assert served(own, now=800).time_received == format_time(800)
 
 
 def test_a_ttl_is_told_as_the_seconds_left_and_never_as_none() -> None:
@@ -223,5 +310,5 @@ def test_a_time_is_written_with_nine_digits_in_utc() -> None:
 
 @given(st.floats(0, 250_000_000_000))
 def test_a_written_time_reads_back(seconds: float) -> None:
-    back = datetime.fromisoformat(format_time(seconds)).timestamp()
+    back = parse_time(format_time(seconds))
     assert back == pytest.approx(seconds, abs=1e-6, rel=1e-15)
