@@ -8,9 +8,9 @@ All times are wall-clock seconds; "now" comes from the caller, so that a store n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from p2pkad.core.peers import PeerId
 from p2pkad.core.records import StoredProvider, StoredRecord
@@ -19,13 +19,30 @@ Decide = Callable[[StoredRecord | None], StoredRecord | None]
 """Given what is stored, what is to be stored: pure, it may run more than once. None: nothing. Raising changes nothing."""
 
 
+Kind = Literal["record", "provider"]
+"""What a node publishes: a value, or that it provides something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Something of the node's own, and when it is to be published again, in wall seconds."""
+
+    kind: Kind
+    key: bytes
+    at: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStats:
-    """What is in a store. bytes: what counts against its bound, all that is kept with an allowance for keeping it."""
+    """What is in a store. bytes: what counts against its bound, all that is kept with an allowance for keeping it.
+
+    own: records that the node publishes and keys that it provides.
+    """
 
     records: int
     provider_keys: int
     providers: int
+    own: int
     bytes: int
 
 
@@ -60,6 +77,22 @@ class Store(Protocol):
 
     async def remove_provider(self, key: bytes, peer: PeerId) -> bool:
         """Forget that `peer` provides `key`; False when it did not."""
+        ...
+
+    async def due(self, now: float, horizon: float, limit: int) -> Sequence[Due]:
+        """Own entries whose `due` is at or before `now`, the longest due first, then those after `horizon`; at most `limit`.
+
+        After the horizon nobody sets one: what is there was set before the clock went back. One that is never due is in
+        neither part. Costs no look at what is not due.
+        """
+        ...
+
+    async def next_due(self) -> float:
+        """The earliest `due` of all own entries; infinite when there is none."""
+        ...
+
+    async def set_due(self, kind: Kind, key: bytes, at: float) -> bool:
+        """Change when an own entry is due, and nothing else of it; False when there is no such own entry."""
         ...
 
     async def expire(self, now: float) -> int:

@@ -32,6 +32,9 @@ class Ranking(Generic[Member]):
     def __contains__(self, member: Member) -> bool:
         return member in self._ranks
 
+    def __len__(self) -> int:
+        return len(self._ranks)
+
     def set(self, member: Member, rank: float) -> None:
         """Put a member at a rank, wherever it was before."""
         if self._ranks.get(member) == rank:

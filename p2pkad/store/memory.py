@@ -9,17 +9,22 @@ whatever key, at an earlier time than anybody before.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import inf
+
 import trio
 
 from p2pkad.core.keyspace import SHA256, Key, KeySpace, distance
 from p2pkad.core.peers import PeerId
 from p2pkad.core.records import StoredProvider, StoredRecord, provider_at
 from p2pkad.errors import NodeClosed, StoreFull, key_text
-from p2pkad.store.base import Decide, StoreStats
+from p2pkad.store.agenda import Agenda
+from p2pkad.store.base import Decide, Due, Kind, StoreStats
 from p2pkad.store.eviction import Ranking, Shelf, Shelves
 
 # What Python takes beside the bytes themselves for one of each, with its places in the dictionaries and heaps here.
 # Measured with tracemalloc on CPython 3.11: 760, 520, 465 and 215 bytes; tests/store/test_memory.py holds them to the truth.
+# The place of an own entry on the agenda is about what it saves in the ranking of those that may have to leave.
 RECORD_OVERHEAD = 800
 PROVIDER_KEY_OVERHEAD = 550
 PROVIDER_OVERHEAD = 500
@@ -59,7 +64,8 @@ class MemoryStore:
         self._record_shelf, self._provider_shelf = self._shelves.all
         self._record_ends: Ranking[bytes] = Ranking()
         self._provider_ends: Ranking[tuple[bytes, PeerId]] = Ranking()
-        self._latest = float("-inf")
+        self._agenda = Agenda()
+        self._latest = -inf
         self._closed = False
 
     def __repr__(self) -> str:
@@ -88,6 +94,7 @@ class MemoryStore:
             self._put(self._record_shelf, key, _record_weight(chosen), own=chosen.own)
             self._records[key] = chosen
             self._record_ends.set(key, chosen.expires)
+            self._agenda.set("record", key, chosen.due if chosen.own else inf)
         return chosen
 
     async def add_provider(self, key: bytes, provider: StoredProvider) -> None:
@@ -114,6 +121,33 @@ class MemoryStore:
         self._exchange_provider(key, gone, None)
         return True
 
+    async def due(self, now: float, horizon: float, limit: int) -> tuple[Due, ...]:
+        """Own entries whose `due` is at or before `now`, or after `horizon`."""
+        self._check_open()
+        return self._agenda.due(now, horizon, limit)
+
+    async def next_due(self) -> float:
+        """The earliest `due` of all own entries; infinite when there is none."""
+        self._check_open()
+        return self._agenda.next()
+
+    async def set_due(self, kind: Kind, key: bytes, at: float) -> bool:
+        """Change when an own entry is due; False when there is no such own entry."""
+        self._check_open()
+        if kind == "record":
+            record = self._records.get(key)
+            if record is None or not record.own:
+                return False
+            self._records[key] = replace(record, due=at)
+        else:
+            known = self._providers.get(key, {})
+            own = next((stored for stored in known.values() if stored.own), None)
+            if own is None:
+                return False
+            known[own.provider.id] = replace(own, due=at)
+        self._agenda.set(kind, key, at)
+        return True
+
     async def expire(self, now: float) -> int:
         """Remove everything that has expired; returns how many records and providers that were.
 
@@ -135,6 +169,7 @@ class MemoryStore:
             records=len(self._records),
             provider_keys=len(self._providers),
             providers=self._provider_count,
+            own=sum(len(shelf.weights) - len(shelf.loose) for shelf in self._shelves.all),
             bytes=self._shelves.weight,
         )
 
@@ -143,6 +178,7 @@ class MemoryStore:
         self._closed = True
         self._records.clear()
         self._providers.clear()
+        self._agenda.clear()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -180,9 +216,11 @@ class MemoryStore:
         if shelf is self._record_shelf:
             del self._records[key]
             self._record_ends.discard(key)
+            self._agenda.set("record", key, inf)
             return
         gone = self._providers.pop(key)
         self._provider_count -= len(gone)
+        self._agenda.set("provider", key, inf)
         for peer in gone:
             self._provider_ends.discard((key, peer))
 
@@ -199,6 +237,7 @@ class MemoryStore:
         else:
             shelf.drop(key)
             del self._providers[key]
+        self._agenda.set("provider", key, min((stored.due for stored in then.values() if stored.own), default=inf))
         if gone is not None:
             self._provider_ends.discard((key, gone.provider.id))
             self._provider_count -= 1

@@ -151,6 +151,9 @@ async def a_closed_store_says_so_and_closes_again(make_store: MakeStore) -> None
             lambda: store.providers(NEAR, now=2),
             lambda: store.remove_provider(NEAR, PeerId(b"one")),
             lambda: store.expire(now=2),
+            lambda: store.due(now=2, horizon=9, limit=1),
+            store.next_due,
+            lambda: store.set_due("record", NEAR, 5),
         ]
         for call in calls:
             with raises(NodeClosed):

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from p2pkad.core.keyspace import Key, KeySpace
 from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
-from p2pkad.core.records import Record, StoredProvider, StoredRecord
+from p2pkad.core.records import NEVER, Record, StoredProvider, StoredRecord
 from p2pkad.errors import P2pkadError
 from p2pkad.store.base import Decide, Store
 
@@ -68,16 +68,22 @@ def opened(
     return aclosing(store)
 
 
-def record(key: bytes, value: bytes = b"value", *, expires: float = 100, own: bool = False) -> StoredRecord:
+def record(key: bytes, value: bytes = b"value", *, expires: float = 100, own: bool = False, due: float = NEVER) -> StoredRecord:
     """A record with something in each of its fields. Like all that the promises put, it came at 1.5."""
-    return StoredRecord(Record(key, value, "1970-01-01T00:00:01.000000000Z", b"publisher", 7), 1.5, expires, own)
+    return StoredRecord(Record(key, value, "1970-01-01T00:00:01.000000000Z", b"publisher", 7), 1.5, expires, own, due)
 
 
 def provider(
-    name: bytes, *, expires: float = 100, addresses_expire: float = 100, own: bool = False, addresses: int = 1
+    name: bytes,
+    *,
+    expires: float = 100,
+    addresses_expire: float = 100,
+    own: bool = False,
+    addresses: int = 1,
+    due: float = NEVER,
 ) -> StoredProvider:
     """A provider with this id."""
-    return StoredProvider(PeerInfo(PeerId(name), (PLACE,) * addresses), 1.5, expires, addresses_expire, own)
+    return StoredProvider(PeerInfo(PeerId(name), (PLACE,) * addresses), 1.5, expires, addresses_expire, own, due)
 
 
 def always(stored: StoredRecord | None) -> Decide:

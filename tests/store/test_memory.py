@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
-from p2pkad.core.records import Record, StoredProvider, StoredRecord, keep
+from p2pkad.core.records import NEVER, Record, StoredProvider, StoredRecord, keep
 from p2pkad.errors import NodeClosed, StaleRecord, StoreFull
 from p2pkad.store.memory import BATCH, MemoryStore
 from p2pkad.testing import STORE_PROMISES, Promise
@@ -25,8 +25,10 @@ def memory_store(max_records: int = 10**6, max_bytes: int = 2**40) -> MemoryStor
     return MemoryStore(0, max_records=max_records, max_provider_keys=10**6, max_providers_per_key=200, max_bytes=max_bytes)
 
 
-async def put(store: MemoryStore, key: bytes, value: bytes = b"", *, received: float = 0, expires: float = 100) -> None:
-    stored = StoredRecord(Record(key, value), received, expires)
+async def put(
+    store: MemoryStore, key: bytes, value: bytes = b"", *, received: float = 0, expires: float = 100, due: float = NEVER
+) -> None:
+    stored = StoredRecord(Record(key, value), received, expires, due < NEVER, due)
     await store.update(key, lambda _: stored)
 
 
@@ -133,7 +135,8 @@ def seconds_for(number: int, size: int) -> float:
 
 
 def test_a_put_into_a_full_store_of_50_000_records_costs_about_what_it_costs_into_one_of_500() -> None:
-    assert seconds_for(1000, size=50_000) < 10 * min(seconds_for(1000, size=500) for _ in range(3))
+    large = min(seconds_for(1000, size=50_000) for _ in range(2))
+    assert large < 10 * min(seconds_for(1000, size=500) for _ in range(3))
 
 
 def peer(number: int, addresses: int) -> PeerInfo:
@@ -143,9 +146,9 @@ def peer(number: int, addresses: int) -> PeerInfo:
     return PeerInfo(PeerId(os.urandom(38)), tuple(places))
 
 
+@pytest.mark.parametrize(("per_key", "own"), [(1, False), (1, True), (100, False)])
 @pytest.mark.parametrize("addresses", [None, 0, 4])
-@pytest.mark.parametrize("per_key", [1, 100])
-async def test_the_bytes_that_it_counts_are_the_bytes_that_it_takes(addresses: int | None, per_key: int) -> None:
+async def test_the_bytes_that_it_counts_are_the_bytes_that_it_takes(addresses: int | None, per_key: int, own: bool) -> None:
     numbers = count(1_700_000_000)
     tracemalloc.start()
     try:
@@ -154,11 +157,13 @@ async def test_the_bytes_that_it_counts_are_the_bytes_that_it_takes(addresses: i
             key = os.urandom(34)
             for number in range(per_key):
                 received, expires = next(numbers) / 7, next(numbers) / 3
+                due = expires + 0.25 if own else NEVER
                 if addresses is None:
-                    await put(store, key + b"%d" % number, os.urandom(200), received=received, expires=expires)
+                    await put(store, key + b"%d" % number, os.urandom(200), received=received, expires=expires, due=due)
                 else:
-                    await store.add_provider(key, StoredProvider(peer(number, addresses), received, expires, expires + 0.5))
+                    stored = StoredProvider(peer(number, addresses), received, expires, expires + 0.5, own, due)
+                    await store.add_provider(key, stored)
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert 0.7 < store.stats().bytes / taken < 1.3
+    assert 0.7 < store.stats().bytes / taken < 1.3, store.stats().bytes / taken

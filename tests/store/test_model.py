@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
@@ -13,14 +13,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from p2pkad.core.keyspace import KeySpace
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.core.records import Record, StoredProvider, StoredRecord
+from p2pkad.core.records import NEVER, Record, StoredProvider, StoredRecord
 from p2pkad.errors import StoreFull
+from p2pkad.store.base import Kind
 from p2pkad.store.memory import MemoryStore
 
 names = st.integers(0, 12).map(lambda number: bytes([number]))
 peers = st.integers(0, 6).map(lambda number: PeerId([number]))
 times = st.integers(0, 100)
 bounds = st.integers(1, 5)
+dues = st.integers(0, 200) | st.just(NEVER)
+OWN = PeerId([0])
 
 
 @dataclass
@@ -94,9 +97,9 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             trio.run(store)
 
-    @rule(key=names, value=st.binary(max_size=2), now=times, lifetime=st.integers(1, 50), own=st.booleans())
-    def put_record(self, key: bytes, value: bytes, now: int, lifetime: int, own: bool) -> None:
-        stored = StoredRecord(Record(key, value), now, now + lifetime, own)
+    @rule(key=names, value=st.binary(max_size=2), now=times, lifetime=st.integers(1, 50), own=st.booleans(), due=dues)
+    def put_record(self, key: bytes, value: bytes, now: int, lifetime: int, own: bool, due: float) -> None:
+        stored = StoredRecord(Record(key, value), now, now + lifetime, own, due)
         self.see(now)
         self.both(lambda: self.records.put(key, NOBODY, stored), lambda: self.store.update(key, lambda _: stored))
 
@@ -110,9 +113,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.see(now)
         assert trio.run(self.store.get, key, now) == self.records.kept.get(key, {}).get(NOBODY)
 
-    @rule(key=names, peer=peers, now=times, lifetime=st.integers(1, 50), own=st.booleans())
-    def add_provider(self, key: bytes, peer: PeerId, now: int, lifetime: int, own: bool) -> None:
-        stored = StoredProvider(PeerInfo(peer), now, now + lifetime, own=own)
+    @rule(key=names, peer=peers, now=times, lifetime=st.integers(1, 50), due=dues)
+    def add_provider(self, key: bytes, peer: PeerId, now: int, lifetime: int, due: float) -> None:
+        stored = StoredProvider(PeerInfo(peer), now, now + lifetime, own=peer == OWN, due=due)
         self.see(now)
         self.both(lambda: self.providers.put(key, peer, stored), lambda: self.store.add_provider(key, stored))
 
@@ -131,6 +134,31 @@ class StoreMachine(RuleBasedStateMachine):
         told = trio.run(self.store.providers, key, now)
         assert {each.provider.id: each for each in told} == self.providers.kept.get(key, {})
 
+    def agenda(self) -> list[tuple[float, str, bytes]]:
+        kept: list[tuple[Kind, Oracle]] = [("record", self.records), ("provider", self.providers)]
+        entries = ((kind, key, each) for kind, oracle in kept for key, under in oracle.kept.items() for each in under.values())
+        return sorted((each.due, kind, key) for kind, key, each in entries if each.own and each.due < NEVER)
+
+    @rule(now=times, more=times, limit=st.integers(1, 4))
+    def due(self, now: int, more: int, limit: int) -> None:
+        horizon = now + more
+        self.expire(now)
+        told = [(each.at, each.kind, each.key) for each in trio.run(self.store.due, now, horizon, limit)]
+        agenda = self.agenda()
+        ready = [entry for entry in agenda if entry[0] <= now]
+        assert told == (ready + [entry for entry in agenda if entry[0] > horizon])[:limit]
+        assert trio.run(self.store.next_due) == min((at for at, _, _ in agenda), default=NEVER)
+
+    @rule(kind=st.sampled_from(["record", "provider"]), key=names, now=times, at=dues)
+    def set_due(self, kind: Kind, key: bytes, now: int, at: float) -> None:
+        self.expire(now)
+        oracle, peer = (self.records, NOBODY) if kind == "record" else (self.providers, OWN)
+        before = oracle.kept.get(key, {}).get(peer)
+        own = before is not None and before.own
+        assert trio.run(self.store.set_due, kind, key, at) == own
+        if before is not None and own:
+            oracle.kept[key][peer] = replace(before, due=at)
+
     @rule(now=times)
     def expire(self, now: int) -> None:
         trio.run(self.store.expire, now)
@@ -139,6 +167,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert stats.records == len(self.records.kept)
         assert stats.provider_keys == len(self.providers.kept)
         assert stats.providers == sum(map(len, self.providers.kept.values()))
+        assert stats.own == sum(oracle.own(key) for oracle in (self.records, self.providers) for key in oracle.kept)
         assert (stats.bytes == 0) == (not self.records.kept and not self.providers.kept)
 
     @invariant()

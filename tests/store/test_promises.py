@@ -6,9 +6,9 @@ import pytest
 import trio
 
 from p2pkad.core.peers import PeerId
-from p2pkad.core.records import StoredProvider, StoredRecord
+from p2pkad.core.records import NEVER, StoredProvider, StoredRecord
 from p2pkad.errors import StoreFull
-from p2pkad.store.base import Decide
+from p2pkad.store.base import Decide, Due, Kind
 from p2pkad.store.memory import MemoryStore
 from p2pkad.testing import STORE_PROMISES, MakeStore
 
@@ -93,6 +93,24 @@ class TellsTwice(MemoryStore):
 
 async def test_the_suite_finds_a_store_that_tells_a_provider_twice() -> None:
     assert await broken_promises(TellsTwice) == {"a_provider_that_comes_again_is_told_once_and_as_it_came_last"}
+
+
+class ForgetsItsAgenda(MemoryStore):
+    async def set_due(self, kind: Kind, key: bytes, at: float) -> bool:
+        return await super().set_due(kind, key, NEVER)
+
+
+async def test_the_suite_finds_a_store_that_forgets_when_own_entries_are_due() -> None:
+    assert await broken_promises(ForgetsItsAgenda) == {"when_an_own_entry_is_due_can_be_changed_alone"}
+
+
+class NeverLooksBeyond(MemoryStore):
+    async def due(self, now: float, horizon: float, limit: int) -> tuple[Due, ...]:
+        return await super().due(now, NEVER, limit)
+
+
+async def test_the_suite_finds_a_store_whose_own_entries_stay_in_a_future_that_is_none() -> None:
+    assert await broken_promises(NeverLooksBeyond) == {"what_is_due_after_the_horizon_is_told_after_what_is_due_now"}
 
 
 class KeepsTheRemoved(MemoryStore):
