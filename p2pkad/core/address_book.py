@@ -25,10 +25,9 @@ Times: monotonic seconds, from the caller; lifetimes: seconds.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
-from itertools import islice
 
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 
@@ -79,14 +78,20 @@ class AddressBook:
         self._entries: dict[PeerId, _Entry] = {}
         self._loose: OrderedDict[PeerId, None] = OrderedDict()  # those without a pin, least recently touched first
 
-    def learn(self, peer: PeerId, addresses: Iterable[Address], now: float, lifetime: float) -> None:
+    def learn(self, peer: PeerId, addresses: Sequence[Address], now: float, lifetime: float) -> None:
         """Somebody says that `peer` is at these addresses, best first. Those beyond `max_addresses` are not looked at."""
-        told = {address.raw: address for address in islice(addresses, self._max_addresses)}
-        if not told:
+        if not addresses:
             return
         entry = self._entries.get(peer)
         if entry is None:
             entry = self._entries[peer] = _Entry()
+        elif _as_known(entry, addresses, now):  # twenty times in each reply of a network that has settled
+            for place in entry.places:
+                place.lifetime = max(place.lifetime, lifetime)
+                place.expires = now + place.lifetime
+            self._touch(peer, entry)
+            return
+        told = {address.raw: address for address in addresses[: self._max_addresses]}
         self._drop_expired(entry, now)
         for place in entry.places:
             if told.pop(place.address.raw, None) is not None and place.standing is not _Standing.FAILED:
@@ -99,9 +104,9 @@ class AddressBook:
             entry.info = None
         self._touch(peer, entry)
 
-    def declared(self, peer: PeerId, addresses: Iterable[Address], now: float, lifetime: float) -> None:
+    def declared(self, peer: PeerId, addresses: Sequence[Address], now: float, lifetime: float) -> None:
         """`peer` itself says where it is, best first: what others have said of it before, and it does not, has failed."""
-        named = [*islice(addresses, self._max_addresses)]
+        named = addresses[: self._max_addresses]
         kept = {address.raw for address in named}
         entry = self._entries.get(peer)
         for place in list(entry.places if entry is not None else ()):
@@ -208,6 +213,16 @@ class AddressBook:
         while len(self._entries) > self._max_peers and self._loose:
             peer, _ = self._loose.popitem(last=False)
             del self._entries[peer]
+
+
+def _as_known(entry: _Entry, addresses: Sequence[Address], now: float) -> bool:
+    """Whether these are just the addresses that are known, alive and not failed."""
+    if len(addresses) != len(entry.places):
+        return False
+    for place, address in zip(entry.places, addresses, strict=True):
+        if place.address.raw != address.raw or place.expires <= now or place.standing is _Standing.FAILED:
+            return False
+    return True
 
 
 def _ages(entry: _Entry, place: _Place) -> bool:

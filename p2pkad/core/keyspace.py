@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 Key = int
@@ -30,7 +31,17 @@ class KeySpace:
 
 def sha256_key(name: bytes) -> Key:
     """The key of a peer id or of a record key: SHA-256 of its bytes, big-endian."""
+    return _remembered(name) if len(name) <= _SHORT else _hashed(name)
+
+
+def _hashed(name: bytes) -> Key:
     return int.from_bytes(sha256(name).digest(), "big")
+
+
+# Each reply names twenty peers, and the same ones again and again: hashing them took more time than all else about them.
+# A peer id has 34 to 42 bytes; what is longer may be very long, and is not kept.
+_SHORT = 64
+_remembered = lru_cache(maxsize=10_000)(_hashed)
 
 
 def distance(a: Key, b: Key) -> int:

@@ -116,7 +116,8 @@ class Membership:
 
     def nearest(self, target: Key, count: int) -> list[PeerInfo]:
         """The `count` peers of the table nearest to `target`, nearest first."""
-        return [self.info(peer) for peer in self.table.closest(target, count)]
+        now = self._clock.monotonic()
+        return [self.book.info(peer, now) for peer in self.table.closest(target, count)]
 
     def seeds(self, name: bytes, count: int) -> list[PeerId]:
         """Whom a lookup of `name` begins with."""

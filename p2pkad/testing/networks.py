@@ -84,7 +84,7 @@ class SimulatedNodes:
         self._options = dict(options)
         self._machines: dict[PeerId, Machine] = {}
         self._began = trio.current_time()
-        self._clock = Clock(monotonic=trio.current_time, wall=self.wall)
+        self._clock = Clock(monotonic=trio.lowlevel.current_clock().current_time, wall=self.wall)
 
     def __repr__(self) -> str:
         return f"<SimulatedNodes {len(self.nodes)} up, {self.messages} messages, {self.dials} dials>"

@@ -1,8 +1,8 @@
 """Runs in virtual time that are the same in every detail whenever they have the same seed.
 
 trio picks the next task by chance, so that nobody relies on an order. Two switches inside it make the choice a function of a
-seed; both are private, and this is the only module that touches them. When a release of trio changes them, every run here
-fails at once and says so, instead of being a little different each time.
+seed; they are private, and this is the only module that touches what is private to trio. When a release changes it, every
+run here fails at once and says so, instead of being a little different each time.
 """
 
 from __future__ import annotations
@@ -10,14 +10,55 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from math import inf
 from random import Random
 from typing import Any, TypeVar
 
 import trio
 from trio import _core as trio_core
-from trio.testing import MockClock
+
+from p2pkad.net.simulated.alarms import Waking
+
+_LONG = 1e6
 
 T = TypeVar("T")
+
+
+class VirtualClock(trio.abc.Clock, Waking):
+    """Time that stands still while anything is to be done, and jumps to the next deadline when nothing is.
+
+    As `trio.testing.MockClock(autojump_threshold=0)`, and several times as fast: trio asks a clock how long to sleep just when
+    nothing is to be done, and this one answers that the time has come. Begins at 0.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 0.0
+
+    def start_clock(self) -> None:
+        """Nothing has to be started."""
+
+    def current_time(self) -> float:
+        """Virtual seconds."""
+        return self._now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """0, and it is that late; a long time when there is nothing to come."""
+        if self._someone_waits_for_idleness():
+            return _LONG
+        now, due = self._now, self.due
+        if due <= deadline and due < inf:
+            self._now = max(now, due)
+            self.wake()
+        elif deadline == inf:
+            return _LONG
+        else:
+            self._now = max(now, deadline)
+        return 0.0
+
+    def _someone_waits_for_idleness(self) -> bool:
+        # Who calls `wait_all_tasks_blocked` wants to see this very moment, not a later one.
+        return bool(trio_core._run.GLOBAL_RUN_CONTEXT.runner.waiting_for_idle)
 
 
 def run_simulated(async_function: Callable[..., Awaitable[T]], *args: Any, seed: int = 1) -> T:
@@ -28,7 +69,7 @@ def run_simulated(async_function: Callable[..., Awaitable[T]], *args: Any, seed:
     Raises RuntimeError: this trio cannot be made to repeat itself. Otherwise what the function raises.
     """
     with repeatable(seed):
-        return trio.run(async_function, *args, clock=MockClock(autojump_threshold=0))
+        return trio.run(async_function, *args, clock=VirtualClock())
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from p2pkad.config import Config
 from p2pkad.core.peers import PeerId
@@ -21,7 +20,7 @@ from p2pkad.net.base import Handler, Host, Network
 from p2pkad.net.libp2p import new_host
 from p2pkad.net.simulated import World
 from p2pkad.node.service import KademliaService
-from p2pkad.testing.runs import repeatable
+from p2pkad.testing.runs import VirtualClock, repeatable
 from p2pkad.validators.opaque import OpaqueValidator
 from tests.support.cable import Cable, CabledHost
 from tests.support.worlds import hosted
@@ -136,7 +135,7 @@ def in_world(world: World) -> OpenHost:
 def in_virtual_time(test: Callable[[], Awaitable[None]], clock: None, instruments: Sequence[trio.abc.Instrument]) -> None:
     """Runs a test, in pytest-trio's place of `trio.run`."""
     with repeatable(seed=1):
-        trio.run(test, clock=MockClock(autojump_threshold=0), instruments=instruments)
+        trio.run(test, clock=VirtualClock(), instruments=instruments)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

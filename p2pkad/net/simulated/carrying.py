@@ -95,7 +95,7 @@ def _keeps_waiting(exchange: Exchange, scope: trio.CancelScope) -> None:
 
 
 async def _handle(exchange: Exchange, network: SimulatedNetwork, there: SimulatedHost, scope: trio.CancelScope) -> None:
-    outcome: Outcome = RequestFailed(there.id, "the stream was reset")
+    outcome: Outcome = None
     with network.serving(scope):
         try:
             outcome = await _answer(exchange, network, there)
@@ -104,7 +104,7 @@ async def _handle(exchange: Exchange, network: SimulatedNetwork, there: Simulate
         except Exception:
             log.exception("a handler failed")
     if not isinstance(exchange.message, AddProvider):
-        _reply(exchange, outcome, there.answers_late)
+        _reply(exchange, outcome or RequestFailed(there.id, "the stream was reset"), there.answers_late)
 
 
 async def _answer(exchange: Exchange, network: SimulatedNetwork, there: SimulatedHost) -> Outcome:

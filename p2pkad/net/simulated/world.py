@@ -5,7 +5,8 @@ dispatcher, sleeps until the first of them is due and does what is due. A reques
 is parked, the dispatcher runs the other end's handler and wakes it. Only a handler that waits for something keeps a task: the
 dispatcher becomes it, and another one takes over.
 
-Time is trio's. Under `trio.testing.MockClock(autojump_threshold=0)` an hour passes as fast as what happens in it.
+Time is trio's. With a clock that jumps (`trio.testing.MockClock(autojump_threshold=0)`, or the faster one in `p2pkad.testing`)
+an hour passes as fast as what happens in it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import trio
 
 from p2pkad.core.messages import AnyRequest
 from p2pkad.core.peers import PeerId
+from p2pkad.net.simulated.alarms import Alarm, Deadlines
 from p2pkad.net.simulated.links import Latency, Links
 from p2pkad.net.simulated.trace import Trace, gist
 
@@ -69,7 +71,8 @@ class World:
         self._due: list[tuple[float, int, Action, tuple[Any, ...]]] = []
         self._order = count()
         self._stands_still = False
-        self._nap: trio.CancelScope | None = None
+        clock = trio.lowlevel.current_clock()
+        self._alarm = clock if isinstance(clock, Alarm) else Deadlines()
         self._dispatcher: object = None
         self._nursery: trio.Nursery | None = None
 
@@ -122,20 +125,17 @@ class World:
             yield
         finally:
             self._stands_still = False
-            self._wake_by(self._next)
+            self._alarm.sooner(self._next)
 
     def at(self, when: float, action: Action, *arguments: Any) -> None:
         """Do this at a time, in trio's seconds. What is due at the same time is done in the order of these calls."""
         heappush(self._due, (when, next(self._order), action, arguments))
-        self._wake_by(when)
+        if not self._stands_still:
+            self._alarm.sooner(when)
 
     @property
     def _next(self) -> float:
         return self._due[0][0] if self._due and not self._stands_still else inf
-
-    def _wake_by(self, when: float) -> None:
-        if self._nap is not None and when < self._nap.deadline and not self._stands_still:
-            self._nap.deadline = when
 
     async def _dispatch(self) -> None:
         me = self._dispatcher = object()
@@ -148,9 +148,7 @@ class World:
                     await _run(errand, self._hand_over)
                     if self._dispatcher is not me:
                         return
-            with trio.CancelScope(deadline=self._next) as self._nap:
-                await trio.sleep_forever()
-            self._nap = None
+            await self._alarm.sleep_until(self._next)
 
     def _hand_over(self) -> None:
         self._dispatcher = None
