@@ -122,6 +122,10 @@ class KademliaConfig:
     """Seconds a provider record is kept after it was received; above 0. kad-dht r2."""
     provider_address_lifetime: float = 24 * HOUR
     """Seconds for which the addresses in a provider record are told; above 0. As go."""
+    republish_interval: float = 22 * HOUR
+    """Seconds after which a node puts its own records again; above 0, below `record_lifetime`. As for provider records."""
+    reprovide_interval: float = 22 * HOUR
+    """Seconds after which a node announces again what it provides; above 0, below `provider_lifetime`. kad-dht r2 and go."""
     address_lifetime: float = 1 * HOUR
     """Seconds for which the addresses of a peer that was heard of are remembered; above 0."""
     refresh_interval: float = 600.0
@@ -178,11 +182,15 @@ class KademliaConfig:
             "record_lifetime",
             "provider_lifetime",
             "provider_address_lifetime",
+            "republish_interval",
+            "reprovide_interval",
             "address_lifetime",
             "refresh_interval",
             "expire_interval",
             "bootstrap_interval",
         )
+        _below(self, "republish_interval", "record_lifetime")
+        _below(self, "reprovide_interval", "provider_lifetime")
         for name in self.validators:
             if not name or "/" in name:
                 raise ConfigError(f"validators: {name!r} is no namespace; write it without slashes")
@@ -220,6 +228,12 @@ def _at_least(config: object, least: int, *names: str) -> None:
         value = getattr(config, name)
         if value < least:
             raise ConfigError(f"{name}={value!r}: must be {least} or more")
+
+
+def _below(config: object, name: str, bound: str) -> None:
+    value, limit = getattr(config, name), getattr(config, bound)
+    if value >= limit:
+        raise ConfigError(f"{name}={value!r}: must be below {bound}={limit!r}, or it is forgotten in between")
 
 
 def _one_of(config: object, name: str, choices: tuple[str, ...]) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from p2pkad.core.lookup import Outcome
     from p2pkad.core.peers import PeerId, PeerInfo
     from p2pkad.core.records import Record
+    from p2pkad.errors import P2pkadError
+    from p2pkad.node.results import ProvideReceipt, PutReceipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +173,29 @@ class BootstrapEnded:
     answered: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Republished:
+    """The node has published something of its own again, because it was time."""
+
+    at: float
+    kind: Literal["record", "provider"]
+    key: bytes
+    receipt: PutReceipt | ProvideReceipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepublishFailed:
+    """It could not. StaleRecord: somebody else has a better record, and the node publishes the key no more.
+
+    Anything else is tried again: in some minutes, or when the node has peers.
+    """
+
+    at: float
+    kind: Literal["record", "provider"]
+    key: bytes
+    error: P2pkadError
+
+
 LookupEvent = (
     LookupStarted
     | PeerAsked
@@ -184,4 +209,6 @@ LookupEvent = (
 )
 """The story of one lookup; each has its number and its key."""
 
-NodeEvent = PeerAdmitted | PeerEvicted | PeerReturned | ModeChanged | BootstrapEnded | LookupEvent
+NodeEvent = (
+    PeerAdmitted | PeerEvicted | PeerReturned | ModeChanged | BootstrapEnded | Republished | RepublishFailed | LookupEvent
+)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
+from itertools import islice
 
 import trio
 
@@ -29,6 +30,9 @@ class Word(Enum):
     LOST = "lost"
 
 
+REPLACEMENTS = 2
+"""Peers that are tried instead of others, at most, for each place."""
+
 Tell = Callable[[PeerId], Awaitable[Word]]
 """Tells one peer, within a deadline of its own."""
 
@@ -39,21 +43,18 @@ async def fill_places(
     """Tell the `nearest` all at once and, for each that is lost, the next of `others`.
 
     Returns what came of each that was told, the nearest first.
-    It is over when as many as were nearest are not lost, when nobody is left, at `deadline` (trio's clock), and when all
-    of the nearest were lost: then the fault is more likely on this side, and the others would only be the next in vain.
+    It is over when as many as were nearest are not lost, when nobody is left, at `deadline` (trio's clock), and when
+    REPLACEMENTS have been tried: then the fault is more likely on this side, and the others would only be tried in vain.
     Cancelled: who was told already may have it.
     """
     words: dict[PeerId, Word] = {}
-    spare = iter(others)
-
-    def hopeless() -> bool:
-        return len(words) >= len(nearest) and all(word is Word.LOST for word in words.values())
+    spare = islice(others, REPLACEMENTS * len(nearest))
 
     async def fill(place: PeerId) -> None:
         peer: PeerId | None = place
         while peer is not None:
             words[peer] = await tell(peer)
-            if words[peer] is not Word.LOST or hopeless() or trio.current_time() >= deadline:
+            if words[peer] is not Word.LOST or trio.current_time() >= deadline:
                 return
             peer = next(spare, None)
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from math import inf
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import ClosestPeers, Failure, Value
 from p2pkad.core.lookup import Ending, Outcome
 from p2pkad.core.messages import AddProvider, AnyReply, GetProviders, GetProvidersReply, PutValue, PutValueReply
-from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.core.records import Record, StoredProvider, keep, passed_on, seconds_left
+from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.core.records import NEVER, Record, StoredProvider, StoredRecord, keep, passed_on, seconds_left
 from p2pkad.errors import (
     InvalidRecord,
     LocalProtocolError,
@@ -21,17 +20,19 @@ from p2pkad.errors import (
     QuorumNotMet,
     RecordError,
     RecordTooLarge,
+    StaleRecord,
     StoreFull,
     key_text,
 )
 from p2pkad.net.base import Network
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
 from p2pkad.node.clock import Clock
+from p2pkad.node.cycle import Cycle
 from p2pkad.node.membership import Membership
 from p2pkad.node.placing import Word, fill_places, who
 from p2pkad.node.querying import Querying
 from p2pkad.node.results import ProvideReceipt, PutReceipt
-from p2pkad.store.base import Decide, Store
+from p2pkad.store.base import Decide, Kind, Store
 from p2pkad.validators.base import Validators
 from p2pkad.wire.codec import encode_request
 
@@ -52,6 +53,7 @@ class Publishing:
         validators: Validators,
         config: KademliaConfig,
         clock: Clock,
+        cycle: Cycle,
         spawn: Callable[..., None],
     ) -> None:
         self._network = network
@@ -62,6 +64,7 @@ class Publishing:
         self._validators = validators
         self._config = config
         self._clock = clock
+        self._cycle = cycle
         self._spawn = spawn
 
     async def put_value(
@@ -74,9 +77,10 @@ class Publishing:
         """
         record = self._record(key, value, allow_large=allow_large)
         deadline = self._deadline(timeout)
-        await self._store.update(key, self._keep(record, own=True))
+        await self._store.update(key, self._keep_own(record))
+        await self._cycle.stored("record")
         nearest, others = await self._nearest(key, deadline)
-        receipt = await self._put_all(record, nearest, others, deadline)
+        receipt = await self._publish(record, nearest, others, deadline)
         if len(receipt.stored) < min_stored:
             raise QuorumNotMet(
                 f"{key_text(key)}: stored by {len(receipt.stored)} of {min_stored} (this node included; "
@@ -87,28 +91,61 @@ class Publishing:
             )
         return receipt
 
+    async def put_again(self, key: bytes) -> PutReceipt | None:
+        """Put the node's own record under `key` once more; None when it publishes none any more.
+
+        Raises InvalidRecord: its validator refuses it by now. StaleRecord: somebody else has a better one, which this node
+        keeps instead, and publishes nothing under this key any more. NoPeers.
+        """
+        stored = await self._store.get(key, self._clock.wall())
+        if stored is None or not stored.own:
+            return None
+        record = self._record(key, stored.record.value, allow_large=True)
+        deadline = self._deadline(None)
+        goal = Value(key, 0, partial(self._validators.select, key), (self._membership.own, record))
+        outcome = await self._querying.run_lookup(goal, timeout=self._for_lookup(deadline))
+        if goal.best is not None and goal.best.value != record.value:
+            await self._replace_own(passed_on(goal.copies, now=self._clock.wall(), lifetime=self._config.record_lifetime))
+            raise StaleRecord(key, "somebody else has published a better record; this node publishes its own no more")
+        stored = await self._store.get(key, self._clock.wall())
+        if stored is None or not stored.own:
+            return None
+        return await self._publish(record, outcome.closest, outcome.others, deadline)
+
+    async def stop_publishing(self, key: bytes) -> bool:
+        """Forget the node's own record under `key`; False when it had none. What others hold goes with its lifetime."""
+        own = False
+
+        def forget(stored: StoredRecord | None) -> StoredRecord | None:
+            nonlocal own
+            own = stored is not None and stored.own
+            return None if own else stored
+
+        await self._store.update(key, forget)
+        return own
+
     async def provide(self, key: bytes, *, confirm: bool, timeout: float | None) -> ProvideReceipt:
         """Tell the live peers nearest to the multihash `key` that this node provides it, and ask whether they know.
 
         Raises LocalProtocolError: this node has no address at which it could be reached. NoPeers, as `put_value`.
         """
-        addresses = self._network.local_addresses()
-        if not addresses:
-            raise LocalProtocolError("a provider needs an address: listen on one, or pass announce=[...]")
+        own = PeerInfo(self._membership.own, self._own_addresses())
         deadline = self._deadline(timeout)
-        await self._store.add_provider(key, self._own_provider(PeerInfo(self._membership.own, addresses)))
+        # It ends only when the node stops providing: the entry has no lifetime.
+        due = self._cycle.first("provider")
+        await self._store.add_provider(key, StoredProvider(own, self._clock.wall(), expires=NEVER, own=True, due=due))
+        await self._cycle.stored("provider")
         nearest, others = await self._nearest(key, deadline)
-        tell = partial(self._announce, key, deadline, confirm)
-        words = await fill_places(tell, nearest, others, deadline=deadline)
-        taken, unknown = who(words, Word.TAKEN), who(words, Word.UNKNOWN)
-        return ProvideReceipt(
-            key=key,
-            sent=taken + unknown,
-            refused=who(words, Word.DECLINED),
-            unreachable=who(words, Word.LOST),
-            confirmed=taken if confirm else (),
-            unknown=unknown,
-        )
+        return await self._announce_all(key, nearest, others, deadline, confirm=confirm)
+
+    async def provide_again(self, key: bytes) -> ProvideReceipt | None:
+        """Announce once more that this node provides `key`; None when it does no more. Raises as `provide`."""
+        self._own_addresses()
+        deadline = self._deadline(None)
+        nearest, others = await self._nearest(key, deadline)
+        if not any(stored.own for stored in await self._store.providers(key, self._clock.wall())):
+            return None
+        return await self._announce_all(key, nearest, others, deadline, confirm=False)
 
     async def stop_providing(self, key: bytes) -> bool:
         """Forget that this node provides `key`; False when it did not. What others hold goes with its lifetime."""
@@ -136,7 +173,7 @@ class Publishing:
     async def _replace_own(self, record: Record) -> None:
         # What came meanwhile may be better still, and a record that is passed on can die on the way.
         with suppress(RecordError, StoreFull):
-            await self._store.update(record.key, self._keep(record, own=False))
+            await self._store.update(record.key, self._keep(record))
 
     def _record(self, key: bytes, value: bytes, *, allow_large: bool) -> Record:
         now = self._clock.wall()
@@ -155,33 +192,60 @@ class Publishing:
             raise RecordTooLarge(key, size, limit)
         return record
 
-    def _keep(self, record: Record, *, own: bool) -> Decide:
+    def _keep(self, record: Record) -> Decide:
         return keep(
             record,
             now=self._clock.wall(),
             lifetime=self._config.record_lifetime,
             select=self._validators.select,
             expires=self._validators.expires,
-            own=own,
         )
 
-    def _own_provider(self, own: PeerInfo) -> StoredProvider:
-        # Ends only when the node stops providing, so its own entry has no lifetime.
-        return StoredProvider(own, received=self._clock.wall(), expires=inf, own=True)
+    def _keep_own(self, record: Record) -> Decide:
+        # As long as it is published it lives, unless its value says when it dies.
+        return keep(
+            record,
+            now=self._clock.wall(),
+            lifetime=NEVER,
+            select=self._validators.select,
+            expires=self._validators.expires,
+            own=True,
+            due=self._cycle.first("record"),
+        )
+
+    def _own_addresses(self) -> tuple[Address, ...]:
+        addresses = self._network.local_addresses()
+        if not addresses:
+            raise LocalProtocolError("a provider needs an address: listen on one, or pass announce=[...]")
+        return addresses
 
     def _deadline(self, timeout: float | None) -> float:
         return self._clock.monotonic() + (self._config.put_timeout if timeout is None else timeout)
 
+    def _for_lookup(self, deadline: float) -> float:
+        return (deadline - self._clock.monotonic()) * LOOKUP_SHARE
+
     async def _nearest(self, key: bytes, deadline: float) -> tuple[Sequence[PeerId], Sequence[PeerId]]:
         """The live peers nearest to `key`, and who comes after them; nobody, where the configuration allows to be alone."""
-        left = (deadline - self._clock.monotonic()) * LOOKUP_SHARE
         try:
-            outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=left)
+            outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=self._for_lookup(deadline))
         except NoPeers:
             if not self._config.allow_zero_peers:
                 raise
             return (), ()
         return outcome.closest, outcome.others
+
+    async def _publish(
+        self, record: Record, nearest: Sequence[PeerId], others: Sequence[PeerId], deadline: float
+    ) -> PutReceipt:
+        receipt = await self._put_all(record, nearest, others, deadline)
+        await self._book("record", record.key, reached=len(receipt.stored) - 1, lost=len(receipt.unreachable))
+        return receipt
+
+    async def _book(self, kind: Kind, key: bytes, *, reached: int, lost: int) -> None:
+        # Less than half of them is not what the user wanted: it is tried again soon.
+        if reached and reached >= lost:
+            await self._cycle.published(kind, key)
 
     async def _put_all(
         self, record: Record, nearest: Sequence[PeerId], others: Sequence[PeerId], deadline: float
@@ -202,6 +266,21 @@ class Publishing:
             return self._word_of(peer, error)
         kept = isinstance(reply, PutValueReply) and reply.record.value == record.value
         return Word.TAKEN if kept else Word.DECLINED
+
+    async def _announce_all(
+        self, key: bytes, nearest: Sequence[PeerId], others: Sequence[PeerId], deadline: float, *, confirm: bool
+    ) -> ProvideReceipt:
+        words = await fill_places(partial(self._announce, key, deadline, confirm), nearest, others, deadline=deadline)
+        taken, unknown, lost = who(words, Word.TAKEN), who(words, Word.UNKNOWN), who(words, Word.LOST)
+        await self._book("provider", key, reached=len(taken + unknown), lost=len(lost))
+        return ProvideReceipt(
+            key=key,
+            sent=taken + unknown,
+            refused=who(words, Word.DECLINED),
+            unreachable=lost,
+            confirmed=taken if confirm else (),
+            unknown=unknown,
+        )
 
     async def _announce(self, key: bytes, deadline: float, confirm: bool, peer: PeerId) -> Word:
         info, by = self._membership.info(peer), self._sooner(deadline)

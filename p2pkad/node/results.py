@@ -86,7 +86,8 @@ class NodeStats:
     """A node in figures.
 
     peers: connected ones. table: peers in the routing table; buckets: how many in each that is not empty, by common
-    prefix in bits. lookups: running now. store_bytes: keys, values and addresses kept.
+    prefix in bits. lookups: running now. published: records that it publishes and keys that it provides. store_bytes: keys,
+    values and addresses kept.
     """
 
     mode: str
@@ -97,4 +98,5 @@ class NodeStats:
     records: int
     provider_keys: int
     providers: int
+    published: int
     store_bytes: int

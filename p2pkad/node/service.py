@@ -26,6 +26,7 @@ from p2pkad.net.base import Connected, Gone, Host, Identified, Network, NetworkE
 from p2pkad.node.asking import Asking
 from p2pkad.node.bootstrap import Bootstrap
 from p2pkad.node.clock import SYSTEM, Clock
+from p2pkad.node.cycle import Cycle
 from p2pkad.node.finding import Finding
 from p2pkad.node.lookout import Lookout
 from p2pkad.node.maintenance import Chore, Maintenance
@@ -33,6 +34,7 @@ from p2pkad.node.membership import Membership
 from p2pkad.node.publishing import Publishing
 from p2pkad.node.querying import Querying
 from p2pkad.node.refreshing import Refreshing
+from p2pkad.node.republishing import Republishing
 from p2pkad.node.responding import Responding
 from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
 from p2pkad.node.sweeping import Sweeping
@@ -149,6 +151,7 @@ class KademliaService:
             records=stored.records,
             provider_keys=stored.provider_keys,
             providers=stored.providers,
+            published=stored.own,
             store_bytes=stored.bytes,
         )
 
@@ -228,6 +231,9 @@ class KademliaService:
 
         min_stored: how many must hold it in the end, this node included. allow_large: also when it does not fit the 16 KiB
         that every implementation decodes. Returns who stored it, who refused, who never answered.
+        From now on this node publishes it: it puts it again in time, also after a restart with the same store and after a
+        call that failed or was cancelled, until `stop_publishing`, until the value itself says that it is over, or until
+        somebody else's better one is known.
         Raises InvalidRecord, RecordTooLarge, StaleRecord: nothing was sent. NoPeers: only this node holds it.
         QuorumNotMet: fewer than `min_stored`; `.receipt` names them, and their copies stay.
         Cancelled: streams are reset; a peer already asked may hold the value or not.
@@ -235,6 +241,14 @@ class KademliaService:
         """
         with self._call():
             return await self._publishing.put_value(key, value, min_stored=min_stored, allow_large=allow_large, timeout=timeout)
+
+    async def stop_publishing(self, key: bytes) -> bool:
+        """Publish nothing under `key` any more; False when this node published nothing there.
+
+        Its own copy goes at once, the copies of others with their lifetime. It stays so after a restart.
+        """
+        with self._call():
+            return await self._publishing.stop_publishing(key)
 
     async def get_value(self, key: bytes, *, quorum: int = 0, timeout: float | None = None) -> bytes:
         """The best value under `key`. As `get_record`, the value alone."""
@@ -262,6 +276,7 @@ class KademliaService:
     async def provide(self, content: Content, *, confirm: bool = False, timeout: float | None = None) -> ProvideReceipt:
         """Tell the peers nearest to `content` (a CID or multihash) that this node provides it.
 
+        From now on it says so again in time, also after a restart with the same store, until `stop_providing`.
         confirm: ask each of them right after it for the providers, since an announcement has no reply; the receipt then
         says who names this node. Without, returning says that the announcements left, not that they arrived.
         Raises LocalProtocolError: not a CID or multihash, or this node has no address to be reached at. NoPeers.
@@ -338,8 +353,9 @@ class KademliaService:
         asking = Asking(network, self._membership, validators, config, clock)
         bootstrap = Bootstrap(asking, self._membership, self._bootstrap_peers, config, clock, self._random, self._tell)
         self._querying = Querying(asking, self._membership, bootstrap, config, clock, self._tell)
+        cycle = Cycle(self._store, config, clock, self._random, self._membership.changed.unpark_all)
         self._publishing = Publishing(
-            network, self._membership, asking, self._querying, self._store, validators, config, clock, self._spawn
+            network, self._membership, asking, self._querying, self._store, validators, config, clock, cycle, self._spawn
         )
         self._finding = Finding(
             network, self._membership, self._querying, self._publishing, self._store, validators, config, clock
@@ -349,7 +365,8 @@ class KademliaService:
         self._tell.subscribe(self._refreshing.on_event, LookupEnded | PeerAdmitted | PeerReturned)
         lookout = Lookout(self._membership, clock, self._random)
         sweeping = Sweeping(self._membership, self._store, config.expire_interval, clock, self._random)
-        chores: list[Chore] = [bootstrap, self._refreshing, lookout, sweeping]
+        republishing = Republishing(self._membership, self._publishing, cycle, clock, self._tell)
+        chores: list[Chore] = [bootstrap, self._refreshing, lookout, republishing, sweeping]
         self._maintenance = Maintenance(self._membership, asking, chores, config, clock)
         for peer in self._bootstrap_peers:
             self._membership.book.pin(peer.id, Pin.BOOTSTRAP, clock.monotonic())

@@ -59,6 +59,10 @@ def asked(world: World) -> list[Asked]:
     return asked
 
 
+RECORDS_LIVE_100_SECONDS = {"record_lifetime": 100.0, "republish_interval": 50.0}
+PROVIDERS_LIVE_100_SECONDS = {"provider_lifetime": 100.0, "reprovide_interval": 50.0}
+
+
 class WallClock:
     """A clock on the wall whose hands are moved by the test."""
 
@@ -103,7 +107,7 @@ async def knows_nobody(request: Request) -> AnyReply:
 
 @pytest.mark.scenario("V8")
 async def test_a_record_is_served_for_its_lifetime(world: World, wall: WallClock) -> None:
-    async with a_node(world, wall, record_lifetime=100.0) as node, a_peer(world, 2) as peer:
+    async with a_node(world, wall, **RECORDS_LIVE_100_SECONDS) as node, a_peer(world, 2) as peer:
         asker = Asker(peer, node)
         await asker.ask(PutValue(KEY, Record(KEY, b"value")), PutValueReply)
         wall.now += 99
@@ -113,14 +117,15 @@ async def test_a_record_is_served_for_its_lifetime(world: World, wall: WallClock
 
 
 @pytest.mark.scenario("V8")
-async def test_the_own_copy_lives_as_long(world: World, wall: WallClock) -> None:
-    async with a_node(world, wall, record_lifetime=100.0, allow_zero_peers=True) as node:
+async def test_the_nodes_own_record_lives_until_it_stops_publishing_it(world: World, wall: WallClock) -> None:
+    async with a_node(world, wall, **RECORDS_LIVE_100_SECONDS, allow_zero_peers=True) as node:
         await node.put_value(KEY, b"value")
-        wall.now += 99
+        wall.now += 1000
         assert await node.get_value(KEY) == b"value"
-        wall.now += 2
+        assert await node.stop_publishing(KEY)
         with pytest.raises(NoPeers):
             await node.get_value(KEY)
+        assert not await node.stop_publishing(KEY)
 
 
 @pytest.mark.scenario("V14")
@@ -146,7 +151,7 @@ async def test_what_this_node_provides_does_not_expire(world: World, wall: WallC
 
 @pytest.mark.scenario("P4")
 async def test_a_provider_is_told_for_its_lifetime_and_its_addresses_for_theirs(world: World, wall: WallClock) -> None:
-    lifetimes = {"provider_lifetime": 100.0, "provider_address_lifetime": 50.0}
+    lifetimes = {**PROVIDERS_LIVE_100_SECONDS, "provider_address_lifetime": 50.0}
     async with a_node(world, wall, **lifetimes) as node, a_peer(world, 2) as peer:
         asker = Asker(peer, node)
         await asker.tell(AddProvider(CONTENT, (asker.own,)))
@@ -157,7 +162,8 @@ async def test_a_provider_is_told_for_its_lifetime_and_its_addresses_for_theirs(
 
 @pytest.mark.scenario("V8", "P4")
 async def test_what_has_expired_is_swept(network: BehaviourNetwork, world: World, wall: WallClock) -> None:
-    async with a_node(world, wall, expire_interval=0.01, record_lifetime=100.0, provider_lifetime=100.0) as node:
+    lifetimes = RECORDS_LIVE_100_SECONDS | PROVIDERS_LIVE_100_SECONDS
+    async with a_node(world, wall, expire_interval=0.01, **lifetimes) as node:
         async with a_peer(world, 2) as peer:
             asker = Asker(peer, node)
             await asker.ask(PutValue(KEY, Record(KEY, b"value")), PutValueReply)
