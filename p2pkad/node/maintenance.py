@@ -1,10 +1,11 @@
 """The one task of an idle node: it sleeps until a chore is due, or until there is somebody to check.
 
-chore       node/...        what it does
-bootstrap   bootstrap.py    asks the bootstrap peers, while the routing table is empty or nearly so
-refreshing  refreshing.py   looks into each bucket of the table, and up the own id
-lookout     lookout.py      tries those who are missed, one at a time
-sweeping    sweeping.py     drops what has expired
+chore         node/...         what it does
+bootstrap     bootstrap.py     asks the bootstrap peers, while the routing table is empty or nearly so
+refreshing    refreshing.py    looks into each bucket of the table, and up the own id
+lookout       lookout.py       tries those who are missed, one at a time
+republishing  republishing.py  publishes what is the node's own again, before others forget it
+sweeping      sweeping.py      drops what has expired
 
 A chore says itself when it is due; there is no polling. Checks are not a chore: they are due at once, since it is others
 who come and go (node/membership.py).
