@@ -11,10 +11,11 @@ Run it with `run_simulated`, which also makes runs with one seed alike, or under
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -22,7 +23,9 @@ import trio
 
 from p2pkad.config import Config
 from p2pkad.core.keyspace import SHA256
+from p2pkad.core.messages import AnyRequest
 from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.errors import NetworkError
 from p2pkad.net.base import Handler, Network
 from p2pkad.net.simulated import Latency, Lie, SimulatedHost, Trace, World, home
 from p2pkad.node.clock import Clock
@@ -35,6 +38,8 @@ START = 1_800_000_000.0
 """Seconds since 1970 at which a simulation begins for its nodes: 15 January 2027."""
 JOINING = 60.0
 """Seconds that a node may take to find its first peer."""
+FLOODING = 10.0
+"""Seconds that each request of a flood waits for its answer."""
 
 Member = KademliaService | Network
 """A node, or a peer made by hand."""
@@ -83,6 +88,7 @@ class SimulatedNodes:
         self._seed = seed
         self._options = dict(options)
         self._machines: dict[PeerId, Machine] = {}
+        self._numbers = count()
         self._began = trio.current_time()
         self._clock = Clock(monotonic=trio.lowlevel.current_clock().current_time, wall=self.wall)
 
@@ -150,6 +156,16 @@ class SimulatedNodes:
         """A new node on the machine of one that was stopped or has crashed: same id, same addresses, same store."""
         return await self._live(self._machine_of(node))
 
+    def forget(self, node: KademliaService) -> None:
+        """The machine of a node that is down will not come back: nothing of it is kept, so that many may come and go.
+
+        The address of one that has crashed stays silent.
+        """
+        machine = self._machines.pop(node.id)
+        assert machine.host is not None
+        assert not machine.host.up, "it is up"
+        self.world.bury(machine.host)
+
     # what goes wrong
 
     def hang(self, node: Member) -> None:
@@ -181,6 +197,21 @@ class SimulatedNodes:
         machine.addresses = (_address(machine.number, machine.moves),)
         self._host(node).move(machine.addresses)
 
+    async def flood(self, peer: Network, node: Member, message: AnyRequest, count: int) -> int:
+        """Let a peer made by hand ask the same thing so many times at once; returns how many times it was answered."""
+        there, answered = PeerInfo(node.id, self._machine_of(node).addresses), 0
+
+        async def ask() -> None:
+            nonlocal answered
+            with suppress(NetworkError):
+                await peer.request(there, message, trio.current_time() + FLOODING)
+                answered += 1
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                nursery.start_soon(ask)
+        return answered
+
     def partition(self, one: Iterable[Member], other: Iterable[Member]) -> None:
         """From now on nothing passes between these two groups. Who is in neither talks to both."""
         self.world.cut([self._host(node) for node in one], [self._host(node) for node in other])
@@ -200,7 +231,7 @@ class SimulatedNodes:
     # inside
 
     def _machine(self, options: Mapping[str, Any]) -> Machine:
-        number = len(self._machines)
+        number = next(self._numbers)
         machine = Machine(number, _peer_id(self._seed, number), {**self._options, **options}, (home(number),))
         self._machines[machine.id] = machine
         return machine
@@ -284,11 +315,18 @@ async def open_simulated_network(
     0 to 1. options: of `Config`, for all nodes. Those of the host that are about sockets and keys have no meaning here.
     Leaving the block ends everybody.
     """
+    failure: Exception | None = None
     async with World.open(seed=seed, latency=latency, loss=loss) as world, trio.open_nursery() as nursery:
         net = SimulatedNodes(world, nursery, seed, options)
-        await net._open_acquainted(n)
-        yield net
+        # What the block raises is carried around the nurseries, which would wrap it in a group.
+        try:
+            await net._open_acquainted(n)
+            yield net
+        except Exception as error:
+            failure = error
         nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 def _store(own: PeerId, config: Config) -> KeptStore:

@@ -2,7 +2,7 @@
 
     sent     lost, cut off, crashed, hung     silence: the asker waits until its deadline
              the other end was started anew   the connection turns out to be dead after one round trip
-             no server, another protocol      refused after one round trip
+             no server, another protocol      refused after one round trip, as is one stream more than a peer may have
     handled  the handler raises               reset after one round trip
     replied  as sent: it can get lost, or come too late
 
@@ -76,6 +76,8 @@ def _arrive(exchange: Exchange) -> Errand | None:
         _reply(exchange, None)
     elif network is None:
         _reply(exchange, RequestFailed(there.id, "the protocol is not supported"))
+    elif network.crowded(asker.id):
+        _reply(exchange, RequestFailed(there.id, "the stream was reset"))
     else:
         if isinstance(exchange.message, AddProvider):
             _reply(exchange, None)  # it has arrived: that is all that the sender will know
@@ -96,7 +98,7 @@ def _keeps_waiting(exchange: Exchange, scope: trio.CancelScope) -> None:
 
 async def _handle(exchange: Exchange, network: SimulatedNetwork, there: SimulatedHost, scope: trio.CancelScope) -> None:
     outcome: Outcome = None
-    with network.serving(scope):
+    with network.serving(exchange.asker.id, scope):
         try:
             outcome = await _answer(exchange, network, there)
         except P2pkadError as error:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
@@ -21,6 +21,7 @@ from p2pkad.errors import LocalLimit, PeerUnreachable
 from p2pkad.net.connections import IDLE, Held
 from p2pkad.net.simulated.line import Line
 from p2pkad.net.simulated.parking import Parked
+from p2pkad.net.simulated.world import Grave
 
 if TYPE_CHECKING:
     from p2pkad.net.simulated.host import SimulatedHost
@@ -95,7 +96,7 @@ class Dialling:
         if dial is None:
             dial = self._dials[peer.id] = Dial(peer.id)
             self._world.dials += 1
-            self._begin(dial, peer)
+            self._world.at(trio.current_time(), self._begin, dial, peer)
         parked = Parked()
         dial.waiting.append((parked, deadline))
         if dial.ends > deadline:
@@ -140,6 +141,12 @@ class Dialling:
     # the dial
 
     def _begin(self, dial: Dial, peer: PeerInfo) -> None:
+        outcome = self._plan(dial, peer)
+        self._ends(dial, dial.ends)
+        self._world.at(dial.ends, *outcome)
+
+    def _plan(self, dial: Dial, peer: PeerInfo) -> tuple[Any, ...]:
+        """What will happen when the dial ends, and to whom."""
         starts = dial.ends = trio.current_time()
         limit = self._host.config.dial_timeout
         for address in peer.addresses[:MAX_ADDRESSES]:
@@ -148,12 +155,11 @@ class Dialling:
                 there, why, lasts = None, f"no answer within {limit:.3g} s", limit
             if there is not None:
                 dial.ends = starts + lasts
-                self._world.at(dial.ends, self._reached, dial, there, address)
-                return
+                return self._reached, dial, there, address
             dial.causes.append((address.text, why))
             dial.ends = max(dial.ends, starts + lasts)
             starts += min(lasts, HEAD_START)
-        self._world.at(dial.ends, self._fail, dial)
+        return self._fail, dial
 
     def _prospect(self, address: Address, peer: PeerId) -> tuple[SimulatedHost | None, str, float]:
         """Who will answer there, or why nobody does, and how many seconds that takes."""
@@ -161,7 +167,7 @@ class Dialling:
         if there is None:
             return None, "connection refused", 2 * links.latency(own, own)
         trip = 2 * links.latency(own, there.number)
-        if not there.up or there.natted or links.severed(own, there.number):
+        if isinstance(there, Grave) or not there.up or there.natted or links.severed(own, there.number):
             return None, "", inf
         again = sum(links.loses(own, there.number) for _ in range(HANDSHAKES)) * RETRANSMISSION
         if there.id != peer or there is self._host:
@@ -176,7 +182,7 @@ class Dialling:
             self.freed()
         elif not there.up or self._world.links.severed(self._host.number, there.number):
             dial.causes.append((address.text, "it fell silent"))
-            self._prolong(dial, self._host.config.dial_timeout)
+            self._ends(dial, trio.current_time() + self._host.config.dial_timeout)
             self._world.at(dial.ends, self._fail, dial)
         else:
             there.dialling.knocked(Line(self._host, there), address, dial)
@@ -186,8 +192,9 @@ class Dialling:
         del self._dials[dial.peer]
         dial.finish(self._host.opened(line, address))
 
-    def _prolong(self, dial: Dial, seconds: float) -> None:
-        dial.ends = trio.current_time() + seconds
+    def _ends(self, dial: Dial, when: float) -> None:
+        """It will be over then; who cannot wait so long is told at the own deadline."""
+        dial.ends = when
         for parked, deadline in dial.waiting:
             if deadline < dial.ends:
                 self._world.at(deadline, parked.too_late)
@@ -215,7 +222,7 @@ class Dialling:
             line.dialler.dialling.turned_away(dial, address)
             return
         self._queue.append(Knock(line, address, dial, trio.current_time() + PATIENCE))
-        line.dialler.dialling._prolong(dial, PATIENCE)
+        line.dialler.dialling._ends(dial, trio.current_time() + PATIENCE)
         self._look_later()
 
     def _let_in(self, line: Line, address: Address, dial: Dial) -> None:

@@ -36,7 +36,7 @@ class SimulatedNetwork:
         self.usefulness: Callable[[PeerId], Usefulness] = lambda peer: Usefulness.NONE
         self._host = host
         self._listeners: list[Callable[[NetworkEvent], None]] = []
-        self._serving: dict[trio.CancelScope, None] = {}
+        self._serving: dict[trio.CancelScope, PeerId] = {}
         self._open = True
 
     def __repr__(self) -> str:
@@ -130,10 +130,14 @@ class SimulatedNetwork:
             except Exception:
                 log.exception("a listener failed on %r", event)
 
+    def crowded(self, asker: PeerId) -> bool:
+        """Whether as many handlers wait for something on behalf of this peer as it may have streams."""
+        return sum(each == asker for each in self._serving.values()) >= self._host.config.max_streams_per_peer
+
     @contextmanager
-    def serving(self, scope: trio.CancelScope) -> Iterator[None]:
+    def serving(self, asker: PeerId, scope: trio.CancelScope) -> Iterator[None]:
         """Around a handler: it is cancelled when this end stops serving."""
-        self._serving[scope] = None
+        self._serving[scope] = asker
         with scope:
             try:
                 yield

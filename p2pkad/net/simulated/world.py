@@ -52,6 +52,13 @@ Listener = Callable[[PeerId, PeerId, AnyRequest], None]
 """Hears who asked whom what."""
 
 
+class Grave(NamedTuple):
+    """What stays at the address of a host that has crashed and is forgotten: silence."""
+
+    number: int
+    up: bool = False
+
+
 class World:
     """The hosts of one simulation, and everything between them.
 
@@ -62,7 +69,7 @@ class World:
 
     def __init__(self, seed: int, latency: Latency, loss: float) -> None:
         self.hosts: dict[PeerId, SimulatedHost] = {}
-        self.places: dict[bytes, SimulatedHost] = {}
+        self.places: dict[bytes, SimulatedHost | Grave] = {}
         self.trace = Trace()
         self.messages = 0
         self.dials = 0
@@ -102,6 +109,12 @@ class World:
                 if held.handle.silent:
                     for end in (host, held.handle.other(host)):
                         self.at(trio.current_time() + GIVE_UP, end.gives_up_if_silent, held.handle)
+
+    def bury(self, host: SimulatedHost) -> None:
+        """Keep nothing of a host that has crashed but the silence at its address."""
+        for address in host.addresses:
+            if self.places.get(address.raw) is host:
+                self.places[address.raw] = Grave(host.number)
 
     def started_anew(self, host: SimulatedHost, seen_by: SimulatedHost) -> bool:
         """Whether `host` has crashed, and its machine is back: it knows nothing of the connections before."""
