@@ -101,6 +101,9 @@ class KademliaConfig:
     beta: int = 3
     """Nearest candidates that must have answered before the rest of the k are asked; 1 or more, above k means k.
     As go; rust waits for k."""
+    disjoint_paths: int = 1
+    """Ways of a lookup that share no peer: a liar leads one of them astray, and what the others find counts; 1 or more.
+    They share `alpha`, each has one slot at least. As go; js has 10."""
     max_peers_per_group: int = 3
     """Peers in the routing table that share a public /16 (IPv4) or /32 (IPv6); 1 or more. As go."""
     max_peers_per_group_and_bucket: int = 2
@@ -165,6 +168,7 @@ class KademliaConfig:
             "k",
             "alpha",
             "beta",
+            "disjoint_paths",
             "max_peers_per_group",
             "max_peers_per_group_and_bucket",
             "max_records",

@@ -24,6 +24,7 @@ def test_the_defaults_are_valid() -> None:
         ({"scope": "mars"}, "must be one of auto, wan, lan, all"),
         ({"k": 0}, "k=0: must be 1 or more"),
         ({"beta": 0}, "beta=0: must be 1 or more"),
+        ({"disjoint_paths": 0}, "disjoint_paths=0: must be 1 or more"),
         ({"request_timeout": 0}, "request_timeout=0: must be above 0"),
         ({"lookup_timeout": float("nan")}, "must be above 0"),
         ({"lookup_timeout": float("inf")}, "must be above 0"),

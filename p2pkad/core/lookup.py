@@ -1,67 +1,34 @@
 """One lookup, as a value: whom to ask next, and when it is over.
 
-            asked by next()  reply     failure  soft deadline
-  heard     asked
-  asked                      answered  failed   late
-  late                       answered  failed
-  answered, failed: final. A blank changes nothing: every input is legal in every state.
-
 The window is the k nearest candidates that are neither failed nor late. In it the nearest are asked first, alpha at a
 time; once the beta nearest have answered, the rest of it is asked at once. The lookup is over when all of the window has
 answered, when its goal is reached, or at its deadline. A late peer holds no slot and delays no result, but its answer
 counts until the end; only while there is nothing to show at all it is waited for. The driver reports a hard deadline as
-a failure.
+a failure. What becomes of a candidate is in `candidates`.
 
-Times: monotonic seconds, from the caller. Follows kad-dht r2, "Peer routing"; the paper's section 2.3; ours: late, beta.
+With several disjoint paths there is a window for each. The seeds are dealt out; an answer tells the path that asked, and
+no other, of closer peers, and nobody is asked twice: so a peer that lies leads one path astray. Paths share alpha as long
+as they are under way, and each has a slot. A peer belongs to the path that asks it first and not, as in js, to the one
+that first hears of it: then naming honest peers would be enough to keep other paths from them. What answers say is the
+goal's, whichever path brought it, and the k nearest are those of all paths.
+
+Times: monotonic seconds, from the caller. Follows kad-dht r2, "Peer routing"; the paper's section 2.3; for disjoint paths
+Baumgart and Mies, "S/Kademlia", section 4.4; ours: late, beta.
 """
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
+from p2pkad.core.candidates import Candidate, Input, Path, State, after, merged
 from p2pkad.core.goals import Failure, Goal
 from p2pkad.core.keyspace import SHA256, KeySpace, distance
 from p2pkad.core.messages import AnyReply, FindNodeReply, GetProvidersReply, GetValueReply
 from p2pkad.core.peers import PeerId
-
-
-class State(Enum):
-    """What is known of a candidate; the table is in the head of this module."""
-
-    HEARD = "heard"
-    ASKED = "asked"
-    LATE = "late"
-    ANSWERED = "answered"
-    FAILED = "failed"
-
-
-class Input(Enum):
-    """What can happen to a candidate."""
-
-    ASKED = "asked by next()"
-    REPLY = "reply"
-    FAILURE = "failure"
-    SOFT_DEADLINE = "soft deadline"
-
-
-_AFTER = {
-    (State.HEARD, Input.ASKED): State.ASKED,
-    (State.ASKED, Input.REPLY): State.ANSWERED,
-    (State.ASKED, Input.FAILURE): State.FAILED,
-    (State.ASKED, Input.SOFT_DEADLINE): State.LATE,
-    (State.LATE, Input.REPLY): State.ANSWERED,
-    (State.LATE, Input.FAILURE): State.FAILED,
-}
-
-
-def after(state: State, given: Input) -> State:
-    """The state that follows; the same one where the table has a blank."""
-    return _AFTER.get((state, given), state)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +47,10 @@ class LookupLimits:
     """Seconds until a silent peer has failed."""
     duration: float = 60.0
     """Seconds for the whole lookup."""
+    disjoint_paths: int = 1
+    """Paths that share no peer. As go; js has 10, rust as many as alpha where it is told to."""
     candidates: int = 1024
-    """Peers that are remembered: a bound on what liars can make a lookup do."""
+    """Peers that a path remembers: a bound on what liars can make a lookup do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +118,6 @@ class Done:
 Step = Ask | Wait | Done
 
 
-@dataclass(slots=True)
-class _Candidate:
-    peer: PeerId
-    state: State = State.HEARD
-    late_at: float = 0.0
-
-
 class Lookup:
     """A lookup of `goal.key`, beginning with `seeds`. It never asks `own`, and asks nobody twice.
 
@@ -180,13 +142,14 @@ class Lookup:
         self._space = space
         self._target = space.key(goal.key)
         self._deadline = now + limits.duration
-        self._order: list[int] = []  # distances to the target, ascending: they identify candidates
-        self._candidates: dict[int, _Candidate] = {}
-        self._in_flight: dict[PeerId, _Candidate] = {}  # those in state ASKED
+        self._paths = [Path(limits.candidates) for _ in range(limits.disjoint_paths)]
+        self._asked: dict[int, Candidate] = {}  # everybody who was ever asked, by distance
+        self._in_flight: dict[PeerId, Candidate] = {}  # those in state ASKED
         self._count: Counter[State] = Counter()  # of all states but HEARD
         self._outcome: Outcome | None = None
-        for seed in seeds:
-            self._hear(seed)
+        seeds = tuple(seeds)
+        for number, path in enumerate(self._paths):
+            self._hear(seeds[number :: len(self._paths)], path)
 
     def on_reply(self, peer: PeerId, reply: AnyReply, now: float) -> None:
         """`peer` answered at `now`; its closer peers are believed. No effect unless it was asked, none after the end."""
@@ -196,8 +159,7 @@ class Lookup:
         self._move(candidate, Input.REPLY)
         self.goal.on_reply(peer, reply)
         if isinstance(reply, FindNodeReply | GetValueReply | GetProvidersReply):
-            for info in reply.closer:
-                self._hear(info.id)
+            self._hear([info.id for info in reply.closer], candidate.path)
 
     def on_failure(self, peer: PeerId, reason: Failure, now: float) -> None:
         """`peer` will not answer any more. No effect unless it was asked, and none after the end."""
@@ -211,9 +173,10 @@ class Lookup:
         """What to do at `now`. Asking twice without an input between gives Wait or Done the second time."""
         if self._outcome is None:
             self._give_up_slots(now)
-            ending = self._ending(now)
+            windows = self._unsettled()
+            ending = self._ending(now, settled=not windows)
             if ending is None:
-                queries = tuple(self._ask(candidate, now) for candidate in self._choose())
+                queries = tuple(self._ask_along(windows, now))
                 return Ask(queries) if queries else Wait(self._next_deadline())
             self._outcome = self._conclude(ending)
         return Done(self._outcome)
@@ -231,42 +194,57 @@ class Lookup:
             f"nearest={min(count[State.ANSWERED], self.limits.k)}/{self.limits.k}>"
         )
 
-    def _move(self, candidate: _Candidate, given: Input) -> None:
+    def _move(self, candidate: Candidate, given: Input) -> None:
         before = candidate.state
         candidate.state = after(before, given)
         if before is State.ASKED:
             del self._in_flight[candidate.peer]
+            candidate.path.in_flight -= 1
         if before is not State.HEARD:
             self._count[before] -= 1
         self._count[candidate.state] += 1
-        if candidate.state is State.ASKED:
-            self._in_flight[candidate.peer] = candidate
 
     # Slots are given away before they are counted: a peer that turns late frees its slot in the same step.
     def _give_up_slots(self, now: float) -> None:
         for candidate in [asked for asked in self._in_flight.values() if asked.late_at <= now]:
             self._move(candidate, Input.SOFT_DEADLINE)
 
-    def _ending(self, now: float) -> Ending | None:
+    def _unsettled(self) -> list[tuple[Path, list[Candidate]]]:
+        """The paths that are under way, with their windows: there is somebody in it to ask, or to wait for."""
+        windows = [(path, path.window(self.limits.k)) for path in self._paths]
+        return [each for each in windows if any(candidate.state is not State.ANSWERED for candidate in each[1])]
+
+    def _ending(self, now: float, *, settled: bool) -> Ending | None:
         if self.goal.reached:
             return Ending.REACHED
         if now >= self._deadline:
             return Ending.DEADLINE
-        if any(candidate.state is not State.ANSWERED for candidate in self._window()):
-            return None
-        if self._count[State.LATE] and not self.goal.fruitful:
+        if not settled or (self._count[State.LATE] and not self.goal.fruitful):
             return None
         return Ending.CONVERGED if self._count[State.ANSWERED] else Ending.NOBODY
 
-    def _choose(self) -> list[_Candidate]:
-        window = list(self._window())
-        heard = [candidate for candidate in window if candidate.state is State.HEARD]
+    def _ask_along(self, windows: list[tuple[Path, list[Candidate]]], now: float) -> Iterator[Query]:
+        for number, (path, window) in enumerate(windows):
+            slots, more = divmod(self.limits.alpha, len(windows))
+            for candidate in self._choose(window, max(1, slots + (number < more)) - path.in_flight):
+                yield self._ask(candidate, now)
+        # Who chose first this time chooses last the next time.
+        self._paths.append(self._paths.pop(0))
+
+    def _choose(self, window: list[Candidate], slots: int) -> list[Candidate]:
+        # Another path may have asked one of them in this very step.
+        heard = [each for each in window if each.state is State.HEARD and each.away not in self._asked]
         if all(candidate.state is State.ANSWERED for candidate in window[: self.limits.beta]):
             return heard
-        return heard[: max(0, self.limits.alpha - len(self._in_flight))]
+        return heard[: max(0, slots)]
 
-    def _ask(self, candidate: _Candidate, now: float) -> Query:
+    def _ask(self, candidate: Candidate, now: float) -> Query:
         self._move(candidate, Input.ASKED)
+        self._asked[candidate.away] = candidate
+        self._in_flight[candidate.peer] = candidate
+        candidate.path.in_flight += 1
+        for path in self._paths:
+            path.share(candidate)
         candidate.late_at = now + self._late_after(candidate.peer)
         return Query(candidate.peer, min(candidate.late_at, self._deadline), min(now + self.limits.hard, self._deadline))
 
@@ -289,44 +267,22 @@ class Lookup:
             others=(*(peer for peer in alive if peer not in ruled_out), *late),
         )
 
-    def _nearest(self) -> Iterator[_Candidate]:
-        return (self._candidates[away] for away in self._order)
+    def _nearest(self) -> Iterable[Candidate]:
+        return self._paths[0] if len(self._paths) == 1 else merged(self._paths)
 
-    def _window(self) -> Iterator[_Candidate]:
-        wanted = self.limits.k
-        for candidate in self._nearest():
-            if candidate.state is not State.FAILED and candidate.state is not State.LATE:
-                yield candidate
-                wanted -= 1
-                if not wanted:
-                    return
-
-    def _waiting(self, peer: PeerId) -> _Candidate | None:
+    def _waiting(self, peer: PeerId) -> Candidate | None:
         """The candidate, when an answer of it can still make a difference."""
-        candidate = self._candidates.get(self._distance(peer))
+        candidate = self._asked.get(self._distance(peer))
         if self._outcome is not None or candidate is None or candidate.state not in (State.ASKED, State.LATE):
             return None
         return candidate
 
-    def _hear(self, peer: PeerId) -> None:
-        away = self._distance(peer)
-        if peer == self._own or away in self._candidates:
-            return
-        if len(self._order) >= self.limits.candidates and not self._make_room(away):
-            return
-        insort(self._order, away)
-        self._candidates[away] = _Candidate(peer)
-
-    def _make_room(self, away: int) -> bool:
-        """Forget the farthest candidate that was not asked, if it is farther than `away`."""
-        for index in range(len(self._order) - 1, -1, -1):
-            farthest = self._order[index]
-            if farthest < away:
-                return False
-            if self._candidates[farthest].state is State.HEARD:
-                del self._candidates[farthest], self._order[index]
-                return True
-        return False
+    def _hear(self, peers: Iterable[PeerId], path: Path) -> None:
+        known, key_of, target = path.known, self._space.key, self._target
+        for peer in peers:
+            away = distance(key_of(peer), target)
+            if away not in known and peer != self._own:
+                path.hear(self._asked.get(away) or Candidate(peer, away, path))
 
     def _distance(self, peer: PeerId) -> int:
         return distance(self._space.key(peer), self._target)

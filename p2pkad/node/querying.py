@@ -62,7 +62,8 @@ class Querying:
         began = self._clock.monotonic()
         deadline = began + (self._config.lookup_timeout if timeout is None else timeout)
         await self._find_somebody(goal, deadline)
-        seeds = self._membership.seeds(goal.key, max(self._config.k, self._config.alpha))
+        config = self._config
+        seeds = self._membership.seeds(goal.key, max(config.k, config.alpha, config.disjoint_paths))
         now = self._clock.monotonic()
         own = self._membership.own
         lookup = Lookup(goal, seeds, self._limits(deadline), own, now, late_after=self._asking.late_after)
@@ -103,6 +104,7 @@ class Querying:
             k=config.k,
             alpha=config.alpha,
             beta=config.beta,
+            disjoint_paths=config.disjoint_paths,
             soft=config.late_after,
             hard=config.request_timeout,
             duration=max(0.0, deadline - self._clock.monotonic()),
