@@ -130,9 +130,7 @@ async def test_providers_are_told_by_whom_they_were_heard_from(network: Behaviou
     assert (heard.peer, heard.providers) == (peer.id, (provider,))
 
 
-async def test_who_fails_and_who_is_late_is_told_with_the_reason(
-    network: BehaviourNetwork, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_who_fails_and_who_is_late_is_told_with_the_reason(network: BehaviourNetwork) -> None:
     (node,) = await network.start(late_after=0.05, request_timeout=5.0)
 
     async def silent(request: Request) -> AnyReply:
