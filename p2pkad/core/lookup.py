@@ -224,9 +224,10 @@ class Lookup:
         return Ending.CONVERGED if self._count[State.ANSWERED] else Ending.NOBODY
 
     def _ask_along(self, windows: list[tuple[Path, list[Candidate]]], now: float) -> Iterator[Query]:
+        share, more = divmod(self.limits.alpha, len(windows) or 1)
         for number, (path, window) in enumerate(windows):
-            slots, more = divmod(self.limits.alpha, len(windows))
-            for candidate in self._choose(window, max(1, slots + (number < more)) - path.in_flight):
+            free = min(share + (number < more) - path.in_flight, self.limits.alpha - len(self._in_flight))
+            for candidate in self._choose(window, max(free, 1 - path.in_flight)):
                 yield self._ask(candidate, now)
         # Who chose first this time chooses last the next time.
         self._paths.append(self._paths.pop(0))

@@ -178,8 +178,8 @@ def test_with_more_paths_than_seeds_some_have_nobody_to_ask() -> None:
 @pytest.mark.scenario("L11")
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 4).flatmap(stories))
-def test_before_a_path_is_nearly_done_it_holds_its_share_of_the_slots(story: Story) -> None:
-    """beta as large as k: no path asks for more than its share at once."""
+def test_all_paths_together_hold_alpha_slots_and_one_for_each_path_that_would_have_none(story: Story) -> None:
+    """beta as large as k: no path asks the rest of its window at once."""
     limits = story.lookup.limits
     story.lookup.limits = LookupLimits(k=limits.k, alpha=limits.alpha, beta=limits.k, disjoint_paths=limits.disjoint_paths)
     inner = story.lookup.next
@@ -187,7 +187,7 @@ def test_before_a_path_is_nearly_done_it_holds_its_share_of_the_slots(story: Sto
     def watched(now: float) -> Ask | Wait | Done:
         step = inner(now)
         if isinstance(step, Ask):
-            assert story.taken(now) + len(step.queries) <= max(limits.alpha, limits.disjoint_paths)
+            assert story.taken(now) + len(step.queries) <= limits.alpha + limits.disjoint_paths - 1
         return step
 
     story.lookup.next = watched  # type: ignore[method-assign]
