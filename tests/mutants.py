@@ -9,7 +9,7 @@ HUNG     a test did not end; a change that is meant to do that says `hangs = tru
 BROKEN   nothing was learned: the old text is not in the file exactly once, no test carries the id, tests cannot be
          collected, or the test that failed fails without the change, too
 
-Tests on real hosts come last: the same one on hosts without sockets has often noticed by then, and is quicker.
+Tests of what is pure come first, those on real hosts last: others have often noticed by then, and are quicker.
 """
 
 from __future__ import annotations
@@ -117,22 +117,21 @@ class Trial:
                 run.kill()
 
     def _start(self, mutant: Mutant) -> Result | None:
-        try:
-            source = mutant.applied((ROOT / mutant.file).read_text())
-        except (ValueError, OSError) as error:
-            return Result(mutant=mutant, verdict="BROKEN", note=str(error))
         untested = [id_ for id_ in mutant.ids if not self._files[id_]]
         if untested:
             return Result(mutant=mutant, verdict="BROKEN", note=f"no test carries {', '.join(untested)}")
+        try:
+            self._scratches[-1].change(mutant.file, mutant.applied)
+        except (ValueError, OSError) as error:
+            return Result(mutant=mutant, verdict="BROKEN", note=str(error))
         scratch = self._scratches.pop()
-        scratch.change(mutant.file, source)
         files = sorted({file for id_ in mutant.ids for file in self._files[id_]})
         self._busy[scratch.start(files, mutant.ids, CACHE / f"{mutant.name}.log")] = mutant, scratch
         return None
 
     def _finish(self, run: Run) -> Result:
         mutant, scratch = self._busy.pop(run)
-        scratch.restore(mutant.file)
+        scratch.restore()
         self._scratches.append(scratch)
         return judge(mutant, run)
 

@@ -72,7 +72,8 @@ class Querying:
         self.running += 1
         outcome: Outcome | None = None
         try:
-            outcome = await self._drive(lookup, chronicle, progress or trio.lowlevel.ParkingLot())
+            # Not `or`: a parking lot is false while nobody is parked there.
+            outcome = await self._drive(lookup, chronicle, trio.lowlevel.ParkingLot() if progress is None else progress)
             return outcome
         finally:
             self.running -= 1

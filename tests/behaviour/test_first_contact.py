@@ -113,6 +113,13 @@ async def test_a_quorum_that_is_not_met_names_the_best_value(network: BehaviourN
 
 
 @pytest.mark.scenario("L17")
+async def test_a_node_counts_itself_for_a_put(network: BehaviourNetwork) -> None:
+    for node in await network.start(4, k=2):
+        receipt = await node.put_value(b"/v/key", b"value", min_stored=3)
+        assert receipt.stored[0] == node.id
+
+
+@pytest.mark.scenario("L17")
 async def test_closest_peers_are_sorted_and_never_the_node_itself(network: BehaviourNetwork) -> None:
     nodes = await network.start(7)
     for node in nodes:

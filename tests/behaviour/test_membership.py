@@ -33,6 +33,9 @@ def ids(*nodes: KademliaService) -> set[PeerId]:
 @pytest.mark.on_real_hosts_too
 async def test_a_client_is_in_nobodys_table_and_uses_the_network_all_the_same(network: BehaviourNetwork) -> None:
     servers = await network.start(3)
+    admitted: list[PeerId] = []
+    for server in servers:
+        server.subscribe(lambda event: admitted.append(event.peer) if isinstance(event, PeerAdmitted) else None)
     (client,) = await network.start(mode="client")
     await client.put_value(b"/v/key", b"value")
     assert await servers[1].get_value(b"/v/key") == b"value"
@@ -41,6 +44,7 @@ async def test_a_client_is_in_nobodys_table_and_uses_the_network_all_the_same(ne
     for server in servers:
         await network.until(lambda server=server: table(server) == ids(*servers) - {server.id}, "servers know servers")  # type: ignore[misc]
     assert table(client) == ids(*servers)
+    assert client.id not in admitted, "not for a moment"
 
 
 @pytest.mark.scenario("M2", "M3")

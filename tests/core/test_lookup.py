@@ -180,6 +180,7 @@ def test_a_lookup_shows_its_state_on_one_line() -> None:
     assert repr(lookup) == "<Lookup 00a5 asked=1 late=0 answered=1 failed=1 nearest=1/3>"
 
 
+@pytest.mark.scenario("L14")
 def test_remembered_candidates_are_bounded_and_nearer_ones_push_out_farther_ones() -> None:
     lookup = tiny_lookup(target=0, seeds=[100, 101, 102], k=1, alpha=1, candidates=3)
     assert lookup.next(0) == ask((100, 1, 5))

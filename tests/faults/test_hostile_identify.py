@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import trio
@@ -58,6 +58,13 @@ MESSAGES: dict[str, bytes] = {
 """What comes instead of an identify message, length and all."""
 
 every_message = pytest.mark.parametrize("message", [pytest.param(message, id=name) for name, message in MESSAGES.items()])
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No stranger can fill our log with tracebacks."""
+    yield
+    assert [each for each in caplog.get_records("call") if each.name.startswith("p2pkad") and each.exc_info] == []
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -34,6 +34,13 @@ SECONDS_FOR_A_RUN = 400.0
 COPIED = ("p2pkad", "tests", "pyproject.toml")
 """What a copy has of its own: what is changed, and what must not see the original beside it. To the rest there are links."""
 LEFT_OUT = {".git", ".cache", ".venv", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
+
+PURE = ("tests/core/", "tests/wire/", "tests/store/", "tests/validators/")
+"""Tests that are tried first: they know at once."""
+ON_REAL_HOSTS = ("tests/net/libp2p/", "tests/faults/")
+"""Those that are tried late: they often wait for a time-out."""
+IN_PROCESSES = "tests/cli/"
+"""Those that are tried last."""
 
 NO_CODE = (NameError, ImportError, SyntaxError)
 """What a change raises that is a slip of whoever wrote it, and shows nothing."""
@@ -109,6 +116,8 @@ class Scratch:
         self._root = root
         self._place = place
         self._changes = 0
+        self._changed: Path | None = None
+        self._original = ""
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         for entry in root.iterdir():
@@ -120,17 +129,24 @@ class Scratch:
             else:
                 shutil.copy2(entry, place)
 
-    def change(self, file: str, source: str) -> None:
-        """Put `source` in the place of a file."""
+    def change(self, file: str, change: Callable[[str], str]) -> None:
+        """Change the text of one file. Raises what `change` raises, and OSError, with nothing changed."""
         path = self._place / file
-        path.write_text(source)
-        # Bytecode is believed by the second of the source's last change: no two versions may share it.
+        original = path.read_text()
+        self._write(path, change(original))
+        self._changed, self._original = path, original
+
+    def restore(self) -> None:
+        """Have the original of the changed file again. The checkout may have moved on: it is not looked at."""
+        if self._changed is not None:
+            self._write(self._changed, self._original)
+            self._changed = None
+
+    def _write(self, path: Path, text: str) -> None:
+        path.write_text(text)
+        # Bytecode is believed by the second of its source's last change: no two versions may share it.
         self._changes += 1
         os.utime(path, (self._changes, self._changes))
-
-    def restore(self, file: str) -> None:
-        """Have the original of a file again."""
-        shutil.copy2(self._root / file, self._place / file)
 
     def start(self, tests: Sequence[str], ids: Sequence[str], log: Path) -> Run:
         """Run the tests that carry one of `ids`, until each id was carried by one that failed; without ids all of them.
@@ -183,7 +199,7 @@ class _Reporter:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         self._session = session
-        items.sort(key=lambda item: "[sockets" in item.name)  # stable: real hosts come last
+        items.sort(key=_slowness)
         self._ids = {item.nodeid: carried(item) for item in items}
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -211,6 +227,14 @@ class _Reporter:
     def pytest_exception_interact(self, call: pytest.CallInfo[object]) -> None:
         if call.excinfo is not None and (slips := [each for each in _leaves(call.excinfo.value) if isinstance(each, NO_CODE)]):
             self._writer.send(("trouble", f"the change is no code that runs: {slips[0]!r}", set()))
+
+
+def _slowness(item: pytest.Item) -> int:
+    if item.nodeid.startswith(PURE):
+        return 0
+    if item.nodeid.startswith(IN_PROCESSES):
+        return 3
+    return 2 if item.nodeid.startswith(ON_REAL_HOSTS) or "[sockets" in item.nodeid else 1
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

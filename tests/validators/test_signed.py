@@ -152,7 +152,7 @@ class TestRefusals:
         assert "ahead of the clock" in reason(signed(sequence=2**64 - 1, lifetime=2**60 / 1000))
         assert "more than 1 seconds" in reason(signed(age=-2), SignedRecordValidator(max_ahead=1))
 
-    @pytest.mark.scenario("V14")
+    @pytest.mark.scenario("V5", "V8", "V14")
     def test_past_its_lifetime(self):
         validator.validate(KEY, signed(age=59.999), NOW)
         assert reason(signed(age=60)) == "it expired 0 seconds ago"

@@ -60,6 +60,7 @@ def test_the_id_of_its_owner_is_stripped(text):
     assert decode_address(raw(f"{text}/p2p/{ALICE_TEXT}"), ALICE) == parse_address(text)
 
 
+@pytest.mark.scenario("L14")
 @each_well_known
 def test_an_address_of_somebody_else_is_none(text):
     assert decode_address(raw(f"{text}/p2p/{BOB_TEXT}"), ALICE) is None

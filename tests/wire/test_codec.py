@@ -316,6 +316,7 @@ def test_a_reply_may_leave_the_key_out_but_not_change_it(kind):
         decode_reply(EACH_REQUEST[kind], field(1, kind) + field(2, b"/v/other") + field(3, record()))
 
 
+@pytest.mark.scenario("V5")
 def test_a_record_for_another_key_in_a_reply_is_an_error():
     for request, kind in ((GetValue(KEY), GET_VALUE), (PutValue(KEY, Record(KEY, b"value")), PUT_VALUE)):
         with pytest.raises(RemoteProtocolError, match="another key"):

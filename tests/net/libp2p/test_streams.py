@@ -160,6 +160,30 @@ async def test_there_is_never_a_third_time():
 
 
 @pytest.mark.scenario("W7")
+async def test_of_several_streams_that_turn_out_stale_one_is_tried():
+    together = trio.Event()
+
+    async def three_are_reset_at_their_second_request(turn: Turn) -> None:
+        await turn.request()
+        if turn.number < 3:
+            await together.wait()
+            await turn.pipe.write(REPLY)
+            await turn.request()
+            await turn.pipe.reset()
+        else:
+            await turn.pipe.write(REPLY)
+
+    async with scripted(three_are_reset_at_their_second_request) as stage:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(stage.ask)
+            await eventually(lambda: stage.requests == [1, 1, 1])
+            together.set()
+        await stage.ask()
+        assert sorted(stage.requests) == [1, 1, 1, 2]
+
+
+@pytest.mark.scenario("W7")
 async def test_a_fresh_stream_that_is_reset_is_an_answer():
     async def reset(turn: Turn) -> None:
         await turn.request()
