@@ -158,6 +158,9 @@ class Network(Protocol):
     def subscribe(self, listener: Callable[[NetworkEvent], None]) -> None:
         """Tell `listener` what happens, as it happens. It is called from the event loop; it must not raise or take long.
 
+        It is told of those first who are connected already, and what they say of themselves. Called once, by whoever opened
+        the network.
+
         A call and not a queue: nothing is lost, nothing grows, and the order is the order of events.
         """
         ...

@@ -81,13 +81,6 @@ class Libp2pNetwork:
     async def __aenter__(self) -> Self:
         self._open = True
         self._backbone.watch(self)
-        for peer in self._backbone.connections.peers():
-            held = self._backbone.find(peer)
-            if held is not None:
-                self.connected(held)
-            news = self._backbone.identified(peer)
-            if news is not None:
-                self.identified(peer, news)
         return self
 
     async def __aexit__(
@@ -163,6 +156,12 @@ class Libp2pNetwork:
 
     def subscribe(self, listener: Callable[[NetworkEvent], None]) -> None:
         self._listeners.append(listener)
+        for peer in self._backbone.connections.peers():
+            held, news = self._backbone.find(peer), self._backbone.identified(peer)
+            if held is not None:
+                self.connected(held)
+            if news is not None:
+                self.identified(peer, news)
 
     def rank_connections(self, usefulness: Callable[[PeerId], Usefulness]) -> None:
         self._usefulness = usefulness

@@ -98,10 +98,6 @@ class SimulatedHost:
     async def open_network(self, *, protocol: str, max_message: int) -> AsyncIterator[Network]:
         network = SimulatedNetwork(self, protocol, max_message)
         self.networks.append(network)
-        for peer in self.connections.peers():
-            held = self.connections.of(peer)[0]
-            network.tell(Connected(peer, held.remote_address, held.inbound))
-            self.world.at(trio.current_time() + 2 * held.handle.latency, self._hear_of, held.handle, network)
         try:
             yield network
         finally:
@@ -238,6 +234,13 @@ class SimulatedHost:
         """Tell every network on this host."""
         for network in list(self.networks):
             network.tell(event)
+
+    def introduce_all(self, network: SimulatedNetwork) -> None:
+        """Tell a network that is new on this host who is connected."""
+        for peer in self.connections.peers():
+            held = self.connections.of(peer)[0]
+            network.tell(Connected(peer, held.remote_address, held.inbound))
+            self.world.at(trio.current_time() + 2 * held.handle.latency, self._hear_of, held.handle, network)
 
     def present(self) -> float:
         """Push to every connected peer what this host speaks; returns when the last one knows, in seconds as trio's."""

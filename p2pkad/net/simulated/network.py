@@ -108,6 +108,7 @@ class SimulatedNetwork:
 
     def subscribe(self, listener: Callable[[NetworkEvent], None]) -> None:
         self._listeners.append(listener)
+        self._host.introduce_all(self)
 
     def rank_connections(self, usefulness: Callable[[PeerId], Usefulness]) -> None:
         self.usefulness = usefulness
