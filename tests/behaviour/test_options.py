@@ -117,6 +117,22 @@ async def test_a_record_is_served_for_its_lifetime(world: World, wall: WallClock
 
 
 @pytest.mark.scenario("V8")
+async def test_a_clock_that_jumps_backwards_revives_no_record_and_no_provider(world: World, wall: WallClock) -> None:
+    lifetimes = RECORDS_LIVE_100_SECONDS | PROVIDERS_LIVE_100_SECONDS
+    async with a_node(world, wall, **lifetimes) as node, a_peer(world, 2) as peer:
+        asker = Asker(peer, node)
+        await asker.ask(PutValue(KEY, Record(KEY, b"value")), PutValueReply)
+        await asker.tell(AddProvider(CONTENT, (asker.own,)))
+        wall.now += 101
+        assert (await asker.ask(GetValue(KEY), GetValueReply)).record is None
+        wall.now -= 100
+        assert (await asker.ask(GetValue(KEY), GetValueReply)).record is None
+        assert (await asker.ask(GetProviders(CONTENT), GetProvidersReply)).providers == ()
+        await asker.ask(PutValue(KEY, Record(KEY, b"value")), PutValueReply)
+        assert (await asker.ask(GetValue(KEY), GetValueReply)).record is not None
+
+
+@pytest.mark.scenario("V8")
 async def test_the_nodes_own_record_lives_until_it_stops_publishing_it(world: World, wall: WallClock) -> None:
     async with a_node(world, wall, **RECORDS_LIVE_100_SECONDS, allow_zero_peers=True) as node:
         await node.put_value(KEY, b"value")

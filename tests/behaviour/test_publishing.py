@@ -19,8 +19,9 @@ from p2pkad.core.messages import (
     PutValueReply,
 )
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import RemoteProtocolError
+from p2pkad.errors import QuorumNotMet, RemoteProtocolError
 from p2pkad.net.base import Network, Request
+from p2pkad.node.results import PutReceipt
 from p2pkad.node.service import KademliaService
 from tests.behaviour.conftest import BehaviourNetwork
 
@@ -107,6 +108,15 @@ async def test_with_nobody_left_the_receipt_is_true_all_the_same(network: Behavi
     receipt = await node.put_value(KEY, b"value")
     assert receipt.stored == (node.id, *crowd.ids(2))
     assert receipt.unreachable == crowd.ids(0, 1)
+
+
+@pytest.mark.scenario("V13")
+async def test_the_own_copy_counts_among_those_that_have_to_store_it(network: BehaviourNetwork) -> None:
+    (node,) = await network.start(allow_zero_peers=True)
+    assert (await node.put_value(KEY, b"value", min_stored=1)).stored == (node.id,)
+    with pytest.raises(QuorumNotMet, match="stored by 1 of 2") as caught:
+        await node.put_value(KEY, b"value", min_stored=2)
+    assert caught.value.receipt == PutReceipt(key=KEY, stored=(node.id,))
 
 
 @pytest.mark.on_real_hosts_too

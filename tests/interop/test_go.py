@@ -22,9 +22,19 @@ from libp2p.crypto import ed25519, rsa, secp256k1
 from libp2p.crypto.keys import KeyPair
 
 import p2pkad
-from p2pkad.core.messages import AddProvider, FindNode, FindNodeReply, GetProviders, GetProvidersReply, PutValue
+from p2pkad.core.messages import (
+    AddProvider,
+    FindNode,
+    FindNodeReply,
+    GetProviders,
+    GetProvidersReply,
+    GetValue,
+    GetValueReply,
+    PutValue,
+    PutValueReply,
+)
 from p2pkad.core.peers import PeerInfo
-from p2pkad.core.records import Record
+from p2pkad.core.records import Record, format_time, parse_time
 from p2pkad.errors import InvalidRecord, RequestFailed, StaleRecord
 from p2pkad.identity import Identity, peer_id
 from p2pkad.net.base import Network
@@ -108,6 +118,27 @@ async def test_each_tells_the_other_who_is_near(go: Peer) -> None:
         await go_has(go, node)
         assert [info.id for info in await node.closest_peers(KEY)] == [peer_id(go.id)]
         assert [entry["id"] for entry in (await go.ask("closest_peers", key=KEY))["peers"]] == [str(node.id)]
+
+
+@pytest.mark.scenario("P8", "W1")
+async def test_go_confirms_an_announcement_on_the_stream_that_brought_it(go: Peer) -> None:
+    async with open_node(go.address) as node:
+        await go_has(go, node)
+        for _ in range(2):  # on a fresh stream, then on a used one
+            receipt = await node.provide(CONTENT, confirm=True)
+            assert receipt.confirmed == receipt.sent == (peer_id(go.id),)
+
+
+@pytest.mark.scenario("V12", "V14")
+async def test_go_takes_a_copy_with_the_age_and_the_seconds_left_that_it_has(go: Peer, raw: Network) -> None:
+    copy = Record(KEY, b"value", time_received=format_time(time.time() - 1000), ttl=2000)
+    reply = await raw.request(info_of(go), PutValue(KEY, copy), soon())
+    assert isinstance(reply.message, PutValueReply)
+    held = await raw.request(info_of(go), GetValue(KEY), soon())
+    assert isinstance(held.message, GetValueReply)
+    assert held.message.record is not None
+    assert held.message.record.value == b"value"
+    assert parse_time(held.message.record.time_received) == pytest.approx(time.time(), abs=60), "to go it is new"
 
 
 async def test_go_tells_its_own_entry_to_who_asks_for_it(go: Peer, raw: Network) -> None:
