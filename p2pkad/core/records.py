@@ -6,6 +6,7 @@ advertisement and discovery".
 
 A put (`keep`) finds under its key
   nothing, or what has expired      it is stored; it lives until `expiry`
+  what is not valid any more        the same: its rules may have changed since it came
   a worse value                     it replaces it; if that was the node's own, the node publishes this key no more
   a better value                    StaleRecord
   the same value                    the stored one may be renewed, and is never shortened: anybody could end a record
@@ -34,15 +35,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import floor
+from typing import Protocol
 
 from p2pkad.core.peers import PeerInfo
 from p2pkad.errors import InvalidRecord, StaleRecord
 
-Select = Callable[[bytes, Sequence[bytes]], int]
-"""The index of the best of several valid values under a key; of equal ones the first. `Validators.select`."""
-
 Expires = Callable[[bytes, bytes], float | None]
-"""When a value under a key dies, in wall seconds; None: it does not say. `Validators.expires`."""
+"""When a value under a key dies, in wall seconds; None: it does not say."""
+
+
+class Rules(Protocol):
+    """What `keep` asks of those who know what a record may say: `p2pkad.validators.base.Validators`."""
+
+    def accepts(self, key: bytes, value: bytes, now: float) -> bool:
+        """Whether a value is valid under a key at wall time `now`."""
+        ...
+
+    def select(self, key: bytes, values: Sequence[bytes]) -> int:
+        """The index of the best of several valid values under a key; of equal ones the first."""
+        ...
+
+    def expires(self, key: bytes, value: bytes) -> float | None:
+        """When a valid value under a key dies, in wall seconds; None: it does not say."""
+        ...
+
 
 NEVER = float("inf")
 
@@ -122,8 +138,7 @@ def keep(
     *,
     now: float,
     lifetime: float,
-    select: Select,
-    expires: Expires,
+    rules: Rules,
     own: bool = False,
     due: float = NEVER,
 ) -> Callable[[StoredRecord | None], StoredRecord]:
@@ -132,7 +147,7 @@ def keep(
     now, lifetime: wall time and seconds. own, due: this node publishes it, and is to do so again then. The decision raises
     StaleRecord; making it raises InvalidRecord when the record is dead already.
     """
-    end = expiry(record, now=now, lifetime=lifetime, expires=expires)
+    end = expiry(record, now=now, lifetime=lifetime, expires=rules.expires)
     if end <= now:
         raise InvalidRecord(record.key, f"it expired {now - end:.0f} seconds ago")
     begun = renewed_at(record, now=now, lifetime=lifetime)
@@ -144,7 +159,9 @@ def keep(
             return fresh
         if stored.record.value == record.value:
             return _renewed(stored, fresh)
-        if select(record.key, [stored.record.value, record.value]) == 0:
+        if not rules.accepts(record.key, stored.record.value, now):
+            return fresh
+        if rules.select(record.key, [stored.record.value, record.value]) == 0:
             raise StaleRecord(record.key, "a better record is stored")
         return fresh
 

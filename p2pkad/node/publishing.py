@@ -193,25 +193,12 @@ class Publishing:
         return record
 
     def _keep(self, record: Record) -> Decide:
-        return keep(
-            record,
-            now=self._clock.wall(),
-            lifetime=self._config.record_lifetime,
-            select=self._validators.select,
-            expires=self._validators.expires,
-        )
+        return keep(record, now=self._clock.wall(), lifetime=self._config.record_lifetime, rules=self._validators)
 
     def _keep_own(self, record: Record) -> Decide:
         # As long as it is published it lives, unless its value says when it dies.
-        return keep(
-            record,
-            now=self._clock.wall(),
-            lifetime=NEVER,
-            select=self._validators.select,
-            expires=self._validators.expires,
-            own=True,
-            due=self._cycle.first("record"),
-        )
+        due = self._cycle.first("record")
+        return keep(record, now=self._clock.wall(), lifetime=NEVER, rules=self._validators, own=True, due=due)
 
     def _own_addresses(self) -> tuple[Address, ...]:
         addresses = self._network.local_addresses()

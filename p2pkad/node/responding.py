@@ -119,13 +119,7 @@ class Responding:
         self._validators.validate(record.key, record.value, now)
         stored = await self._store.update(
             record.key,
-            keep(
-                record,
-                now=now,
-                lifetime=self._config.record_lifetime,
-                select=self._validators.select,
-                expires=self._validators.expires,
-            ),
+            keep(record, now=now, lifetime=self._config.record_lifetime, rules=self._validators),
         )
         assert stored is not None, "what keep() decides is never nothing"
         # rust and js compare the record in the echo with what they sent. Peer lists would only travel back.

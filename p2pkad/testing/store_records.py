@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import permutations
 
@@ -16,6 +16,7 @@ from p2pkad.testing.stores import (
     FAR,
     NEAR,
     PLACE,
+    LargestWins,
     MakeStore,
     Suite,
     always,
@@ -108,12 +109,9 @@ async def no_update_is_lost_when_many_run_at_once(make_store: MakeStore) -> None
 
 @SUITE.promise
 async def of_puts_at_once_the_best_stays_whatever_their_order(make_store: MakeStore) -> None:
-    def largest(key: bytes, values: Sequence[bytes]) -> int:
-        return values.index(max(values))
-
     async def put(store: Store, key: bytes, value: bytes) -> None:
         with suppress(StaleRecord):
-            await store.update(key, keep(Record(key, value), now=1, lifetime=99, select=largest, expires=lambda *_: None))
+            await store.update(key, keep(Record(key, value), now=1, lifetime=99, rules=LargestWins()))
 
     async with opened(make_store) as store:
         orders = list(permutations((b"1", b"2", b"3", b"4")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Protocol
 
@@ -84,6 +84,19 @@ def provider(
 ) -> StoredProvider:
     """A provider with this id."""
     return StoredProvider(PeerInfo(PeerId(name), (PLACE,) * addresses), 1.5, expires, addresses_expire, own, due)
+
+
+class LargestWins:
+    """Rules under which every value is valid, none says when it dies, and the larger bytes are the better ones."""
+
+    def accepts(self, key: bytes, value: bytes, now: float) -> bool:
+        return True
+
+    def select(self, key: bytes, values: Sequence[bytes]) -> int:
+        return values.index(max(values))
+
+    def expires(self, key: bytes, value: bytes) -> float | None:
+        return None
 
 
 def always(stored: StoredRecord | None) -> Decide:

@@ -33,14 +33,28 @@ def record(value: int = 1, *, ttl: int = 0, publisher: bytes = b"") -> Record:
     return Record(b"/n/k", b"%d" % value, ttl=ttl, publisher=publisher)
 
 
-def largest(key: bytes, values: Sequence[bytes]) -> int:
-    numbers = [int(value) for value in values]
-    return numbers.index(max(numbers))
+class Numbers:
+    """Values are numbers, and the largest wins; one of `outlawed` is not valid, nor comparable. says: when all of them die."""
+
+    def __init__(self, says: float | None = None, outlawed: Sequence[int] = ()) -> None:
+        self.says = says
+        self.outlawed = outlawed
+
+    def accepts(self, key: bytes, value: bytes, now: float) -> bool:
+        return int(value) not in self.outlawed
+
+    def select(self, key: bytes, values: Sequence[bytes]) -> int:
+        numbers = [int(value) for value in values]
+        if set(numbers) & set(self.outlawed):
+            raise InvalidRecord(key, "it is outlawed")
+        return numbers.index(max(numbers))
+
+    def expires(self, key: bytes, value: bytes) -> float | None:
+        return self.says
 
 
 def put(stored: StoredRecord | None, came: Record, now: float, *, says: float | None = None, own: bool = False) -> StoredRecord:
-    decide = keep(came, now=now, lifetime=LIFETIME, select=largest, expires=lambda key, value: says, own=own)
-    return decide(stored)
+    return keep(came, now=now, lifetime=LIFETIME, rules=Numbers(says), own=own)(stored)
 
 
 def test_a_first_record_is_kept_as_it_came_with_the_time_it_came() -> None:
@@ -81,9 +95,19 @@ def test_a_worse_record_never_replaces_a_better_one() -> None:
 
 @pytest.mark.scenario("V3")
 def test_of_two_records_that_are_equally_good_the_stored_one_stays() -> None:
-    decide = keep(record(2), now=1, lifetime=LIFETIME, select=lambda key, values: 0, expires=lambda key, value: None)
+    class Undecided(Numbers):
+        def select(self, key: bytes, values: Sequence[bytes]) -> int:
+            return 0
+
     with pytest.raises(StaleRecord):
-        decide(put(None, record(1), now=0))
+        keep(record(2), now=1, lifetime=LIFETIME, rules=Undecided())(put(None, record(1), now=0))
+
+
+@pytest.mark.scenario("V3", "V15")
+def test_what_is_stored_and_not_valid_any_more_keeps_nothing_out() -> None:
+    stored = put(None, record(9), now=0)
+    stands = keep(record(2), now=1, lifetime=LIFETIME, rules=Numbers(outlawed=[9]))(stored)
+    assert (stands.record.value, stands.expires) == (b"2", 1 + LIFETIME)
 
 
 @pytest.mark.scenario("V3")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 import tracemalloc
-from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 
@@ -19,6 +18,7 @@ from p2pkad.core.records import NEVER, Record, StoredProvider, StoredRecord, kee
 from p2pkad.errors import NodeClosed, StaleRecord, StoreFull
 from p2pkad.store.memory import BATCH, MemoryStore
 from p2pkad.testing import STORE_PROMISES, Promise
+from p2pkad.testing.stores import LargestWins
 
 
 def memory_store(max_records: int = 10**6, max_bytes: int = 2**40) -> MemoryStore:
@@ -41,9 +41,6 @@ async def test_it_keeps_its_promises(promise: Promise) -> None:
 @pytest.mark.scenario("V3", "V15")
 @given(puts=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=1))
 async def test_the_best_of_concurrent_puts_stays_whatever_the_interleaving(puts: list[tuple[int, int]]) -> None:
-    def largest(key: bytes, values: Sequence[bytes]) -> int:
-        return values.index(max(values))
-
     async def arrive(value: int, after: int) -> None:
         for _ in range(after):
             await trio.lowlevel.checkpoint()
@@ -51,7 +48,7 @@ async def test_the_best_of_concurrent_puts_stays_whatever_the_interleaving(puts:
         best = max(arrived, default=0)
         arrived.append(value)
         try:
-            await store.update(b"k", keep(came, now=0, lifetime=9, select=largest, expires=lambda key, value: None))
+            await store.update(b"k", keep(came, now=0, lifetime=9, rules=LargestWins()))
             assert value >= best
         except StaleRecord:
             assert value < best
