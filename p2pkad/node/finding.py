@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
@@ -15,7 +15,7 @@ from p2pkad.core.goals import ClosestPeers, OnePeer, Providers, Value
 from p2pkad.core.lookup import Outcome
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record, served
-from p2pkad.errors import LocalProtocolError, NoPeers, NotFound, QuorumNotMet, key_text
+from p2pkad.errors import LocalProtocolError, LookupFailed, NoPeers, NotFound, QuorumNotMet, key_text
 from p2pkad.net.base import Network
 from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
@@ -24,6 +24,9 @@ from p2pkad.node.querying import Querying
 from p2pkad.node.results import PeersFound, ValueFound
 from p2pkad.store.base import Store
 from p2pkad.validators.base import Validators
+
+LOOKUPS_AT_ONCE = 4
+"""Providers without addresses that are looked up at a time."""
 
 
 class Finding:
@@ -74,11 +77,25 @@ class Finding:
         )
 
     async def find_providers(self, key: bytes, *, count: int | None, timeout: float | None) -> PeersFound:
-        """Who provides the multihash `key`: at most `count`, or all that the k nearest know of. Raises NoPeers."""
+        """Who provides the multihash `key`: at most `count`, or all that the k nearest know of. Raises NoPeers.
+
+        Those whose addresses nobody told are looked up, as far as there is time.
+        """
+        deadline = self._deadline(timeout)
         goal = await self._providers_goal(key, count)
         outcome = None if goal.reached else await self._look_up_beside_own(goal, timeout, have_own=goal.fruitful)
-        found = [self._with_addresses(info) for info in goal.found.values()]
-        return _peers_found(found[:count], outcome)
+        found = list(goal.found.values())[:count]
+        located: dict[PeerId, PeerInfo] = {}
+        free = trio.Semaphore(LOOKUPS_AT_ONCE)
+
+        async def locate(info: PeerInfo) -> None:
+            async with free:
+                located[info.id] = await self._located(info, deadline)
+
+        async with trio.open_nursery() as nursery:
+            for info in found:
+                nursery.start_soon(locate, info)
+        return _peers_found([located[info.id] for info in found], outcome)
 
     @asynccontextmanager
     async def stream_providers(
@@ -86,7 +103,7 @@ class Finding:
     ) -> AsyncIterator[AsyncIterator[PeerInfo]]:
         """The same, one by one, as answers come. Leaving the block cancels the lookup. Raises NoPeers from the iterator."""
         goal = await self._providers_goal(key, count)
-        stream = ProviderStream(goal, self._with_addresses)
+        stream = ProviderStream(goal, partial(self._located, deadline=self._deadline(timeout)))
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._feed, stream, timeout)
@@ -154,16 +171,26 @@ class Finding:
                 raise
             return None
 
-    def _with_addresses(self, info: PeerInfo) -> PeerInfo:
+    async def _located(self, info: PeerInfo, deadline: float) -> PeerInfo:
+        """A provider with its addresses. Holders forget these first: its id may be all that they tell."""
         if info.id == self._membership.own:
             return PeerInfo(info.id, self._network.local_addresses())
-        return info if info.addresses else self._membership.info(info.id)
+        known = info if info.addresses else self._membership.info(info.id)
+        if known.addresses or self._clock.monotonic() >= deadline:
+            return known
+        try:
+            return await self.find_peer(info.id, timeout=deadline - self._clock.monotonic())
+        except LookupFailed:
+            return known
+
+    def _deadline(self, timeout: float | None) -> float:
+        return self._clock.monotonic() + (self._config.lookup_timeout if timeout is None else timeout)
 
 
 class ProviderStream:
     """Iterates over what a goal has found and still finds. There is no queue: the goal remembers everything once."""
 
-    def __init__(self, goal: Providers, complete: Callable[[PeerInfo], PeerInfo]) -> None:
+    def __init__(self, goal: Providers, complete: Callable[[PeerInfo], Awaitable[PeerInfo]]) -> None:
         self.goal = goal
         self.progress = trio.lowlevel.ParkingLot()
         self.error: NoPeers | None = None
@@ -183,8 +210,9 @@ class ProviderStream:
         await trio.lowlevel.checkpoint()
         while self.goal.count is None or self._told < self.goal.count:
             if self._told < len(self.goal.found):
+                info = await self._complete(next(islice(self.goal.found.values(), self._told, None)))
                 self._told += 1
-                return self._complete(next(islice(self.goal.found.values(), self._told - 1, None)))
+                return info
             if self._over:
                 break
             await self.progress.park()

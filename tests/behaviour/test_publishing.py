@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 import pytest
@@ -20,10 +21,11 @@ from p2pkad.core.messages import (
 )
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import QuorumNotMet, RemoteProtocolError
-from p2pkad.net.base import Network, Request
+from p2pkad.net.base import Handler, Network, Request
 from p2pkad.node.results import PutReceipt
 from p2pkad.node.service import KademliaService
 from tests.behaviour.conftest import BehaviourNetwork
+from tests.support.worlds import address
 
 KEY = b"/v/key"
 CONTENT = b"\x12\x20" + sha256(b"content").digest()
@@ -158,3 +160,51 @@ async def test_what_was_confirmed_outlives_a_node_that_closes_at_once(network: B
     assert set(receipt.confirmed) == {holder.id for holder in holders}
     for holder in holders:
         assert provider in [info.id for info in await holder.find_providers(CONTENT, count=1)]
+
+
+def who_tells(providers: Sequence[PeerInfo], peers: Sequence[PeerInfo] = ()) -> Handler:
+    """A peer that tells these providers whoever asks, and these peers whatever is near."""
+
+    async def handler(request: Request) -> AnyReply:
+        match request.message:
+            case GetProviders(key):
+                return GetProvidersReply(key, tuple(providers), ())
+        return FindNodeReply(tuple(peers))
+
+    return handler
+
+
+async def meet(network: BehaviourNetwork, node: KademliaService, handlers: Sequence[Handler]) -> list[PeerInfo]:
+    """Peers with these handlers, which `node` gets to know."""
+    peers = [await network.start_peer(handler) for handler in handlers]
+    infos = [PeerInfo(peer.id, peer.local_addresses()) for peer in peers]
+    for info in infos:
+        await node.connect(info)
+    await node.wait_ready(peers=len(infos), timeout=10)
+    return infos
+
+
+@pytest.mark.scenario("P5")
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_provider_whose_addresses_nobody_tells_is_looked_up(network: BehaviourNetwork, streaming: bool) -> None:
+    (node,) = await network.start()
+    made = await network.start_peer(who_tells([]))
+    provider = PeerInfo(made.id, made.local_addresses())
+    unknown = PeerInfo(PeerId(b"\x12\x20" + bytes(32)))
+    await meet(network, node, [who_tells([PeerInfo(provider.id), unknown], [provider])])
+    if streaming:
+        async with node.stream_providers(CONTENT) as providers:
+            found = {info async for info in providers}
+    else:
+        found = set(await node.find_providers(CONTENT))
+    assert found == {provider, unknown}, "the id alone is an answer, too"
+
+
+@pytest.mark.scenario("P3")
+async def test_all_providers_are_those_that_any_of_the_holders_tells_each_once(network: BehaviourNetwork) -> None:
+    (node,) = await network.start()
+    everybody = [PeerInfo(PeerId(b"\x12\x20" + bytes([number] * 32)), (address(number),)) for number in range(1, 7)]
+    await meet(network, node, [who_tells(everybody[:3]), who_tells(everybody[2:5]), who_tells(everybody[4:])])
+    found = await node.find_providers(CONTENT, count=None)
+    assert sorted(info.id for info in found) == sorted(info.id for info in everybody)
+    assert len(await node.find_providers(CONTENT, count=4)) == 4
