@@ -2,9 +2,9 @@
 
 The addresses of a peer are in order, the one to dial first at the front:
 
-             learn()      worked()          failed()        declared() without it
+             learn()      worked()          failed()        declared() elsewhere
   not known  heard        -                 -               -
-  worked     lives on     worked, first     failed, last    -
+  worked     lives on     worked, first     failed, last    failed, last
   heard      lives on     worked, first     failed, last    failed, last
   failed     -            worked, first     failed, last    -
 
@@ -104,13 +104,17 @@ class AddressBook:
             entry.info = None
         self._touch(peer, entry)
 
-    def declared(self, peer: PeerId, addresses: Sequence[Address], now: float, lifetime: float) -> None:
-        """`peer` itself says where it is, best first: what others have said of it before, and it does not, has failed."""
+    def declared(self, peer: PeerId, addresses: Sequence[Address], via: Address | None, now: float, lifetime: float) -> None:
+        """`peer`, connected through `via`, says itself where it is, best first. Where it says nothing of has failed.
+
+        What worked at the host that it is connected from goes on working: a peer behind a port forwarding may not know of it.
+        """
         named = addresses[: self._max_addresses]
         kept = {address.raw for address in named}
         entry = self._entries.get(peer)
         for place in list(entry.places if entry is not None else ()):
-            if place.standing is _Standing.HEARD and place.address.raw not in kept:
+            forwarded = place.standing is _Standing.WORKED and via is not None and _same_host(place.address, via)
+            if place.address.raw not in kept and not forwarded:
                 self.failed(peer, place.address)
         self.learn(peer, named, now, lifetime)
 
@@ -223,6 +227,10 @@ def _as_known(entry: _Entry, addresses: Sequence[Address], now: float) -> bool:
         if place.address.raw != address.raw or place.expires <= now or place.standing is _Standing.FAILED:
             return False
     return True
+
+
+def _same_host(one: Address, other: Address) -> bool:
+    return one.text.split("/")[1:3] == other.text.split("/")[1:3]
 
 
 def _ages(entry: _Entry, place: _Place) -> bool:

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 Job = TypeVar("Job", bound=Hashable)
 
-SPREAD = 0.1
+SPREAD = 0.2
 """Each interval is up to this share shorter or longer."""
 
 

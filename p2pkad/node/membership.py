@@ -90,7 +90,7 @@ class Membership:
         """A peer connected through `via` says where it is; what is believed of it counts more than what others say."""
         addresses = addresses_for(info.addresses, self._config.scope, connection_scope(via))
         if addresses:
-            self.book.declared(info.id, addresses, self._clock.monotonic(), self._config.address_lifetime)
+            self.book.declared(info.id, addresses, via, self._clock.monotonic(), self._config.address_lifetime)
 
     def believed(self, addresses: tuple[Address, ...], via: Address | None) -> tuple[Address, ...]:
         """What may be told to, or believed from, somebody who is connected through `via`."""

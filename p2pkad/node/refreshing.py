@@ -64,6 +64,7 @@ class Refreshing:
         self._dice = dice
         self._own_key = SHA256.key(membership.own)
         self._schedule = Schedule(dict.fromkeys(JOBS, config.refresh_interval), clock.monotonic(), dice.random)
+        self._known_from = MAX_REFRESH_PREFIX + 1
         self._grew = float("inf")
         self._last_return = float("-inf")
         self._all = SharedRun(self._refresh_all)
@@ -124,20 +125,18 @@ class Refreshing:
                 await self._querying.run_lookup(ClosestPeers(name))
 
     def _current_jobs(self) -> tuple[int, ...]:
-        return (OWN_ID, *self._membership.table.refresh_prefixes())
+        return (OWN_ID, *(prefix for prefix in self._membership.table.refresh_prefixes() if prefix < self._known_from))
 
     def _all_due_at(self, at: float) -> None:
         for job in JOBS:
             self._schedule.run_at(job, at)
 
     def _looked_into(self, prefix: int, outcome: Outcome, now: float) -> None:
-        known = range(prefix, prefix + 1)
+        if prefix in JOBS:  # deeper buckets are those of the nearest neighbours, whom a lookup of the own id finds
+            self._schedule.done(prefix, now)
         if prefix == OWN_ID:
             everybody = len(outcome.closest) < self._k
-            known = range(0 if everybody else self._membership.table.bucket_of(outcome.closest[-1]) + 1, OWN_ID + 1)
-        for job in JOBS:
-            if job in known:
-                self._schedule.done(job, now)
+            self._known_from = 0 if everybody else self._membership.table.bucket_of(outcome.closest[-1]) + 1
 
     async def _name_in(self, prefix: int) -> bytes:
         while True:

@@ -7,7 +7,7 @@ is to settle is given time by `trio.sleep`, which costs none.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from itertools import count
 from typing import Any
 
@@ -61,6 +61,12 @@ class BehaviourNetwork:
         self.nodes.append(node)
         return node
 
+    async def start_on_one_host(self, *several: dict[str, Any]) -> list[KademliaService]:
+        """Services with options of their own on one host, open; who their peers are is another matter."""
+        configs = [_config(**options) for options in several]
+        services: list[KademliaService] = await self._nursery.start(self._run_on_one_host, configs)
+        return services
+
     async def start_peer(self, handler: Handler) -> Network:
         """A peer made by hand: a server that answers with `handler`, and does nothing unasked."""
         network: Network = await self._nursery.start(self._run_peer, handler)
@@ -92,6 +98,11 @@ class BehaviourNetwork:
                     task_status.started(node)
                     await trio.sleep_forever()
         over.set()
+
+    async def _run_on_one_host(self, configs: Sequence[Config], *, task_status: trio.TaskStatus[list[KademliaService]]) -> None:
+        async with self._open_host(configs[0]) as host, AsyncExitStack() as stack:
+            task_status.started([await stack.enter_async_context(KademliaService(host, config)) for config in configs])
+            await trio.sleep_forever()
 
     async def _run_peer(self, handler: Handler, *, task_status: trio.TaskStatus[Network]) -> None:
         config = _config()

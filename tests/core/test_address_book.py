@@ -95,16 +95,31 @@ def test_a_peer_that_moved_is_told_at_its_new_address() -> None:
 
 
 @pytest.mark.scenario("L9")
-def test_a_peer_that_says_where_it_is_is_told_there_first_and_what_others_said_of_it_ages_out() -> None:
+def test_a_peer_that_says_where_it_is_is_told_there_and_what_was_known_of_it_ages_out() -> None:
     known = book()
     learn(known, ALICE, "reached", "rumour", "same", lifetime=10)
     known.pin(ALICE, Pin.TABLE, now=0)
     known.worked(ALICE, at("reached"), now=0)
-    known.declared(ALICE, [at("new"), at("same")], now=5, lifetime=10)
-    assert told(known, ALICE, now=5) == ["reached", "new", "same", "rumour"]
-    assert told(known, ALICE, now=LATER) == ["reached", "new", "same"]
-    known.declared(BOB, [], now=5, lifetime=10)
+    known.declared(ALICE, [at("new"), at("same")], None, now=5, lifetime=10)
+    assert told(known, ALICE, now=5) == ["new", "same", "reached", "rumour"]
+    assert told(known, ALICE, now=LATER) == ["new", "same"]
+    known.declared(BOB, [], None, now=5, lifetime=10)
     assert told(known, BOB) == []
+
+
+def test_what_worked_at_the_host_that_a_peer_is_connected_from_goes_on_working() -> None:
+    known = book()
+    forwarded, connected, inside, moved = (
+        Address(text.encode(), text, Scope.PRIVATE)
+        for text in ("/ip4/10.0.0.5/tcp/4001", "/ip4/10.0.0.5/tcp/51234", "/ip4/172.17.0.2/tcp/4001", "/ip4/10.0.0.6/tcp/7")
+    )
+    known.pin(ALICE, Pin.TABLE, now=0)
+    known.learn(ALICE, [forwarded], now=0, lifetime=10)
+    known.worked(ALICE, forwarded, now=0)
+    known.declared(ALICE, [inside], connected, now=1, lifetime=10)
+    assert known.info(ALICE, now=LATER).addresses == (forwarded, inside)
+    known.declared(ALICE, [inside], moved, now=2, lifetime=10)
+    assert known.info(ALICE, now=LATER).addresses == (inside,)
 
 
 @pytest.mark.scenario("L9")
@@ -126,7 +141,7 @@ def test_what_the_user_said_of_a_bootstrap_peer_is_never_dropped() -> None:
     known = book()
     learn(known, ALICE, "configured", lifetime=10)
     known.pin(ALICE, Pin.BOOTSTRAP, now=0)
-    known.declared(ALICE, [at("private")], now=0, lifetime=10)
+    known.declared(ALICE, [at("private")], None, now=0, lifetime=10)
     assert told(known, ALICE, now=LATER) == ["private", "configured"]
 
 
@@ -468,7 +483,7 @@ class Naive:
 
     def declare(self, peer: PeerId, names: list[str], now: float, lifetime: float) -> None:
         for name in self.order(peer):
-            if self.places[peer][name]["class"] == 1 and name not in names[: self.max_addresses]:
+            if name not in names[: self.max_addresses]:
                 self.judge(peer, name, now, works=False)
         self.learn(peer, names, now, lifetime)
 
@@ -525,7 +540,7 @@ def test_the_book_does_what_plain_lists_do(peers: int, addresses: int, steps: li
                 learn(known, peer, *names, now=now, lifetime=lifetime)
                 naive.learn(peer, names, now, lifetime)
             case "declare", peer, names, lifetime:
-                known.declared(peer, [at(name) for name in names], now, lifetime)
+                known.declared(peer, [at(name) for name in names], None, now, lifetime)
                 naive.declare(peer, names, now, lifetime)
             case "worked", peer, name:
                 known.worked(peer, at(name), now)
