@@ -163,13 +163,15 @@ async def test_what_was_confirmed_outlives_a_node_that_closes_at_once(network: B
 
 
 def who_tells(providers: Sequence[PeerInfo], peers: Sequence[PeerInfo] = ()) -> Handler:
-    """A peer that tells these providers whoever asks, and these peers whatever is near."""
+    """A peer that tells these providers whoever asks, and of these peers the one that is asked for by its id."""
 
     async def handler(request: Request) -> AnyReply:
         match request.message:
             case GetProviders(key):
                 return GetProvidersReply(key, tuple(providers), ())
-        return FindNodeReply(tuple(peers))
+            case FindNode(key):
+                return FindNodeReply(tuple(peer for peer in peers if peer.id == key))
+        raise RemoteProtocolError("not here")
 
     return handler
 
