@@ -99,8 +99,11 @@ class AddressBook:
                 place.live_on(now)
         if told:
             behind_worked = sum(place.standing is _Standing.WORKED for place in entry.places)
-            entry.places[behind_worked:behind_worked] = [_Place(each, lifetime, now + lifetime) for each in told.values()]
-            del entry.places[self._max_addresses :]
+            expires = now + lifetime
+            new = [_Place(each, lifetime, expires) for each in told.values()]
+            # A slice has no room to grow: there are thousands of these lists, nearly all with one or two places.
+            places = [*entry.places[:behind_worked], *new, *entry.places[behind_worked:]]
+            entry.places = places[: self._max_addresses]
             entry.info = None
         self._touch(peer, entry)
 

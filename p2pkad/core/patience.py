@@ -12,7 +12,6 @@ Times: seconds, as measured by the caller.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import deque
 
 WINDOW = 64
 """Answers remembered: those of three lookups or so."""
@@ -34,7 +33,7 @@ class Patience:
         self.wait = most
         """Seconds after which a silent peer is late."""
         self._most = most
-        self._latest: deque[float] = deque()
+        self._latest: list[float] = []
         self._sorted: list[float] = []
 
     def learn(self, seconds: float) -> None:
@@ -42,7 +41,7 @@ class Patience:
         self._latest.append(seconds)
         insort(self._sorted, seconds)
         if len(self._latest) > WINDOW:
-            del self._sorted[bisect_left(self._sorted, self._latest.popleft())]
+            del self._sorted[bisect_left(self._sorted, self._latest.pop(0))]
         if len(self._latest) >= ENOUGH:
             self.wait = self._measured()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from itertools import count
@@ -53,13 +53,7 @@ class KeptStore(MemoryStore):
         """Nothing is closed: after a crash the same store serves the next life."""
 
 
-def _past() -> trio.Event:
-    event = trio.Event()
-    event.set()
-    return event
-
-
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class Machine:
     """What stays of a node when it crashes: who and where it is, how it is configured, what it has stored."""
 
@@ -71,8 +65,8 @@ class Machine:
     store: KeptStore | None = None
     lives: int = 0
     moves: int = 0
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    over: trio.Event = field(default_factory=_past)
+    scope: trio.CancelScope | None = None
+    over: trio.Event | None = None
 
 
 class SimulatedNodes:
@@ -89,6 +83,7 @@ class SimulatedNodes:
         self._options = dict(options)
         self._machines: dict[PeerId, Machine] = {}
         self._numbers = count()
+        self._latest_config: tuple[dict[str, Any], Config] | None = None
         self._began = trio.current_time()
         self._clock = Clock(monotonic=trio.lowlevel.current_clock().current_time, wall=self.wall)
 
@@ -230,9 +225,10 @@ class SimulatedNodes:
 
     # inside
 
-    def _machine(self, options: Mapping[str, Any]) -> Machine:
+    def _machine(self, options: dict[str, Any]) -> Machine:
         number = next(self._numbers)
-        machine = Machine(number, _peer_id(self._seed, number), {**self._options, **options}, (home(number),))
+        mine = {**self._options, **options} if options else self._options
+        machine = Machine(number, _peer_id(self._seed, number), mine, (home(number),))
         self._machines[machine.id] = machine
         return machine
 
@@ -249,10 +245,13 @@ class SimulatedNodes:
         if "bootstrap" not in options:
             first = next((node for node in self.nodes if node.id != machine.id), None)
             options["bootstrap"] = () if first is None else first.addresses
-        return Config.of(options)
+        # Most nodes have the same options: one config for them all.
+        if self._latest_config is None or self._latest_config[0] != options:
+            self._latest_config = options, Config.of(options)
+        return self._latest_config[1]
 
     async def _live(self, machine: Machine, prepare: Prepare = lambda node: None) -> KademliaService:
-        assert machine.over.is_set(), "it is up already"
+        assert machine.over is None or machine.over.is_set(), "it is up already"
         node: KademliaService = await self._nursery.start(self._run, machine, self._config(machine), prepare)
         self.nodes.append(node)
         self.nodes.sort(key=lambda each: self._machine_of(each).number)
@@ -260,18 +259,20 @@ class SimulatedNodes:
 
     async def _end(self, machine: Machine, node: KademliaService) -> None:
         self.nodes.remove(node)
+        assert machine.scope is not None
+        assert machine.over is not None
         machine.scope.cancel()
         await machine.over.wait()
 
     async def _run(self, machine: Machine, config: Config, prepare: Prepare, *, task_status: Any) -> None:
         machine.host = SimulatedHost(self.world, machine.number, machine.id, machine.addresses, config)
         machine.store = machine.store or _store(machine.id, config)
-        machine.over, machine.scope = trio.Event(), trio.CancelScope()
+        machine.over, machine.scope = over, scope = trio.Event(), trio.CancelScope()
         machine.lives += 1
         dice = Random(f"{self._seed}/{machine.number}/{machine.lives}")  # noqa: S311 - a simulation has no secrets
         service = KademliaService(machine.host, config, store=machine.store, clock=self._clock, random=dice)
         try:
-            with machine.scope:
+            with scope:
                 async with service as node:
                     prepare(node)  # before it does anything by itself
                     task_status.started(node)
@@ -279,7 +280,7 @@ class SimulatedNodes:
         finally:
             if machine.host.up:
                 machine.host.close()
-            machine.over.set()
+            over.set()
 
     async def _serve(self, machine: Machine, handler: Handler, *, task_status: Any) -> None:
         config = Config.of(machine.options)

@@ -130,7 +130,7 @@ class Dialling:
 
     async def _room_to_dial(self, peer: PeerId, deadline: float) -> None:
         # As on a real host, half of the time is for the dial and what it is for.
-        self._room = self._room or trio.lowlevel.ParkingLot()
+        self._room = trio.lowlevel.ParkingLot() if self._room is None else self._room
         with trio.move_on_after(max(0.0, (deadline - trio.current_time()) / 2)):
             while not (self._host.connections.of(peer) or peer in self._dials or self._room_for_one()):
                 with trio.move_on_after(IDLE / 5):
