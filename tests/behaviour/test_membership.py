@@ -9,7 +9,7 @@ import trio.testing
 from p2pkad.config import KademliaConfig
 from p2pkad.core.messages import AnyRequest, FindNode, FindNodeReply
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import P2pkadError
+from p2pkad.errors import NoPeers, P2pkadError
 from p2pkad.events import BootstrapEnded, NodeEvent, PeerAdmitted, PeerEvicted
 from p2pkad.net.base import Identified, Request
 from p2pkad.net.simulated import World
@@ -197,6 +197,17 @@ async def test_bootstrap_peers_are_left_alone_while_the_table_is_well_filled(net
     assert not [event for event in events if isinstance(event, BootstrapEnded)]
 
 
+@pytest.mark.scenario("L4")
+async def test_bootstrap_peers_are_asked_again_while_the_table_is_low(network: BehaviourNetwork) -> None:
+    await network.start(2)
+    (node,) = await network.start(bootstrap_interval=1.0)
+    await network.until(lambda: len(table(node)) == 2, "all are known")
+    events: list[NodeEvent] = []
+    node.subscribe(events.append)
+    await trio.sleep(10)
+    assert len([event for event in events if isinstance(event, BootstrapEnded)]) >= 5
+
+
 @pytest.mark.scenario("L5")
 async def test_a_suspect_is_checked_once_however_many_others_answer_meanwhile(network: BehaviourNetwork) -> None:
     node, *_ = await network.start(3, late_after=0.01, request_timeout=0.3)
@@ -232,6 +243,17 @@ async def test_a_bootstrap_peer_that_is_silent_keeps_nobody_waiting(network: Beh
     node = await network.start_one(bootstrap=addresses, request_timeout=300.0)
     assert {info.id for info in await node.closest_peers(b"key")} == ids(first, second)
     await network.until(lambda: node.id in table(second), "it looked for itself, and the others know it")
+
+
+@pytest.mark.scenario("L3")
+async def test_a_lookup_waits_for_bootstrap_peers_as_long_as_it_may_itself(network: BehaviourNetwork) -> None:
+    async def silent(request: Request) -> None:
+        await trio.sleep_forever()
+
+    peer = await network.start_peer(silent)
+    node = await network.start_one(bootstrap=(f"{peer.local_addresses()[0]}/p2p/{peer.id}",), request_timeout=300.0)
+    with trio.fail_after(30), pytest.raises(NoPeers):
+        await node.closest_peers(b"key", timeout=10)
 
 
 @pytest.mark.scenario("L3")
