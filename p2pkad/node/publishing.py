@@ -107,8 +107,7 @@ class Publishing:
         if goal.best is not None and goal.best.value != record.value:
             await self._replace_own(passed_on(goal.copies, now=self._clock.wall(), lifetime=self._config.record_lifetime))
             raise StaleRecord(key, "somebody else has published a better record; this node publishes its own no more")
-        stored = await self._store.get(key, self._clock.wall())
-        if stored is None or not stored.own:
+        if not await self._still_publishes(record):
             return None
         return await self._publish(record, outcome.closest, outcome.others, deadline)
 
@@ -169,6 +168,11 @@ class Publishing:
         if wrong:
             deadline = self._clock.monotonic() + self._config.request_timeout
             self._spawn(self._put_all, best, wrong, (), deadline)
+
+    async def _still_publishes(self, record: Record) -> bool:
+        # It may have been withdrawn, or replaced by a newer one of the node's own, while others were asked.
+        stored = await self._store.get(record.key, self._clock.wall())
+        return stored is not None and stored.own and stored.record.value == record.value
 
     async def _replace_own(self, record: Record) -> None:
         # What came meanwhile may be better still, and a record that is passed on can die on the way.

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from p2pkad.errors import InvalidRecord, NotFound, StaleRecord
-from p2pkad.events import NodeEvent, Republished, RepublishFailed
+from p2pkad.events import LookupStarted, NodeEvent, Republished, RepublishFailed
 from p2pkad.node.service import KademliaService
 from p2pkad.testing import SimulatedNodes, open_simulated_network, run_simulated
 from p2pkad.validators.opaque import OpaqueValidator
@@ -157,6 +157,29 @@ async def test_a_record_that_was_withdrawn_is_gone_and_stays_so_after_a_restart(
     again = await net.restart(publisher)
     assert not await again.stop_publishing(KEY)
     await trio.sleep(LIFETIME)
+    assert not await holders(net)
+
+
+@pytest.mark.scenario("V12", "P4")
+@simulated(30)
+async def test_what_is_withdrawn_while_it_is_looked_up_is_not_published_again(net: SimulatedNodes) -> None:
+    publisher = net.nodes[0]
+    await publisher.put_value(KEY, b"value")
+    await publisher.provide(CONTENT)
+    withdrawn: list[bytes] = []
+    told = watched(publisher)
+    async with trio.open_nursery() as nursery:
+
+        def withdraw(event: LookupStarted) -> None:
+            if event.key in (KEY, CONTENT):
+                withdrawn.append(event.key)
+                nursery.start_soon(publisher.stop_publishing if event.key == KEY else publisher.stop_providing, event.key)
+
+        publisher.subscribe(withdraw, LookupStarted)
+        await trio.sleep(INTERVAL + 10)
+    assert sorted(withdrawn) == sorted([KEY, CONTENT])
+    assert told == []
+    await trio.sleep(LIFETIME - INTERVAL)
     assert not await holders(net)
 
 
