@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from p2pkad.core.patience import Patience
 from p2pkad.core.peers import PeerId
 
 
@@ -56,24 +57,30 @@ def after(state: State, given: Input) -> State:
 
 @dataclass(slots=True)
 class Candidate:
-    """A peer that may be asked. away: its distance to the target. path: who asks it. late_at: monotonic seconds."""
+    """A peer that may be asked.
+
+    away: its distance to the target. path: who asks it. asked_at: monotonic seconds. patience: with such peers. slow: it was
+    asked and takes longer than most; it may be dead, so that somebody else is asked in its place while it is waited for.
+    """
 
     peer: PeerId
     away: int
     path: Path
+    patience: Patience
     state: State = State.HEARD
-    late_at: float = 0.0
+    asked_at: float = 0.0
+    slow: bool = False
 
 
 class Path:
     """The candidates that one path of a lookup has heard of. most: how many it remembers.
 
-    known: all of them, by distance. in_flight: how many of those that it asked hold a slot.
+    known: all of them, by distance. slots: how many it holds, as `next` last counted them.
     """
 
     def __init__(self, most: int) -> None:
         self.known: dict[int, Candidate] = {}
-        self.in_flight = 0
+        self.slots = 0
         self._order: list[int] = []  # distances, ascending
         self._most = most
 
@@ -93,15 +100,19 @@ class Path:
         if candidate.away in self.known:
             self.known[candidate.away] = candidate
 
-    def window(self, size: int) -> list[Candidate]:
-        """The nearest that are neither failed nor late, so many of them."""
-        chosen = []
+    def window(self, size: int) -> tuple[list[Candidate], bool]:
+        """The nearest that are neither failed nor late nor slow, so many of them; and whether a slow one is among them."""
+        chosen: list[Candidate] = []
+        slow = False
         for candidate in self:
-            if candidate.state is not State.FAILED and candidate.state is not State.LATE:
+            state = candidate.state
+            if state is State.ASKED and candidate.slow:
+                slow = True
+            elif state is not State.FAILED and state is not State.LATE:
                 chosen.append(candidate)
                 if len(chosen) == size:
                     break
-        return chosen
+        return chosen, slow
 
     def _make_room(self, away: int) -> bool:
         for index in range(len(self._order) - 1, -1, -1):

@@ -3,8 +3,10 @@
 The window is the k nearest candidates that are neither failed nor late. In it the nearest are asked first, alpha at a
 time; once the beta nearest have answered, the rest of it is asked at once. The lookup is over when all of the window has
 answered, when its goal is reached, or at its deadline. A late peer holds no slot and delays no result, but its answer
-counts until the end; only while there is nothing to show at all it is waited for. The driver reports a hard deadline as
-a failure. What becomes of a candidate is in `candidates`.
+counts until the end; only while there is nothing to show at all it is waited for. One that is slower than most is waited
+for until it is late, but others are asked meanwhile, as if it were not in the window: where many are dead, it would take
+one wait after the other to find those who live. The driver reports a hard deadline as a failure. What becomes of a
+candidate is in `candidates`.
 
 With several disjoint paths there is a window for each. The seeds are dealt out; an answer tells the path that asked, and
 no other, of closer peers, and nobody is asked twice: so a peer that lies leads one path astray. Paths share alpha as long
@@ -28,6 +30,7 @@ from p2pkad.core.candidates import Candidate, Input, Path, State, after, merged
 from p2pkad.core.goals import Failure, Goal
 from p2pkad.core.keyspace import SHA256, KeySpace, distance
 from p2pkad.core.messages import AnyReply, FindNodeReply, GetProvidersReply, GetValueReply
+from p2pkad.core.patience import Patience
 from p2pkad.core.peers import PeerId
 
 
@@ -55,7 +58,7 @@ class LookupLimits:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Ask this peer. late: when its slot goes to somebody else. failed: when to give up on it."""
+    """Ask this peer. late: when its slot goes to somebody else, as things are. failed: when to give up on it."""
 
     peer: PeerId
     late: float
@@ -121,7 +124,7 @@ Step = Ask | Wait | Done
 class Lookup:
     """A lookup of `goal.key`, beginning with `seeds`. It never asks `own`, and asks nobody twice.
 
-    late_after: seconds until this peer is late, asked for when it is asked; None: `limits.soft` for everybody.
+    patience: the one for a peer, at the moment it is asked; None: `limits.soft` for everybody.
     """
 
     def __init__(
@@ -132,12 +135,13 @@ class Lookup:
         own: PeerId,
         now: float,
         *,
-        late_after: Callable[[PeerId], float] | None = None,
+        patience: Callable[[PeerId], Patience] | None = None,
         space: KeySpace = SHA256,
     ) -> None:
         self.goal = goal
         self.limits = limits
-        self._late_after = late_after or (lambda peer: limits.soft)
+        self._unhurried = Patience(limits.soft)
+        self._patience = patience or (lambda peer: self._unhurried)
         self._own = own
         self._space = space
         self._target = space.key(goal.key)
@@ -172,12 +176,12 @@ class Lookup:
     def next(self, now: float) -> Step:
         """What to do at `now`. Asking twice without an input between gives Wait or Done the second time."""
         if self._outcome is None:
-            self._give_up_slots(now)
+            due = self._give_up_slots(now)
             windows = self._unsettled()
             ending = self._ending(now, settled=not windows)
             if ending is None:
                 queries = tuple(self._ask_along(windows, now))
-                return Ask(queries) if queries else Wait(self._next_deadline())
+                return Ask(queries) if queries else Wait(due)
             self._outcome = self._conclude(ending)
         return Done(self._outcome)
 
@@ -199,20 +203,43 @@ class Lookup:
         candidate.state = after(before, given)
         if before is State.ASKED:
             del self._in_flight[candidate.peer]
-            candidate.path.in_flight -= 1
         if before is not State.HEARD:
             self._count[before] -= 1
         self._count[candidate.state] += 1
 
-    # Slots are given away before they are counted: a peer that turns late frees its slot in the same step.
-    def _give_up_slots(self, now: float) -> None:
-        for candidate in [asked for asked in self._in_flight.values() if asked.late_at <= now]:
+    # Slots are given away before they are counted: a peer that turns slow, or late, frees its slot in the same step. By what
+    # is known now: the first answers of a lookup say how long the others may take.
+    def _give_up_slots(self, now: float) -> float:
+        """Returns when there is something of the kind to be done again."""
+        soonest, late = self._deadline, []
+        for path in self._paths:
+            path.slots = 0
+        for candidate in self._in_flight.values():
+            asked_at, patience = candidate.asked_at, candidate.patience
+            due = asked_at + patience.usual
+            if due > now:
+                candidate.slow = False
+                candidate.path.slots += 1
+            else:
+                candidate.slow = True
+                due = asked_at + patience.wait
+                if due <= now:
+                    late.append(candidate)
+                    continue
+            if due < soonest:
+                soonest = due
+        for candidate in late:
             self._move(candidate, Input.SOFT_DEADLINE)
+        return soonest
 
     def _unsettled(self) -> list[tuple[Path, list[Candidate]]]:
-        """The paths that are under way, with their windows: there is somebody in it to ask, or to wait for."""
-        windows = [(path, path.window(self.limits.k)) for path in self._paths]
-        return [each for each in windows if any(candidate.state is not State.ANSWERED for candidate in each[1])]
+        """The paths that are under way, with their windows: there is somebody to ask, or to wait for."""
+        unsettled = []
+        for path in self._paths:
+            window, slow = path.window(self.limits.k)
+            if slow or any(candidate.state is not State.ANSWERED for candidate in window):
+                unsettled.append((path, window))
+        return unsettled
 
     def _ending(self, now: float, *, settled: bool) -> Ending | None:
         if self.goal.reached:
@@ -224,10 +251,11 @@ class Lookup:
         return Ending.CONVERGED if self._count[State.ANSWERED] else Ending.NOBODY
 
     def _ask_along(self, windows: list[tuple[Path, list[Candidate]]], now: float) -> Iterator[Query]:
+        free = self.limits.alpha - sum(path.slots for path in self._paths)
         share, more = divmod(self.limits.alpha, len(windows) or 1)
         for number, (path, window) in enumerate(windows):
-            free = min(share + (number < more) - path.in_flight, self.limits.alpha - len(self._in_flight))
-            for candidate in self._choose(window, max(free, 1 - path.in_flight)):
+            for candidate in self._choose(window, max(min(share + (number < more) - path.slots, free), 1 - path.slots)):
+                free -= 1
                 yield self._ask(candidate, now)
         # Who chose first this time chooses last the next time.
         self._paths.append(self._paths.pop(0))
@@ -243,14 +271,11 @@ class Lookup:
         self._move(candidate, Input.ASKED)
         self._asked[candidate.away] = candidate
         self._in_flight[candidate.peer] = candidate
-        candidate.path.in_flight += 1
         for path in self._paths:
             path.share(candidate)
-        candidate.late_at = now + self._late_after(candidate.peer)
-        return Query(candidate.peer, min(candidate.late_at, self._deadline), min(now + self.limits.hard, self._deadline))
-
-    def _next_deadline(self) -> float:
-        return min([self._deadline, *(candidate.late_at for candidate in self._in_flight.values())])
+        candidate.asked_at, candidate.patience = now, self._patience(candidate.peer)
+        late = now + candidate.patience.wait
+        return Query(candidate.peer, min(late, self._deadline), min(now + self.limits.hard, self._deadline))
 
     def _conclude(self, ending: Ending) -> Outcome:
         answered = (candidate.peer for candidate in self._nearest() if candidate.state is State.ANSWERED)
@@ -283,7 +308,7 @@ class Lookup:
         for peer in peers:
             away = distance(key_of(peer), target)
             if away not in known and peer != self._own:
-                path.hear(self._asked.get(away) or Candidate(peer, away, path))
+                path.hear(self._asked.get(away) or Candidate(peer, away, path, self._unhurried))
 
     def _distance(self, peer: PeerId) -> int:
         return distance(self._space.key(peer), self._target)

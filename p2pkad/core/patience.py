@@ -22,6 +22,9 @@ ENOUGH = 8
 FLOOR = 0.2
 """Seconds that everybody is given: peers pause, too, for garbage or for others. As Linux bounds TCP's retransmissions."""
 
+USUAL = 1.5
+"""Times the median: most have answered by then, and who has not may be dead."""
+
 
 class Patience:
     """The wait for peers of one kind: those who are connected, say, or those who must be dialled first.
@@ -32,6 +35,8 @@ class Patience:
     def __init__(self, most: float) -> None:
         self.wait = most
         """Seconds after which a silent peer is late."""
+        self.usual = most
+        """Seconds in which most peers have answered: one that takes longer may be dead. Not above `wait`."""
         self._most = most
         self._latest: list[float] = []
         self._sorted: list[float] = []
@@ -43,10 +48,11 @@ class Patience:
         if len(self._latest) > WINDOW:
             del self._sorted[bisect_left(self._sorted, self._latest.pop(0))]
         if len(self._latest) >= ENOUGH:
-            self.wait = self._measured()
+            self._measure()
 
-    def _measured(self) -> float:
+    def _measure(self) -> None:
         count = len(self._sorted)
-        usual, four_in_five = self._sorted[count // 2], self._sorted[count * 4 // 5]
+        median, four_in_five = self._sorted[count // 2], self._sorted[count * 4 // 5]
         # Where all take the same time, nothing strays: that much again is what keeps them from being late.
-        return min(self._most, max(FLOOR, usual + max(usual, 4 * (four_in_five - usual))))
+        self.wait = min(self._most, max(FLOOR, median + max(median, 4 * (four_in_five - median))))
+        self.usual = min(self.wait, max(FLOOR / 2, USUAL * median))

@@ -63,9 +63,9 @@ class Asking:
         self._clock = clock
         self._if_connected, self._if_dialled = Patience(config.late_after), Patience(config.late_after)
 
-    def late_after(self, peer: PeerId) -> float:
-        """Seconds after which the answer of `peer` would be late, the time to dial it included where it is not connected."""
-        return self._patience(peer).wait
+    def patience(self, peer: PeerId) -> Patience:
+        """How long answers of such peers take: of connected ones, or of those that are to be dialled first."""
+        return self._if_dialled if self._network.connection(peer) is None else self._if_connected
 
     async def ask(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> AnyReply:
         """The peer's reply, with only what is believed left in it.
@@ -73,7 +73,7 @@ class Asking:
         deadline: monotonic seconds. Raises NetworkError or RemoteProtocolError, after the peer has been marked. A limit
         of this node is waited out and never held against the peer, nor is a deadline too near for an answer.
         """
-        began, patience = self._clock.monotonic(), self._patience(peer.id)
+        began, patience = self._clock.monotonic(), self.patience(peer.id)
         with self._booking_failures(peer, message):
             response = await self._unlimited(partial(self._network.request, peer, message, deadline), deadline)
         patience.learn(self._clock.monotonic() - began)
@@ -103,9 +103,6 @@ class Asking:
         except DidNotAnswer:
             return False
         return True
-
-    def _patience(self, peer: PeerId) -> Patience:
-        return self._if_dialled if self._network.connection(peer) is None else self._if_connected
 
     async def _unlimited(self, call: Callable[[], Awaitable[T]], deadline: float) -> T:
         while True:

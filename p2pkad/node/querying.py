@@ -20,6 +20,10 @@ from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
 from p2pkad.node.telling import Telling
 
+SEEDS = 3
+"""Times k peers of the own table a lookup begins with. Those beyond k are asked only where nearer ones are dead: then
+the answers of the living, who tell of k peers each, dead ones among them, may not lead to k that live."""
+
 
 class Bootstrapping(Protocol):
     """What a lookup does that has nobody to ask."""
@@ -63,10 +67,10 @@ class Querying:
         deadline = began + (self._config.lookup_timeout if timeout is None else timeout)
         await self._find_somebody(goal, deadline)
         config = self._config
-        seeds = self._membership.seeds(goal.key, max(config.k, config.alpha, config.disjoint_paths))
+        seeds = self._membership.seeds(goal.key, SEEDS * max(config.k, config.alpha, config.disjoint_paths))
         now = self._clock.monotonic()
         own = self._membership.own
-        lookup = Lookup(goal, seeds, self._limits(deadline), own, now, late_after=self._asking.late_after)
+        lookup = Lookup(goal, seeds, self._limits(deadline), own, now, patience=self._asking.patience)
         chronicle = Chronicle(next(self._numbers), goal, began, self._tell)
         chronicle.started(now, len(seeds))
         self.running += 1

@@ -14,6 +14,7 @@ from p2pkad.core.goals import ClosestPeers, Failure
 from p2pkad.core.keyspace import KeySpace
 from p2pkad.core.lookup import Ask, Done, Ending, Lookup, LookupLimits, Outcome, Query, Step, Wait
 from p2pkad.core.messages import FindNodeReply
+from p2pkad.core.patience import Patience
 from p2pkad.core.peers import PeerId, PeerInfo
 
 TINY = KeySpace(8, key=lambda name: name[0])
@@ -119,6 +120,49 @@ def test_a_lookup_ends_at_its_deadline_with_what_it_has_and_says_so() -> None:
     lookup.on_reply(peer(2), closer(), 1)
     result = outcome(lookup.next(3))
     assert (result.closest, result.ending, result.complete, result.late) == ((peer(2),), Ending.DEADLINE, False, 1)
+
+
+class Learned(Patience):
+    """Patience whose figures are given."""
+
+    def __init__(self, usual: float, wait: float) -> None:
+        super().__init__(wait)
+        self.usual = usual
+
+
+@pytest.mark.scenario("L13")
+def test_in_the_place_of_a_slow_peer_another_one_is_asked_and_both_are_waited_for() -> None:
+    limits = LookupLimits(k=2, alpha=2, beta=2, hard=9)
+    lookup = Lookup(
+        ClosestPeers(bytes([0])),
+        [peer(1), peer(2), peer(3)],
+        limits,
+        peer(OWN),
+        0,
+        patience=lambda _: Learned(1, 3),
+        space=TINY,
+    )
+    assert lookup.next(now=0) == ask((1, 3, 9), (2, 3, 9))
+    lookup.on_reply(peer(2), closer(), now=0.5)
+    assert lookup.next(now=0.5) == Wait(1)
+    assert lookup.next(now=1) == ask((3, 4, 10))  # 1 is slow
+    lookup.on_reply(peer(3), closer(), now=1.5)
+    assert lookup.next(now=1.5) == Wait(3), "it is waited for"
+    lookup.on_reply(peer(1), closer(), now=2)
+    assert found(lookup.next(now=2)) == [1, 2]
+
+
+@pytest.mark.scenario("L12", "L13")
+def test_who_is_late_is_judged_by_what_is_known_by_then() -> None:
+    patience = Learned(10, 10)
+    limits = LookupLimits(k=2, alpha=2, beta=2, hard=20)
+    lookup = Lookup(ClosestPeers(bytes([0])), [peer(1), peer(2)], limits, peer(OWN), 0, patience=lambda _: patience, space=TINY)
+    lookup.next(now=0)
+    lookup.on_reply(peer(2), closer(), now=1)
+    patience.usual, patience.wait = 1, 2
+    assert lookup.next(now=1) == Wait(2)
+    assert found(lookup.next(now=2)) == [2]
+    assert lookup.late == (peer(1),)
 
 
 def test_who_was_not_given_the_time_to_answer_is_not_late() -> None:

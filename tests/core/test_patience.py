@@ -51,6 +51,15 @@ def test_in_a_fast_network_a_silent_peer_costs_the_floor_and_not_the_upper_bound
     assert after(*[0.001] * 20, most=FLOOR / 4).wait == FLOOR / 4, "the upper bound is what the user says"
 
 
+@pytest.mark.scenario("L13")
+def test_who_takes_half_as_long_again_as_most_is_slow() -> None:
+    patience = after(*[0.4] * 60, *[0.9] * 4)
+    assert patience.usual == pytest.approx(0.6)
+    assert patience.wait == pytest.approx(0.8)
+    assert after(*[0.001] * 20).usual == FLOOR / 2
+    assert after().usual == after().wait == MOST
+
+
 def test_one_in_six_may_answer_as_slowly_as_it_likes() -> None:
     honest = after(*[0.1] * 100).wait
     assert after(*[9.0 if number % 6 == 5 else 0.1 for number in range(100)]).wait == honest
@@ -75,6 +84,7 @@ def test_whatever_is_measured_it_stays_within_its_bounds_and_depends_on_the_late
 ) -> None:
     patience = after(*times, most=most)
     assert min(FLOOR, most) <= patience.wait <= most
+    assert min(FLOOR / 2, most) <= patience.usual <= patience.wait
     assert len(patience._sorted) == len(patience._latest) <= WINDOW
     assert patience._sorted == sorted(times[-WINDOW:])
     if len(times) >= ENOUGH:
