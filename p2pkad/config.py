@@ -132,7 +132,7 @@ class KademliaConfig:
     address_lifetime: float = 1 * HOUR
     """Seconds for which the addresses of a peer that was heard of are remembered; above 0."""
     refresh_interval: float = 600.0
-    """Seconds between refreshes of the routing table; above 0. As go and the specification."""
+    """Seconds between two looks into a bucket of the routing table, give or take a fifth; above 0. As go."""
     expire_interval: float = 300.0
     """Seconds between sweeps of what has expired; above 0. What has expired is never served, swept or not."""
     bootstrap_interval: float = 30.0

@@ -115,6 +115,7 @@ def test_a_newcomer_that_was_never_in_the_table_brings_nobody_back() -> None:
     assert awaited.returned(peer(0), now=100) is None
 
 
+@pytest.mark.scenario("H9")
 def test_who_had_been_in_the_table_for_the_shortest_time_is_forgotten_first() -> None:
     awaited = missing(30.0, 10.0, 20.0, most=3)
     assert awaited.add(peer(9), 15.0, now=5) == peer(1)
