@@ -33,6 +33,8 @@ ROOT = TESTS.parent
 LIST = TESTS / "mutations.toml"
 CACHE = ROOT / ".cache" / "mutants"
 
+INTERRUPTED = 130
+"""The status of a program that Ctrl-C ended, as shells have it."""
 VERDICTS = ("red", "GREEN", "HUNG", "BROKEN")
 
 EXAMPLE = """\
@@ -138,13 +140,18 @@ class Trial:
     def fail_unchanged(self, tests: Sequence[str]) -> set[str]:
         """Which of these tests fail in a copy without any change; all of them when that cannot be said."""
         scratches = self._scratches[: len(tests)]
-        log = CACHE / "unchanged.log"
-        busy = [each.start(tests[n :: len(scratches)], (), log.with_suffix(f".{n}.log")) for n, each in enumerate(scratches)]
+        busy: list[Run] = []
         bad: set[str] = set()
-        while busy:
-            for run in ended(busy):
-                busy.remove(run)
-                bad |= set(tests) if run.trouble else run.failed.keys() | run.hung.keys()
+        try:
+            for number, scratch in enumerate(scratches):
+                busy.append(scratch.start(tests[number :: len(scratches)], (), CACHE / f"unchanged-{number}.log"))
+            while busy:
+                for run in ended(busy):
+                    busy.remove(run)
+                    bad |= set(tests) if run.trouble else run.failed.keys() | run.hung.keys()
+        finally:
+            for run in busy:
+                run.kill()
         return bad
 
 
@@ -220,4 +227,8 @@ def progress(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        progress("")
+        sys.exit(INTERRUPTED)

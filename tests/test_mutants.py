@@ -47,7 +47,9 @@ def test_a_word_that_means_no_mutant_is_an_error(capsys: pytest.CaptureFixture[s
     assert "no mutant has this name, id or file: no-such-mutant" in capsys.readouterr().err
 
 
-PRODUCT = "ANSWER = 'yes'\n"
+PRODUCT, ELSEWHERE = "p2pkad/answer.py", "docs/page"
+UNCHANGED = "ANSWER = 'yes'\n"
+PLACES = {"elsewhere": ELSEWHERE}
 BEHAVIOURS = """
 import os
 import pytest
@@ -79,6 +81,7 @@ TRIED = {
     "hung": ("HUNG", ["L4"], "'no'", "tests/test_a.py::test_four"),
     "slip-in-the-change": ("BROKEN", ["L1"], "(", "cannot be collected"),
     "slip-in-the-test": ("BROKEN", ["L5"], "'no'", "NameError"),
+    "elsewhere": ("BROKEN", ["L1"], "'no'", "docs/page is not in the copy"),
     "unreachable": ("BROKEN", ["L9"], "'no'", "no test carries L9"),
     "red-anyway": ("BROKEN", ["L6"], "'no'", "fails without the change, too: tests/test_a.py::test_six"),
 }
@@ -93,10 +96,11 @@ def checkout(tmp_path: Path) -> Path:
     files |= {
         "pyproject.toml": '[tool.pytest.ini_options]\nmarkers = ["scenario(*ids)", "stock", "foreign"]\n'
         "faulthandler_exit_on_timeout = true\n",
-        "p2pkad/answer.py": PRODUCT,
+        PRODUCT: UNCHANGED,
+        ELSEWHERE: UNCHANGED,
         "tests/test_a.py": BEHAVIOURS,
         "tests/mutations.toml": "".join(
-            f"[{name}]\nids = {ids}\nfile = 'p2pkad/answer.py'\nold = \"'yes'\"\nnew = \"{new}\"\n"
+            f"[{name}]\nids = {ids}\nfile = '{PLACES.get(name, PRODUCT)}'\nold = \"'yes'\"\nnew = \"{new}\"\n"
             for name, (_, ids, new, _) in TRIED.items()
         ),
     }
@@ -110,7 +114,7 @@ def checkout(tmp_path: Path) -> Path:
 def program(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
     # In a process of its own: this one has threads, and must not fork.
     command = [sys.executable, "-m", "tests.mutants", *words]
-    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_every_verdict_is_given_for_its_reason(checkout: Path) -> None:
@@ -119,9 +123,9 @@ def test_every_verdict_is_given_for_its_reason(checkout: Path) -> None:
     assert rows == {name: expected for name, (expected, *_) in TRIED.items()}, run.stdout + run.stderr
     for _, _, _, said in TRIED.values():
         assert said in run.stdout
-    assert "7 mutants: 1 red, 1 GREEN, 1 HUNG, 4 BROKEN" in run.stdout
+    assert "8 mutants: 1 red, 1 GREEN, 1 HUNG, 5 BROKEN" in run.stdout
     assert run.returncode == 1
-    assert (checkout / "p2pkad/answer.py").read_text() == PRODUCT
+    assert (checkout / PRODUCT).read_text() == (checkout / ELSEWHERE).read_text() == UNCHANGED
 
 
 def test_when_all_are_red_the_run_succeeds(checkout: Path) -> None:

@@ -132,6 +132,8 @@ class Scratch:
     def change(self, file: str, change: Callable[[str], str]) -> None:
         """Change the text of one file. Raises what `change` raises, and OSError, with nothing changed."""
         path = self._place / file
+        if not path.resolve().is_relative_to(self._place.resolve()):
+            raise ValueError(f"{file} is not in the copy; of the checkout it has {', '.join(COPIED)}")
         original = path.read_text()
         self._write(path, change(original))
         self._changed, self._original = path, original
