@@ -187,6 +187,12 @@ class RoutingTable:
                 return entry.peer
         return None
 
+    def has_use_for(self, peer: PeerId) -> bool:
+        """Whether there is room for a peer that is not in the table: in its bucket, or at least in that one's cache."""
+        bucket = self._buckets.get(self.bucket_of(peer))
+        full = bucket is not None and len(bucket.entries) >= self._bucket_size
+        return bucket is None or not full or len(bucket.cache) < self._replacement_size
+
     def closest(self, target: Key, n: int) -> list[PeerId]:
         """The `n` peers nearest to `target`, nearest first; all of them when there are fewer."""
         return [self._peers[key] for key in _nearest(self._keys, target, n)]

@@ -167,8 +167,13 @@ class Membership:
         self.book.unpin(peer, Pin.AWAITED, self._clock.monotonic())
 
     def introduce(self, peer: PeerId) -> None:
-        """`peer` says that it is a server: it is to be checked, unless it is in the table."""
-        if peer != self.own and peer not in self.table:
+        """`peer` says that it is a server: it is to be checked, if that is of use to the table, or it is missed.
+
+        In a large network most newcomers belong to buckets that are full: go does not ask them either (`UsefulNewPeer`).
+        """
+        if peer == self.own or peer in self.table:
+            return
+        if peer in self.awaited or self.table.has_use_for(peer):
             self._to_check(peer)
 
     def recheck(self, unseen_since: float) -> None:

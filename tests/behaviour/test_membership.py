@@ -304,6 +304,22 @@ async def test_of_a_crowd_of_newcomers_a_thousand_wait_for_their_check() -> None
     assert checked == 1000
 
 
+@pytest.mark.scenario("L8")
+async def test_a_newcomer_for_whom_there_is_no_room_is_not_asked() -> None:
+    """A bucket and its replacements are full: in a large network nearly every newcomer is one more of those."""
+    config = KademliaConfig(bucket_size=1)
+    membership = Membership(peer_id(0), config, SYSTEM, lambda event: None)
+    crowd = [peer_id(number) for number in range(1, 200)]
+    crowd = [peer for peer in crowd if membership.table.bucket_of(peer) == 0]
+    for peer in crowd[:2]:
+        membership.answered(peer, None, told_nobody=False)
+    membership.introduce(crowd[2])
+    assert membership.take_checks() == []
+    membership.left(crowd[0])
+    membership.introduce(crowd[2])
+    assert crowd[2] in membership.take_checks()
+
+
 @pytest.mark.scenario("L1")
 async def test_a_newcomer_in_a_small_table_is_asked_whom_it_knows(network: BehaviourNetwork) -> None:
     """Who joined in the same moment as others was told of nobody; the next peer that it meets closes the gap."""

@@ -589,3 +589,15 @@ def check_bounds(table: RoutingTable, size: int, cache: int, groups: int, in_buc
 
 def most_of_a_group(entries: tuple[Entry, ...]) -> int:
     return max((sum(group in entry.groups for entry in entries) for group in "abc"), default=0)
+
+
+def test_a_peer_is_of_use_while_its_bucket_or_the_cache_of_that_has_room() -> None:
+    table = tiny_table(own=0, size=1, cache=1)
+    assert table.has_use_for(peer(0b1000_0000))
+    table.add(PeerInfo(peer(0b1000_0000)), now=0)
+    assert table.has_use_for(peer(0b1000_0001))
+    table.add(PeerInfo(peer(0b1000_0001)), now=1)
+    assert not table.has_use_for(peer(0b1000_0010))
+    assert table.has_use_for(peer(0b0100_0000))
+    table.remove(peer(0b1000_0001))
+    assert table.has_use_for(peer(0b1000_0010))
