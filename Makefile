@@ -6,10 +6,10 @@ PYTHON ?=
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: help setup run check test contact bench mutants scenarios protos wheel clean
+.PHONY: help setup run check test contact bench bench-sim week mutants scenarios protos wheel clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## the environment in .venv; the other targets call it
 	@.ci/setup $(PYTHON)
@@ -31,6 +31,12 @@ bench: setup ## measure it on this machine, side by side with py-libp2p
 
 mutants: setup ## break the product on purpose, in a copy: whether its tests notice. ARGS=--help
 	@$(PY) -m tests.mutants $(ARGS)
+
+bench-sim: setup ## 1,000 nodes in virtual time: speed, memory, how well they find things
+	@$(PY) bench/sim.py $(ARGS)
+
+week: setup ## a simulated week of nodes that come and go, everything asked for every hour; takes long
+	@$(PY) bench/week.py $(ARGS)
 
 scenarios: setup ## behaviour that no test holds yet, or that no mutant shows to be held
 	@$(PY) tests/scenarios.py

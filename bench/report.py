@@ -41,15 +41,44 @@ class Ratio:
         return text
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number that says something by itself. at_least, at_most: the target, where something was promised."""
+
+    what: str
+    value: float
+    unit: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        """There is a target, and it was not reached."""
+        too_low = self.at_least is not None and self.value < self.at_least
+        return too_low or (self.at_most is not None and self.value > self.at_most)
+
+    def __str__(self) -> str:
+        text = f"{self.what:64}{self.value:9,.1f} {self.unit}".rstrip()
+        for bound, target in (("at least", self.at_least), ("at most", self.at_most)):
+            if target is not None:
+                text += f"   target {bound} {target:,g}: {'NOT MET' if self.missed else 'met'}"
+        return text
+
+
 @dataclass(slots=True)
 class Section:
-    """One measurement. how: sentences that a reader needs to believe it. raw: every figure, for the JSON file."""
+    """One measurement. how: sentences that a reader needs to believe it. notes: what else there is to say about it.
+
+    raw: every figure, for the JSON file.
+    """
 
     title: str
     how: Sequence[str]
     headings: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
     ratios: list[Ratio] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     raw: dict[str, Any] = field(default_factory=dict)
 
@@ -62,6 +91,8 @@ class Section:
             cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=False)]
             lines.append("   ".join([f"  {first:{widths[0]}}", *cells]).rstrip())
         lines += ["", *(f"  {ratio}" for ratio in self.ratios)] if self.ratios else []
+        lines += ["", *(f"  {figure}" for figure in self.figures)] if self.figures else []
+        lines += ["", *(f"  {note}" for note in self.notes)] if self.notes else []
         lines += ["", *(f"  DOUBTFUL: {warning}" for warning in self.warnings)] if self.warnings else []
         return "\n".join(lines)
 

@@ -10,13 +10,12 @@ could not be measured is an error always; the rest is measured nevertheless.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import connect
@@ -25,13 +24,11 @@ import rates
 import scans
 import trio
 from machine import Machine
-from processes import GO_MISSING, ROOT, BuildFailed, Driver, PeerDied, PeerError, PeerSilent, go_peer, open_driver
-from report import Ratio, Section
+from processes import GO_MISSING, BuildFailed, Driver, PeerDied, PeerError, PeerSilent, go_peer, open_driver
+from report import Section
+from results import CACHE, INTERRUPTED, Results, now, say, write_json
 
-CACHE = ROOT / ".cache" / "bench"
 LOGS = CACHE / "logs"
-INTERRUPTED = 130
-"""The status of a program that Ctrl-C ended, as shells have it."""
 NAMES = ("connect", "rates", "lookups", "closest")
 
 
@@ -55,11 +52,6 @@ IN_QUICK = ("connect", "rates", "closest")
 Measurement = Callable[[], Awaitable[Section]]
 
 
-def say(text: str) -> None:
-    """Progress."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
 def measurements(driver: Driver, size: Size, go: Path | None, seed: int) -> dict[str, Measurement]:
     """By name, in their order."""
     return {
@@ -68,19 +60,6 @@ def measurements(driver: Driver, size: Size, go: Path | None, seed: int) -> dict
         "lookups": lambda: lookups.measure(driver, size.lookups, seed),
         "closest": lambda: scans.measure(size.scan_processes, size.scan_values),
     }
-
-
-@dataclass(slots=True)
-class Results:
-    """By name: what was measured, and why what was not could not be."""
-
-    sections: dict[str, Section] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def missed(self) -> list[Ratio]:
-        """The targets that were not reached."""
-        return [ratio for section in self.sections.values() for ratio in section.ratios if ratio.missed]
 
 
 async def measure(names: Sequence[str], size: Size, go: Path | None, seed: int) -> Results:
@@ -121,24 +100,6 @@ def the_go_peer() -> Path | None:
         return None
 
 
-def as_fields(section: Section) -> dict[str, object]:
-    return {"ratios": [asdict(ratio) for ratio in section.ratios], "warnings": section.warnings, **section.raw}
-
-
-def write_json(date: str, machine: Machine, options: argparse.Namespace, results: Results) -> Path:
-    CACHE.mkdir(parents=True, exist_ok=True)
-    path = CACHE / f"{date.replace(':', '')}.json"
-    content = {
-        "date": date,
-        "machine": machine.as_fields(),
-        "options": vars(options),
-        "sections": {name: as_fields(section) for name, section in results.sections.items()},
-        "failures": results.failures,
-    }
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    return path
-
-
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="less of what has a target: 40 seconds instead of three minutes")
@@ -150,7 +111,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     options = parse()
-    machine, date, began = Machine.this_one(), time.strftime("%Y-%m-%dT%H:%M:%S"), time.monotonic()
+    machine, date, began = Machine.this_one(), now(), time.monotonic()
     names = options.only or (IN_QUICK if options.quick else NAMES)
     go = the_go_peer() if "rates" in names else None
     results = trio.run(measure_until_signal, names, QUICK if options.quick else FULL, go, options.seed)
@@ -164,7 +125,7 @@ def main() -> int:
         print(f"TARGET NOT MET: {ratio}")
     for name, reason in results.failures.items():
         print(f"NOT MEASURED: {name}: {reason}")
-    print(f"every figure: {os.path.relpath(write_json(date, machine, options, results))}")
+    print(f"every figure: {os.path.relpath(write_json('run', date, machine, options, results))}")
     return 1 if results.failures or (results.missed and options.strict) else 0
 
 
