@@ -111,6 +111,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--shape", type=float, default=SHAPE, help="of their Weibull distribution")
     parser.add_argument("--republish", type=float, default=1.0, help="hours after which what is published is sent anew")
     parser.add_argument("--refresh", type=float, default=6.0, help="hours between refreshes of a routing table")
+    parser.add_argument("--alpha", type=int, default=3, help="requests of a lookup in flight")
     parser.add_argument("--seed", type=int, default=1, help="of everything that is left to chance")
     return parser.parse_args(arguments)
 
@@ -124,6 +125,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         sessions=Sessions(options.median * MINUTE, options.shape),
         republish=options.republish * HOUR,
         refresh=options.refresh * HOUR,
+        alpha=options.alpha,
     )
 
 
