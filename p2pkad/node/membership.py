@@ -10,7 +10,7 @@ awaited    who left for failing, and a newcomer that knew nobody yet: it is trie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from itertools import islice
 from typing import Literal
 
@@ -60,6 +60,7 @@ class Membership:
         self._tell = tell
         self.awaited = Awaited(MAX_AWAITED)
         self._suspicion = Suspicion()
+        self._neighbours: frozenset[PeerId] | None = None  # until the table changes: asked for each connection at the limit
         self._unchecked: dict[PeerId, None] = {}
         self._under_check: dict[PeerId, None] = {}
 
@@ -122,6 +123,13 @@ class Membership:
     def seeds(self, name: bytes, count: int) -> list[PeerId]:
         """Whom a lookup of `name` begins with."""
         return self.table.closest(SHA256.key(name), count)
+
+    @property
+    def neighbours(self) -> Collection[PeerId]:
+        """The k peers of the table that are nearest to this node."""
+        if self._neighbours is None:
+            self._neighbours = frozenset(self.seeds(self.own, self._config.k))
+        return self._neighbours
 
     @property
     def usable(self) -> int:
@@ -256,6 +264,7 @@ class Membership:
         self._unchecked.pop(peer, None)
         match self.table.add(PeerInfo(peer, () if at is None else (at,)), now):
             case Added(bucket):
+                self._neighbours = None
                 self.book.pin(peer, Pin.TABLE, now)
                 self._tell(PeerAdmitted(at=now, peer=peer, bucket=bucket))
                 self.changed.unpark_all()
@@ -272,6 +281,7 @@ class Membership:
 
     def _departed(self, removed: Removed, cause: Literal["failed", "left_protocol", "moved"]) -> None:
         now = self._clock.monotonic()
+        self._neighbours = None
         self._suspicion.trust(removed.peer)
         if cause == "failed":
             self._await(removed.peer, stayed=now - removed.added)

@@ -396,13 +396,9 @@ class KademliaService:
                 assert_never(never)
 
     def _usefulness(self, peer: PeerId) -> Usefulness:
-        if any(peer == each.id for each in self._bootstrap_peers):
+        if peer in self._membership.neighbours or any(peer == each.id for each in self._bootstrap_peers):
             return Usefulness.PROTECTED
-        table = self._membership.table
-        if peer not in table:
-            return Usefulness.NONE
-        near = peer in table.closest(SHA256.key(self.id), self._config.k)
-        return Usefulness.PROTECTED if near else Usefulness.IN_TABLE
+        return Usefulness.IN_TABLE if peer in self._membership.table else Usefulness.NONE
 
     def _learn(self, peer: PeerInfo | str) -> PeerInfo:
         """A peer that the user named: its addresses are remembered as they are, whatever their scope."""
