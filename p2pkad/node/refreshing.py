@@ -4,7 +4,7 @@ each bucket  an interval after it was last looked into. Any lookup looks into th
              that are used anyway are left alone. Which buckets, and where that ends: `RoutingTable.refresh_prefixes`
 the own id   at the same interval. The k nearest are found by it, so nobody is missing in the buckets that are nearer than the
              farthest of them, and those are left alone; when there are fewer than k, that is everybody
-everything   when the table gets its first peer, and SETTLING after it grew, if it is still small then
+everything   when the table gets its first peer, and SETTLING after it grew, the first time included, if it is still small
 the own id   SETTLING after several who were missed have returned together, or the own addresses changed
 a peer       that no lookup has come by for long is asked whether it is still there
 
@@ -96,8 +96,9 @@ class Refreshing:
             case LookupEnded(key=key, outcome=outcome) if outcome.answered and outcome.ending is Ending.CONVERGED:
                 self._looked_into(SHA256.common_prefix(self._own_key, SHA256.key(key)), outcome, event.at)
             case PeerAdmitted(at=at) if len(self._membership.table) < SMALL_TABLE:
-                first = len(self._membership.table) == 1
-                self._grew = min(self._grew, at if first else at + SETTLING)
+                if len(self._membership.table) == 1:
+                    self._all_due_at(at)
+                self._grew = min(self._grew, at + SETTLING)
             case PeerReturned(at=at):
                 if at - self._last_return < TOGETHER:
                     self._schedule.run_at(OWN_ID, at + SETTLING)
