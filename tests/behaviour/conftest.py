@@ -32,13 +32,20 @@ PATIENCE = 60.0
 LATENCY = 0.0005
 """Seconds that a message takes in a simulated world, one way."""
 
+PATIENT = {"request_timeout": 20.0, "late_after": 10.0}
+"""Real hosts share one processor, with whatever else runs on the machine: there, who is slow is not late."""
+
 OpenHost = Callable[[Config], AbstractAsyncContextManager[Host]]
 
 
 class BehaviourNetwork:
-    """Nodes that a test starts and stops. By default each bootstraps from the first one."""
+    """Nodes that a test starts and stops. By default each bootstraps from the first one.
+
+    real: they are on real hosts, which cost time.
+    """
 
     def __init__(self, nursery: trio.Nursery, open_host: OpenHost) -> None:
+        self.real = open_host is real_host
         self.nodes: list[KademliaService] = []
         self.cables: dict[PeerId, Cable] = {}
         self._nursery = nursery
@@ -57,6 +64,8 @@ class BehaviourNetwork:
     async def start_one(self, **options: Any) -> KademliaService:
         """One more node, open; who its peers are is another matter."""
         options.setdefault("bootstrap", self.nodes[0].addresses if self.nodes else ())
+        if self.real:
+            options = PATIENT | options
         node: KademliaService = await self._nursery.start(self._run, _config(**options))
         self.nodes.append(node)
         return node

@@ -6,7 +6,6 @@ from hashlib import sha256
 
 import pytest
 
-from p2pkad.core.keyspace import SHA256
 from p2pkad.errors import LocalProtocolError, NoPeers, NotFound, QuorumNotMet
 from tests.behaviour.conftest import BehaviourNetwork
 
@@ -117,12 +116,3 @@ async def test_a_node_counts_itself_for_a_put(network: BehaviourNetwork) -> None
     for node in await network.start(4, k=2):
         receipt = await node.put_value(b"/v/key", b"value", min_stored=3)
         assert receipt.stored[0] == node.id
-
-
-@pytest.mark.scenario("L17")
-async def test_closest_peers_are_sorted_and_never_the_node_itself(network: BehaviourNetwork) -> None:
-    nodes = await network.start(7)
-    for node in nodes:
-        found = await node.closest_peers(b"key")
-        others = sorted((n.id for n in nodes if n is not node), key=lambda each: SHA256.key(each) ^ SHA256.key(b"key"))
-        assert [info.id for info in found] == others
