@@ -66,6 +66,7 @@ class Refreshing:
         self._schedule = Schedule(dict.fromkeys(JOBS, config.refresh_interval), clock.monotonic(), dice.random)
         self._known_from = MAX_REFRESH_PREFIX + 1
         self._grew = float("inf")
+        self._once_more = float("inf")
         self._last_return = float("-inf")
         self._all = SharedRun(self._refresh_all)
         self._one_at_a_time = trio.Lock()
@@ -79,7 +80,7 @@ class Refreshing:
     async def run(self) -> None:
         now = self._clock.monotonic()
         if self._grew <= now:
-            self._grew = float("inf")
+            self._grew, self._once_more = self._once_more, float("inf")
             if len(self._membership.table) < SMALL_TABLE:
                 self._all_due_at(now)
         self._membership.recheck(now - UNSEEN_INTERVALS * self._interval)
@@ -96,9 +97,9 @@ class Refreshing:
             case LookupEnded(key=key, outcome=outcome) if outcome.answered and outcome.ending is Ending.CONVERGED:
                 self._looked_into(SHA256.common_prefix(self._own_key, SHA256.key(key)), outcome, event.at)
             case PeerAdmitted(at=at) if len(self._membership.table) < SMALL_TABLE:
-                if len(self._membership.table) == 1:
-                    self._all_due_at(at)
-                self._grew = min(self._grew, at + SETTLING)
+                first = len(self._membership.table) == 1
+                self._once_more = at + SETTLING if first else self._once_more
+                self._grew = min(self._grew, at if first else at + SETTLING)
             case PeerReturned(at=at):
                 if at - self._last_return < TOGETHER:
                     self._schedule.run_at(OWN_ID, at + SETTLING)
