@@ -7,8 +7,9 @@ P2pkadError
 │   └── RemoteProtocolError       the peer did
 ├── NetworkError
 │   ├── PeerUnreachable           no address led to the peer
+│   ├── PeerBusy                  the peer is there and closed the connection: it has no room
 │   ├── RequestTimeout            the peer is silent
-│   ├── RequestFailed             the peer reset the stream or went away
+│   ├── RequestFailed             the peer reset the stream or refused the protocol
 │   └── LocalLimit                this node's own bound; says nothing about the peer
 ├── RecordError
 │   ├── InvalidRecord
@@ -73,6 +74,20 @@ class PeerUnreachable(NetworkError):
         self.causes = tuple(causes)
 
 
+class PeerBusy(NetworkError):
+    """The peer is there, and closed the connection before it answered: it has no room now, and may have later.
+
+    Peers of all implementations do so at their own limit, before a handshake or after it. `causes` has a reason for each
+    address that was dialled; an empty address stands for a connection that was open already.
+    """
+
+    def __init__(self, peer: PeerId, causes: Sequence[tuple[str, str]]) -> None:
+        tried = "; ".join(f"{address}: {reason}" if address else reason for address, reason in causes)
+        super().__init__(f"{peer}: has no room for this node ({tried})")
+        self.peer = peer
+        self.causes = tuple(causes)
+
+
 class RequestTimeout(NetworkError):
     """The peer did not answer within the deadline. Whether it acted on the request is unknown."""
 
@@ -84,7 +99,7 @@ class RequestTimeout(NetworkError):
 
 
 class RequestFailed(NetworkError):
-    """The peer reset the stream, refused the protocol or went away."""
+    """The peer reset the stream or refused the protocol, on a connection that it kept."""
 
     def __init__(self, peer: PeerId, reason: str) -> None:
         super().__init__(f"{peer}: {reason}")

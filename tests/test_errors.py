@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2pkad.errors import NotFound, PeerUnreachable, RequestTimeout, key_text
+from p2pkad.errors import NotFound, PeerBusy, PeerUnreachable, RequestTimeout, key_text
 from tests.support.worlds import peer_id
 
 
@@ -25,6 +25,9 @@ def test_an_error_names_the_thing_and_the_numbers() -> None:
     assert str(PeerUnreachable(peer)) == f"{peer}: unreachable (no usable address)"
     assert str(PeerUnreachable(peer, [("/ip4/1.2.3.4", "refused"), ("/ip4/1.2.3.5", "silent")])) == (
         f"{peer}: unreachable (/ip4/1.2.3.4: refused; /ip4/1.2.3.5: silent)"
+    )
+    assert str(PeerBusy(peer, [("/ip4/1.2.3.4", "it hung up"), ("", "lost")])) == (
+        f"{peer}: has no room for this node (/ip4/1.2.3.4: it hung up; lost)"
     )
     assert str(RequestTimeout(peer, "FindNode", 2.0)) == f"{peer}: no answer to FindNode within 2 s"
     assert str(NotFound("/v/k", asked=3, answered=2)) == "/v/k: not found (3 asked, 2 answered)"

@@ -25,6 +25,7 @@ class Failure(Enum):
     """Why a peer gave no answer."""
 
     UNREACHABLE = "unreachable"
+    BUSY = "busy"  # it is there, and closes the connection: it has no room for us
     SILENT = "silent"
     REFUSED = "refused"  # it was reached, and closed the stream or does not speak the protocol
     MALFORMED = "malformed"

@@ -121,8 +121,9 @@ class Network(Protocol):
     async def request(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> Response:
         """Ask a peer, connecting to it first where needed.
 
-        Raises PeerUnreachable, RequestTimeout, RequestFailed: the peer's failure. LocalLimit: ours. RemoteProtocolError:
-        it answered, with nonsense. LocalProtocolError: `message` is an AddProvider, or does not fit a frame.
+        Raises PeerUnreachable, RequestTimeout, RequestFailed: the peer's failure. PeerBusy: its limit. LocalLimit: ours.
+        RemoteProtocolError: it answered, with nonsense. LocalProtocolError: `message` is an AddProvider, or does not fit a
+        frame.
         Cancelled or failed: the stream is reset, and never used again.
         """
         ...
@@ -136,7 +137,10 @@ class Network(Protocol):
         ...
 
     async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
-        """The connection to a peer, dialled where there is none yet. Raises PeerUnreachable, RequestTimeout, LocalLimit."""
+        """The connection to a peer, dialled where there is none yet.
+
+        Raises PeerUnreachable, PeerBusy, RequestTimeout, LocalLimit.
+        """
         ...
 
     async def ping(self, peer: PeerInfo, deadline: float) -> float:

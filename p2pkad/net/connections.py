@@ -80,6 +80,17 @@ class Connections(Generic[Handle]):
         """How many of them the other end opened."""
         return sum(held.inbound for held in self)
 
+    @property
+    def most_dials(self) -> int:
+        """How many dials may be under way at a time. The other quarter of the places is for those who dial this host: were
+        all hosts full of dials to each other, each would wait for the others and none would be let in."""
+        return self.limit - max(1, self.limit // 4)
+
+    @property
+    def most_handshakes(self) -> int:
+        """How many inbound connections may shake hands at a time, so that strangers who never finish leave room."""
+        return max(1, self.limit // 2)
+
     def peers(self) -> list[PeerId]:
         """Who is connected."""
         return list(self._peers)
@@ -155,8 +166,8 @@ class Connections(Generic[Handle]):
         return held.peer in self._users or (held.inbound and now - held.used < quiet) or self.busy(held.handle)
 
     def _ranks(self) -> Iterator[tuple[Held[Handle], Usefulness]]:
-        # Were all of them protected, nobody could be dialled: half of the places are, to those that came first.
-        places = (self.limit - self.reserve) // 2
+        # Were all of them protected, nobody could come or be dialled: a quarter is, to those that came first.
+        places = (self.limit - self.reserve) // 4
         for held in sorted(self, key=lambda held: held.opened):
             useful = self.usefulness(held.peer)
             if useful is Usefulness.PROTECTED:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from random import Random
 from typing import TypeVar
 
 import trio
@@ -22,7 +23,7 @@ from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, FindNode, Fi
 from p2pkad.core.patience import Patience
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.core.records import Record
-from p2pkad.errors import LocalLimit, NetworkError, PeerUnreachable, RemoteProtocolError, RequestTimeout
+from p2pkad.errors import LocalLimit, NetworkError, PeerBusy, PeerUnreachable, RemoteProtocolError, RequestTimeout
 from p2pkad.net.base import Connection, Network, Response
 from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
@@ -32,6 +33,13 @@ T = TypeVar("T")
 
 RETRY_AFTER_LOCAL_LIMIT = 0.05
 """Seconds until a request is tried again that this node's own connection limit turned away."""
+
+FIRST_PAUSE = 0.25
+"""Seconds, about, until a peer is tried again that had no room; each further pause is twice as long. A connection of a full
+node is free for somebody else after as much or little more."""
+
+LONGEST_PAUSE = 2.0
+"""Seconds, about, that such a pause grows to."""
 
 DidNotAnswer = (NetworkError, RemoteProtocolError)
 """What `ask`, `tell` and `connect` raise."""
@@ -46,6 +54,8 @@ def failure_of(error: Exception) -> Failure:
             return Failure.SILENT
         case PeerUnreachable() | LocalLimit():
             return Failure.UNREACHABLE
+        case PeerBusy():
+            return Failure.BUSY
         case _:
             return Failure.REFUSED
 
@@ -54,13 +64,20 @@ class Asking:
     """Requests, with their consequences for the routing table and the address book."""
 
     def __init__(
-        self, network: Network, membership: Membership, validators: Validators, config: KademliaConfig, clock: Clock
+        self,
+        network: Network,
+        membership: Membership,
+        validators: Validators,
+        config: KademliaConfig,
+        clock: Clock,
+        random: Random,
     ) -> None:
         self._network = network
         self._membership = membership
         self._validators = validators
         self._config = config
         self._clock = clock
+        self._random = random
         self._if_connected, self._if_dialled = Patience(config.late_after), Patience(config.late_after)
 
     def patience(self, peer: PeerId) -> Patience:
@@ -71,11 +88,11 @@ class Asking:
         """The peer's reply, with only what is believed left in it.
 
         deadline: monotonic seconds. Raises NetworkError or RemoteProtocolError, after the peer has been marked. A limit
-        of this node is waited out and never held against the peer, nor is a deadline too near for an answer.
+        of this node, or of the peer, is waited out and never held against the peer, nor is a deadline too near for an answer.
         """
         began, patience = self._clock.monotonic(), self.patience(peer.id)
         with self._booking_failures(peer, message):
-            response = await self._unlimited(partial(self._network.request, peer, message, deadline), deadline)
+            response = await self._until_room(partial(self._network.request, peer, message, deadline), deadline)
         patience.learn(self._clock.monotonic() - began)
         return self._booked(message, response)
 
@@ -83,18 +100,18 @@ class Asking:
         """The reply to `question`, made after the peer has dealt with `message`. Raises as `ask`; a refusal of either."""
         with self._booking_failures(peer, message):
             send = partial(self._network.send_and_ask, peer, message, question, deadline)
-            response = await self._unlimited(send, deadline)
+            response = await self._until_room(send, deadline)
         return self._booked(question, response)
 
     async def tell(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
         """Send what has no reply. Raises as `ask`; that it worked proves nothing about the peer."""
         with self._booking_failures(peer, message):
-            await self._unlimited(partial(self._network.send, peer, message, deadline), deadline)
+            await self._until_room(partial(self._network.send, peer, message, deadline), deadline)
 
     async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
         """The connection to a peer. Raises as `ask`."""
         with self._booking_failures(peer):
-            return await self._unlimited(partial(self._network.connect, peer, deadline), deadline)
+            return await self._until_room(partial(self._network.connect, peer, deadline), deadline)
 
     async def check(self, peer: PeerId, deadline: float) -> bool:
         """The admission check: a server answers FIND_NODE for its own id. False when it did not."""
@@ -104,14 +121,21 @@ class Asking:
             return False
         return True
 
-    async def _unlimited(self, call: Callable[[], Awaitable[T]], deadline: float) -> T:
+    async def _until_room(self, call: Callable[[], Awaitable[T]], deadline: float) -> T:
+        """What `call` returns, tried again until the deadline while this node or the peer has no room for a connection."""
+        pause = FIRST_PAUSE
         while True:
             try:
                 return await call()
-            except LocalLimit:
-                if self._clock.monotonic() + RETRY_AFTER_LOCAL_LIMIT >= deadline:
+            except (LocalLimit, PeerBusy) as error:
+                seconds = RETRY_AFTER_LOCAL_LIMIT
+                if isinstance(error, PeerBusy):
+                    # All whom the peer turned away wait now: they are not to come back at the same moment.
+                    seconds = pause * self._random.uniform(0.5, 1.5)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                if self._clock.monotonic() + seconds >= deadline:
                     raise
-                await trio.sleep(RETRY_AFTER_LOCAL_LIMIT)
+            await trio.sleep(seconds)
 
     @contextmanager
     def _booking_failures(self, peer: PeerInfo, message: AnyRequest | None = None) -> Iterator[None]:

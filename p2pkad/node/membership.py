@@ -6,6 +6,8 @@ suspected  who could not be reached, was late when a lookup ended, or refused so
            it stays until it fails once more after somebody else has answered (core/suspicion.py says why)
 leaves     a suspect that failed again; who refused FIND_NODE or answered nonsense; who dropped the protocol
 awaited    who left for failing, and a newcomer that knew nobody yet: it is tried again (core/awaited.py says when)
+
+Who has no room for us is neither suspected nor leaves: it is there, and has its own limit.
 """
 
 from __future__ import annotations
@@ -156,6 +158,8 @@ class Membership:
         if peer not in self.table:
             self.table.remove(peer)  # it may wait in the replacement cache
             self._try_another(self.table.replacement(self.table.bucket_of(peer)))
+        elif reason is Failure.BUSY:
+            self._suspicion.trust(peer)
         elif reason in (Failure.REFUSED, Failure.MALFORMED) or self._suspicion.is_ripe(peer):
             self._evict(peer, "failed")
         else:

@@ -200,7 +200,7 @@ class KademliaService:
     async def connect(self, peer: PeerInfo | str, timeout: float | None = None) -> PeerId:
         """Connect to a peer: a PeerInfo, or an address that ends in /p2p/<id>. It enters the table if it is a server.
 
-        Raises PeerUnreachable, RequestTimeout, LocalLimit.
+        Raises PeerUnreachable, PeerBusy, RequestTimeout, LocalLimit.
         """
         with self._call():
             info = self._learn(peer)
@@ -350,7 +350,7 @@ class KademliaService:
         )
         validators = Validators({"pk": PublicKeyValidator(), **config.validators}, config.default_validator)
         self._membership = Membership(network.id, config, clock, self._tell)
-        asking = Asking(network, self._membership, validators, config, clock)
+        asking = Asking(network, self._membership, validators, config, clock, self._random)
         bootstrap = Bootstrap(asking, self._membership, self._bootstrap_peers, config, clock, self._random, self._tell)
         self._querying = Querying(asking, self._membership, bootstrap, config, clock, self._tell)
         cycle = Cycle(self._store, config, clock, self._random, self._membership.changed.unpark_all)

@@ -51,11 +51,11 @@ def test_the_least_useful_goes_first_and_among_equals_the_longest_idle():
 
 @pytest.mark.scenario("L18")
 def test_protected_peers_and_those_in_use_never_go():
-    table = connections(held("kept"), held("asked"), limit=2, kept=PROTECTED)
+    table = connections(held("kept"), held("asked"), limit=4, kept=PROTECTED)
     with table.using(PeerId(b"asked")):
-        assert table.make_room(2, LATER) == []
+        assert table.make_room(4, LATER) == []
         assert len(table) == 2
-    assert names(table.make_room(2, LATER)) == ["asked"]
+    assert names(table.make_room(4, LATER)) == ["asked"]
 
 
 def test_a_peer_is_in_use_before_its_connection_is_open():
@@ -89,11 +89,11 @@ def test_among_new_connections_the_first_to_come_is_the_first_to_go():
     assert names(table.make_room(2, LATER)) == ["first", "second"]
 
 
-def test_at_most_half_of_the_places_are_protected_those_that_came_first():
-    table = connections(*(held(name, opened=n) for n, name in enumerate("dcba")), limit=4)
+def test_at_most_a_quarter_of_the_places_is_protected_those_that_came_first():
+    table = connections(*(held(name, opened=n) for n, name in enumerate("hgfedcba")), limit=8)
     table.usefulness = lambda peer: PROTECTED
-    assert names(table.make_room(4, LATER)) == ["b", "a"]
-    assert names(table.make_room(4, LATER)) == []
+    assert names(table.make_room(8, LATER)) == list("fedcba")
+    assert names(table.make_room(8, LATER)) == []
 
 
 def test_the_reason_says_what_decided():
@@ -112,6 +112,13 @@ def test_what_is_new_may_use_the_reserve_until_it_is_judged():
     table = connections(held("a", opened=LATER - GRACE / 2), limit=1, reserve=1)
     assert names(table.trim(LATER)) == []
     assert names(table.trim(LATER + GRACE)) == ["a"]
+
+
+@pytest.mark.scenario("L18")
+@pytest.mark.parametrize(("limit", "dials", "handshakes"), [(4, 3, 2), (10, 8, 5), (300, 225, 150)])
+def test_neither_dialling_nor_strangers_take_every_place(limit, dials, handshakes):
+    table = connections(limit=limit)
+    assert (table.most_dials, table.most_handshakes) == (dials, handshakes)
 
 
 def test_one_peer_keeps_a_few_connections():
@@ -136,7 +143,9 @@ def test_the_state_is_shown_on_one_line():
         assert repr(table) == "<Connections 1/7 peers=1 inbound=0 in_use=1>"
 
 
-open_ones = st.lists(st.tuples(st.sampled_from(Usefulness), st.booleans(), st.floats(0, 900), st.floats(0, 1000)), max_size=12)
+open_ones = st.lists(
+    st.tuples(st.sampled_from(Usefulness), st.booleans(), st.floats(0, 900), st.floats(0, LATER - GRACE)), max_size=12
+)
 
 
 @given(open_ones, st.integers(0, 12), st.integers(0, 4))
@@ -148,7 +157,7 @@ def test_whatever_is_open_as_many_go_as_needed_and_can(given_ones, limit, wanted
     rank = dict(rank)
     in_use = [f"{n}" for n, (_, used, *_) in enumerate(given_ones) if used]
     oldest = sorted((n for n in range(len(given_ones)) if rank[f"{n}"] is PROTECTED), key=lambda n: given_ones[n][3])
-    for n in oldest[limit // 2 :]:
+    for n in oldest[limit // 4 :]:
         rank[f"{n}"] = IN_TABLE
     may_go = [name for name in rank if name not in in_use and rank[name] is not PROTECTED]
     with ExitStack() as stack:

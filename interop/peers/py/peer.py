@@ -41,6 +41,7 @@ KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (p2pkad.RequestTimeout, "timeout"),
     (trio.TooSlowError, "timeout"),
     (p2pkad.PeerUnreachable, "unreachable"),
+    (p2pkad.PeerBusy, "unreachable"),
     (p2pkad.RecordError, "refused"),
     (p2pkad.LocalProtocolError, "usage"),
     (p2pkad.ConfigError, "usage"),

@@ -27,7 +27,7 @@ from multiaddr import Multiaddr
 
 from p2pkad.config import HostConfig
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import LocalLimit, NodeClosed, PeerUnreachable
+from p2pkad.errors import LocalLimit, NodeClosed, PeerBusy
 from p2pkad.net.base import Usefulness
 from p2pkad.net.connections import IDLE, Connections, Held
 from p2pkad.net.libp2p.dialer import Dialer
@@ -39,8 +39,9 @@ log = logging.getLogger(__name__)
 
 HOUSEKEEPING = frozenset({IDENTIFY, PUSH, PING})
 """Protocols that say nothing about the use of a connection."""
-PATIENCE = 3.0
-"""Seconds that an inbound connection waits for its place when all connections are in use. Dialling takes 5 at least."""
+PATIENCE = 2.0
+"""Seconds that an inbound connection waits for its place when all connections are in use. Peers give a dial 5 and more, and
+the handshake is to come."""
 MAX_QUEUED = 32
 """Inbound connections that wait so; beyond them they are closed."""
 SWEEP_INTERVAL = 5.0
@@ -89,6 +90,7 @@ class Backbone(INotifee):
         self._watchers: list[Watcher] = []
         self._news: dict[PeerId, News] = {}
         self._waiting = trio.lowlevel.ParkingLot()
+        self._door = trio.Lock()
         self._queued = 0
         self._accepted = 0
         self.connections: Connections[SwarmConn] = Connections(
@@ -200,7 +202,7 @@ class Backbone(INotifee):
     async def connect(self, peer: PeerInfo, deadline: float) -> Held[SwarmConn]:
         """The connection to a peer, dialled where there is none. The caller ends it at the deadline.
 
-        Raises PeerUnreachable, LocalLimit, NodeClosed.
+        Raises PeerUnreachable, PeerBusy, LocalLimit, NodeClosed.
         """
         if self.find(peer.id) is None:
             await self._room_to_dial(peer.id, deadline)
@@ -211,21 +213,31 @@ class Backbone(INotifee):
                 self.freed()
         held = self.find(peer.id)
         if held is None:
-            raise PeerUnreachable(peer.id, [("", "it closed the connection at once")])
+            raise PeerBusy(peer.id, [("", "it closed the connection at once")])
         return held
 
     async def _room_to_dial(self, peer: PeerId, deadline: float) -> None:
         # Half of the time is for the dial and what it is for.
         patience = (deadline - trio.current_time()) / 2
         with trio.move_on_after(max(0.0, patience)):
-            while self.find(peer) is None and not self.dialer.dials(peer) and not self._make_room():
+            while self.find(peer) is None and not self.dialer.dials(peer) and not self._may_dial():
                 await self._moment()
             return
         raise LocalLimit("connections", self.connections.limit)
 
+    def _may_dial(self) -> bool:
+        return self.dialer.pending < self.connections.most_dials and self._make_room()
+
+    def _may_admit(self) -> bool:
+        return self._handshakes < self.connections.most_handshakes and self._make_room()
+
+    @property
+    def _handshakes(self) -> int:
+        return self._accepted - self.connections.inbound
+
     def _make_room(self) -> bool:
         # What is being dialled or shakes hands has its place already.
-        wanted = self.dialer.pending + self._accepted - self.connections.inbound + 1
+        wanted = self.dialer.pending + self._handshakes + 1
         for held, why in self.connections.make_room(wanted, trio.current_time()):
             self._let_go(held, why)
         return len(self.connections) + wanted <= self.connections.limit
@@ -236,15 +248,17 @@ class Backbone(INotifee):
             await self._waiting.park()
 
     async def admit(self) -> bool:
-        """Whether one more inbound connection is welcome. Where all others are in use it waits a moment; then `left` is due."""
+        """Whether one more inbound connection is welcome; then `left` is due. Where all others are in use it waits a moment,
+        first come, first served: nothing has been spent on it so far."""
         if self._queued >= MAX_QUEUED:
             return False
         self._queued += 1
         try:
             with trio.move_on_after(PATIENCE):
-                while not self._make_room():
-                    await self._moment()
-                self._accepted += 1
+                async with self._door:
+                    while not self._may_admit():
+                        await self._moment()
+                    self._accepted += 1
                 return True
             return False
         finally:

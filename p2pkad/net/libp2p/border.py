@@ -1,6 +1,6 @@
 """The border to py-libp2p: each of its errors, and the words for it on our side.
 
-Nothing of py-libp2p's own errors leaves this package. What a caller sees is PeerUnreachable, RequestFailed,
+Nothing of py-libp2p's own errors leaves this package. What a caller sees is PeerUnreachable, PeerBusy, RequestFailed,
 RequestTimeout or LocalLimit, with the original chained as its cause.
 """
 
@@ -57,6 +57,7 @@ from libp2p.transport.exceptions import (
 HANDSHAKE = "the security handshake failed"
 IMPOSTOR = "another peer answers there"
 LOST = "the connection was lost"
+CUT = "it ended in the middle of a message"
 RESET = "the stream was reset"
 
 AS_OURS: dict[type[BaseException], str] = {
@@ -67,14 +68,14 @@ AS_OURS: dict[type[BaseException], str] = {
     HandshakeFailure: HANDSHAKE,
     HandshakeHasNotFinished: HANDSHAKE,
     HostException: "the host failed",
-    IncompleteReadError: "it ended in the middle of a message",
+    IncompleteReadError: CUT,
     InvalidSignature: HANDSHAKE,
     IOException: LOST,
     MessageTooLarge: "a message is too large",
-    MissingLengthException: "it ended in the middle of a message",
+    MissingLengthException: CUT,
     MissingLibp2pExtensionError: HANDSHAKE,
-    MissingMessageException: "it ended in the middle of a message",
-    MsgioException: "it ended in the middle of a message",
+    MissingMessageException: CUT,
+    MsgioException: CUT,
     MultiError: "failed in several ways",
     MultiselectClientError: "the protocol was refused",
     MultiselectCommunicatorError: "it ended during negotiation",
@@ -123,11 +124,18 @@ _OS_REASONS = {
     errno.ECONNREFUSED: "connection refused",
     errno.EHOSTUNREACH: "no route to it",
     errno.ENETUNREACH: "no route to it",
+    errno.ECONNABORTED: LOST,
     errno.ECONNRESET: LOST,
+    errno.EPIPE: LOST,
     errno.ETIMEDOUT: "no answer",
     errno.EMFILE: "this process has too many open files",
     errno.ENFILE: "this machine has too many open files",
 }
+
+
+def hung_up(error: BaseException) -> bool:
+    """Whether something failed because the other end closed the connection under it."""
+    return reason(error) in (LOST, CUT)
 
 
 def reason(error: BaseException) -> str:

@@ -8,6 +8,7 @@ address. So addresses are dialled one by one here, through `Swarm.dial_addr` wit
                           | when the one before it failed, or after HEAD_START: the next
     one answers           | the others are cancelled, and leave no connection behind
     all failed            | PeerUnreachable, with a reason for each
+    the same, one hung up | PeerBusy, likewise: somebody is there, and has no room
 
 Whoever waits may be cancelled: the dial goes on for the others, and ends with the last one.
 """
@@ -24,8 +25,8 @@ from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P_CIRCUIT
 
 from p2pkad.core.peers import Address, PeerId, PeerInfo
-from p2pkad.errors import PeerUnreachable
-from p2pkad.net.libp2p.border import reason
+from p2pkad.errors import PeerBusy, PeerUnreachable
+from p2pkad.net.libp2p.border import hung_up, reason
 from p2pkad.net.libp2p.ids import foreign_id
 
 HEAD_START = 0.25
@@ -45,6 +46,7 @@ class Dial:
     causes: list[tuple[str, str]] = field(default_factory=list)
     running: int = 0
     won: bool = False
+    turned_away: bool = False
     connection: INetConn | None = None
     done: trio.Event = field(default_factory=trio.Event)
     moved: trio.Event = field(default_factory=trio.Event)
@@ -97,7 +99,7 @@ class Dialer:
     async def dial(self, peer: PeerInfo) -> INetConn:
         """A connection to a peer that has none. The caller brings the deadline; a dial of its own ends in any case.
 
-        Raises PeerUnreachable. Cancelled: the dial goes on while somebody else waits for it.
+        Raises PeerUnreachable, PeerBusy. Cancelled: the dial goes on while somebody else waits for it.
         """
         dial = self._dials.get(peer.id)
         if dial is None:
@@ -115,7 +117,7 @@ class Dialer:
                 self._end(dial)
                 dial.scope.cancel()
         if dial.connection is None:
-            raise PeerUnreachable(peer.id, dial.causes)
+            raise (PeerBusy if dial.turned_away else PeerUnreachable)(peer.id, dial.causes)
         return dial.connection
 
     def arrived(self, peer: PeerId, connection: INetConn) -> None:
@@ -181,6 +183,7 @@ class Dialer:
                 return await self._swarm.dial_addr(multiaddr, foreign_id(dial.peer))
             except Exception as error:  # handshakes raise whatever their libraries do
                 dial.causes.append((address.text, reason(error)))
+                dial.turned_away = dial.turned_away or hung_up(error)
                 return None
         dial.causes.append((address.text, f"no answer within {self._timeout:.3g} s"))
         return None

@@ -24,7 +24,7 @@ from multiaddr.protocols import P_P2P
 
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
 from p2pkad.core.peers import Address, PeerId, PeerInfo
-from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, RemoteProtocolError, RequestFailed, RequestTimeout
+from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, RemoteProtocolError, RequestTimeout
 from p2pkad.net.base import (
     Connected,
     Connection,
@@ -44,7 +44,7 @@ from p2pkad.net.libp2p.ids import peer_of
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.net.libp2p.serving import Server
-from p2pkad.net.libp2p.streams import IDLE_AFTER, Channel, Pool
+from p2pkad.net.libp2p.streams import IDLE_AFTER, Channel, Pool, failure
 from p2pkad.wire.addresses import decode_address
 from p2pkad.wire.codec import decode_reply, decode_request, encode_reply, encode_request
 from p2pkad.wire.framing import encode_frame
@@ -137,7 +137,7 @@ class Libp2pNetwork:
             try:
                 return await ping(held)
             except StreamLost as error:
-                raise RequestFailed(peer.id, str(error)) from error
+                raise failure(held, error) from error
 
     async def disconnect(self, peer: PeerId) -> None:
         await self._backbone.disconnect(peer)
@@ -184,8 +184,8 @@ class Libp2pNetwork:
         self._tell(Gone(peer))
 
     def identified(self, peer: PeerId, news: News) -> None:
-        held = self._backbone.find(peer)
-        remote = None if held is None else held.remote_address
+        # A connection that is ending as well: what was told over it is to be believed as before.
+        remote = next((held.remote_address for held in self._backbone.connections.of(peer)), None)
         self._tell(Identified(peer, self._protocol in news.protocols, news.addresses, remote))
 
     def own_addresses_changed(self) -> None:

@@ -5,11 +5,12 @@ several. What happens to the stream of a request:
 
     answered                          | back into the pool, most recently used first out
     stale: reset or ended while idle  | one retry, on a fresh stream; the peer saw no second request on the old one
-    the connection was lost           | the same, over another connection, dialled if need be
+    the connection was lost           | the same, over another connection, dialled if need be; the second time PeerBusy
     failed otherwise, late, cancelled | reset, never used again
     idle for IDLE_AFTER               | closed
 
-A retry never follows a reply that had begun, and never another retry: a peer that resets twice has answered.
+A retry never follows a reply that had begun, and never another retry: a peer that resets a stream twice has answered.
+One that closes the connection has not: it makes room for others, as every peer does at its limit.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from libp2p.custom_types import TProtocol
 from libp2p.network.connection.swarm_connection import SwarmConn
 
 from p2pkad.core.peers import PeerId
-from p2pkad.errors import RequestFailed
+from p2pkad.errors import NetworkError, PeerBusy, RequestFailed
 from p2pkad.net.connections import Held
-from p2pkad.net.libp2p.border import FOREIGN, reason
+from p2pkad.net.libp2p.border import FOREIGN, hung_up, reason
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.wire.framing import FrameDecoder
@@ -102,6 +103,18 @@ def alive(connection: SwarmConn) -> bool:
     return not connection.is_closed and connection.muxed_conn.is_established
 
 
+def connection_lost(held: Held[SwarmConn], error: StreamLost) -> bool:
+    """Whether a stream is lost because its connection is; a broken pipe shows that before the multiplexer knows."""
+    return not alive(held.handle) or (error.__cause__ is not None and hung_up(error.__cause__))
+
+
+def failure(held: Held[SwarmConn], error: StreamLost) -> NetworkError:
+    """What the loss of a stream says about the peer: PeerBusy when the connection went with it, RequestFailed otherwise."""
+    if connection_lost(held, error):
+        return PeerBusy(held.peer, [("", str(error))])
+    return RequestFailed(held.peer, str(error))
+
+
 Connect = Callable[[], Awaitable[Held[SwarmConn]]]
 Result = TypeVar("Result")
 Exchange = Callable[[Channel], Awaitable[Result]]
@@ -137,8 +150,8 @@ class Pool:
     async def use(self, connect: Connect, exchange: Exchange[Result]) -> tuple[Held[SwarmConn], Result]:
         """Do one exchange on one stream, and once more on a fresh one when the first turned out stale.
 
-        Returns the connection that it took, and what `exchange` returned. Raises RequestFailed, RemoteProtocolError, and
-        what `connect` raises. The caller brings the deadline.
+        Returns the connection that it took, and what `exchange` returned. Raises RequestFailed, PeerBusy,
+        RemoteProtocolError, and what `connect` raises. The caller brings the deadline.
         """
         async with self._slots:
             self.in_use += 1
@@ -150,14 +163,16 @@ class Pool:
     async def _use(self, connect: Connect, exchange: Exchange[Result]) -> tuple[Held[SwarmConn], Result]:
         again = False
         while True:
-            pooled = None if again else self._take()
-            channel = pooled or await self._open(connect)
+            channel = None if again else self._take()
+            pooled = channel is not None
+            held = channel.held if channel else await connect()
             try:
-                return channel.held, await self._run(channel, exchange)
+                channel = channel or await self._open(held)
+                return held, await self._run(channel, exchange)
             except StreamLost as error:
-                stale = pooled is not None or not alive(channel.held.handle)
-                if again or channel.began or not stale:
-                    raise RequestFailed(self._peer, str(error)) from error
+                began = channel is not None and channel.began
+                if again or began or not (pooled or connection_lost(held, error)):
+                    raise failure(held, error) from error
                 again = True
 
     def sweep(self, before: float) -> None:
@@ -184,12 +199,11 @@ class Pool:
             self._discard(channel.reset)
         return None
 
-    async def _open(self, connect: Connect) -> Channel:
-        held = await connect()
+    async def _open(self, held: Held[SwarmConn]) -> Channel:
         try:
             stream = await held.handle.new_stream()
         except FOREIGN as error:
-            raise RequestFailed(self._peer, reason(error)) from error
+            raise StreamLost(reason(error)) from error
         stream.set_protocol(TProtocol(self._protocol))
         return Channel(Pipe(stream), held, self._protocol, self._limit)
 

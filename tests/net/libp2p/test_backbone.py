@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import trio
 
@@ -42,7 +44,8 @@ async def test_a_host_whose_peers_are_all_in_use_says_that_it_is_its_own_limit()
 
 
 @pytest.mark.scenario("L18")
-async def test_the_connection_that_is_closed_is_the_one_of_least_use(monkeypatch):
+async def test_the_connection_that_is_closed_is_the_one_of_least_use_and_it_says_so_and_why(monkeypatch, caplog):
+    caplog.set_level("DEBUG", logger="p2pkad.net.libp2p.backbone")
     monkeypatch.setattr("p2pkad.net.connections.GRACE", 0.0)
     async with an_end(max_connections=4, connection_reserve=0) as small, ends(5) as others:
         for other in others[:4]:
@@ -52,6 +55,10 @@ async def test_the_connection_that_is_closed_is_the_one_of_least_use(monkeypatch
         await small.ask(others[4])
         assert [event.peer for event in small.told(Gone)] == [others[2].id]
         assert set(small.network.connections()) == {others[n].id for n in (0, 1, 3, 4)}
+        (said,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("closing")]
+        assert re.fullmatch(f"closing the connection to {others[2].id}: none, idle for .* s, 4 connections at most", said)
+        await others[2].hears(Gone)
+        assert not any(other.told(Gone) for other in others[:2] + others[3:])
 
 
 @pytest.mark.scenario("L18")

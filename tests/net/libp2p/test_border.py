@@ -12,11 +12,11 @@ from types import ModuleType
 import libp2p
 import pytest
 import trio
-from libp2p.io.exceptions import IOException
+from libp2p.io.exceptions import ConnectionClosedError, IncompleteReadError, IOException
 from libp2p.network.exceptions import SwarmException
 from libp2p.transport.exceptions import OpenConnectionError, SecurityUpgradeFailure
 
-from p2pkad.net.libp2p.border import AS_OURS, FOREIGN, reason
+from p2pkad.net.libp2p.border import AS_OURS, FOREIGN, hung_up, reason
 
 ROOMS = [
     "exceptions",
@@ -86,6 +86,23 @@ def chained(*errors: BaseException) -> BaseException:
 )
 def test_the_reason_is_the_deepest_that_says_something(error, words):
     assert reason(error) == words
+
+
+@pytest.mark.parametrize(
+    ("error", "so"),
+    [
+        (chained(SwarmException("x"), ConnectionClosedError("y")), True),
+        (chained(SwarmException("x"), IncompleteReadError("y")), True),
+        (chained(SwarmException("x"), OSError(errno.ECONNRESET, "y")), True),
+        (OSError(errno.EPIPE, "x"), True),
+        (OSError(errno.ECONNREFUSED, "x"), False),
+        (OSError(errno.ETIMEDOUT, "x"), False),
+        (chained(SwarmException("x"), SecurityUpgradeFailure("Peer ID mismatch: expected")), False),
+        (ValueError("x"), False),
+    ],
+)
+def test_who_hangs_up_is_told_from_who_is_not_there(error, so):
+    assert hung_up(error) is so
 
 
 def test_libp2p_is_the_one_it_was_written_for():

@@ -17,7 +17,7 @@ from libp2p.transport.exceptions import OpenConnectionError
 from multiaddr import Multiaddr
 
 from p2pkad.core.peers import Address, PeerId, PeerInfo
-from p2pkad.errors import PeerUnreachable
+from p2pkad.errors import PeerBusy, PeerUnreachable
 from p2pkad.net.libp2p.dialer import HEAD_START, MAX_ADDRESSES, Dialer
 from p2pkad.wire.addresses import parse_address
 from tests.net.libp2p.ends import an_end, eventually, soon
@@ -137,6 +137,20 @@ async def test_each_address_has_its_reason(autojump_clock, nursery, refused):
         at(1).text: "connection refused",
         at(2).text: "no answer within 5 s",
         quic.text: "no transport for it",
+    }
+
+
+@pytest.mark.scenario("L18")
+async def test_a_peer_is_busy_when_somebody_hangs_up_at_one_of_its_addresses(autojump_clock, nursery, refused):
+    full = SwarmException("the handshake failed")
+    full.__cause__ = ConnectionResetError(104, "reset")
+    stage = Stage(nursery, a1=(0.0, refused), a2=(0.0, full), a3=(NEVER, None))
+    with pytest.raises(PeerBusy) as caught:
+        await stage.dialer.dial(peer(1, 2, 3))
+    assert dict(caught.value.causes) == {
+        at(1).text: "connection refused",
+        at(2).text: "the connection was lost",
+        at(3).text: "no answer within 5 s",
     }
 
 

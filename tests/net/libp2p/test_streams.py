@@ -9,10 +9,11 @@ import pytest
 import trio
 from libp2p.custom_types import TProtocol
 from libp2p.network.stream.net_stream import NetStream
+from libp2p.stream_muxer.exceptions import MuxedStreamError
 
 from p2pkad.core.messages import AddProvider, FindNode, FindNodeReply, GetValue, GetValueReply
 from p2pkad.core.peers import PeerInfo
-from p2pkad.errors import LocalProtocolError, RemoteProtocolError, RequestFailed, RequestTimeout
+from p2pkad.errors import LocalProtocolError, PeerBusy, RemoteProtocolError, RequestFailed, RequestTimeout
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.net.libp2p.streams import IDLE_AFTER, MAX_STREAMS
 from p2pkad.wire.codec import encode_reply
@@ -192,6 +193,38 @@ async def test_a_fresh_stream_that_is_reset_is_an_answer():
     async with scripted(reset) as stage:
         with pytest.raises(RequestFailed):
             await stage.ask()
+        assert stage.requests == [1]
+
+
+@pytest.mark.scenario("L18", "W7")
+async def test_who_closes_the_connection_instead_of_answering_is_asked_once_more_and_is_then_busy():
+    async def close_the_connection(turn: Turn) -> None:
+        await turn.request()
+        assert turn.pipe.stream.swarm_conn is not None
+        await turn.pipe.stream.swarm_conn.close()
+
+    async with scripted(close_the_connection) as stage:
+        with pytest.raises(PeerBusy):
+            await stage.ask()
+        assert stage.requests == [1, 1]
+
+
+@pytest.mark.scenario("L18")
+async def test_a_connection_that_ends_before_a_stream_is_open_is_replaced_unseen():
+    async with scripted(Turn.serve) as stage:
+        await stage.client.network.connect(stage.server.info, soon())
+        held = stage.client.host.backbone.find(stage.server.id)
+        assert held is not None
+        dying = held.handle.muxed_conn
+
+        async def too_late() -> object:
+            # What the multiplexer says while a connection ends; who looked just before saw it alive.
+            del dying.open_stream
+            await dying.close()
+            raise MuxedStreamError("Connection is shutting down")
+
+        dying.open_stream = too_late
+        await stage.ask()
         assert stage.requests == [1]
 
 

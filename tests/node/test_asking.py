@@ -1,0 +1,138 @@
+"""What a node makes of the failures of its requests: whom it asks again, and against whom they count."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from random import Random
+from typing import Any, cast
+
+import pytest
+import trio
+
+from p2pkad.config import KademliaConfig
+from p2pkad.core.messages import AnyRequest, FindNode, FindNodeReply
+from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.errors import LocalLimit, NetworkError, PeerBusy, PeerUnreachable, RequestFailed, RequestTimeout
+from p2pkad.events import NodeEvent, PeerEvicted
+from p2pkad.net.base import Network, Response
+from p2pkad.node.asking import FIRST_PAUSE, LONGEST_PAUSE, Asking
+from p2pkad.node.clock import SYSTEM
+from p2pkad.node.membership import Membership
+from p2pkad.validators.base import Validators
+
+OWN, PEER, OTHER = (PeerId(b"\x12\x20" + bytes([number]) * 32) for number in range(3))
+QUESTION = FindNode(b"key")
+BUSY = PeerBusy(PEER, [("/ip4/127.0.0.1/tcp/1", "the connection was lost")])
+
+
+class Moody:
+    """A network on which requests fail with these errors, one after the other, and are then answered."""
+
+    def __init__(self, *errors: NetworkError) -> None:
+        self.errors = list(errors)
+        self.asked: list[float] = []
+
+    def connection(self, peer: PeerId) -> None:
+        return None
+
+    async def request(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> Response:
+        self.asked.append(trio.current_time())
+        if self.errors and peer.id == PEER:
+            raise self.errors.pop(0)
+        return Response(peer.id, None, FindNodeReply((PeerInfo(OTHER),)))
+
+    @property
+    def pauses(self) -> list[float]:
+        return [after - before for before, after in pairwise(self.asked)]
+
+
+class Stage:
+    """A node that asks on a moody network, with PEER and OTHER in its table."""
+
+    def __init__(self, *errors: NetworkError, seed: int = 1) -> None:
+        self.events: list[NodeEvent] = []
+        self.network = Moody(*errors)
+        config = KademliaConfig()
+        self.membership = Membership(OWN, config, SYSTEM, self.events.append)
+        for peer in (PEER, OTHER):
+            self.membership.answered(peer, None, told_nobody=False)
+        network, validators = cast("Network", self.network), cast("Validators", cast("Any", None))
+        self.asking = Asking(network, self.membership, validators, config, SYSTEM, Random(seed))
+
+    async def ask(self, peer: PeerId = PEER, seconds: float = 10.0) -> object:
+        return await self.asking.ask(PeerInfo(peer), QUESTION, trio.current_time() + seconds)
+
+    @property
+    def evicted(self) -> list[PeerId]:
+        return [event.peer for event in self.events if isinstance(event, PeerEvicted)]
+
+
+@pytest.mark.scenario("L18")
+async def test_a_peer_without_room_is_asked_again_after_pauses_that_grow(autojump_clock):
+    stage = Stage(*[BUSY] * 6)
+    assert await stage.ask(seconds=60)
+    usual = [min(FIRST_PAUSE * 2**number, LONGEST_PAUSE) for number in range(6)]
+    assert all(0.5 <= pause / about <= 1.5 for pause, about in zip(stage.network.pauses, usual, strict=True))
+
+
+@pytest.mark.scenario("L18")
+async def test_those_who_were_turned_away_together_do_not_come_back_together(autojump_clock):
+    stages = [Stage(BUSY, seed=seed) for seed in range(50)]
+    async with trio.open_nursery() as nursery:
+        for stage in stages:
+            nursery.start_soon(stage.ask)
+    pauses = sorted(stage.network.pauses[0] for stage in stages)
+    assert max(later - sooner for sooner, later in pairwise(pauses)) < FIRST_PAUSE / 4
+    assert pauses[-1] - pauses[0] > FIRST_PAUSE / 2
+
+
+@pytest.mark.scenario("L18")
+async def test_a_peer_without_room_to_the_end_is_told_as_such_and_keeps_its_place(autojump_clock):
+    stage = Stage(*[BUSY] * 1000)
+    began = trio.current_time()
+    for _ in range(3):
+        with pytest.raises(PeerBusy):
+            await stage.ask()
+        assert await stage.ask(OTHER)
+    assert trio.current_time() - began <= 30
+    assert len(stage.network.asked) <= 3 * 12, "the pauses bound how often it is bothered"
+    assert stage.evicted == []
+    assert PEER in stage.membership.table
+    assert stage.membership.take_checks() == []
+
+
+@pytest.mark.scenario("L18")
+async def test_who_hangs_up_is_alive_whatever_was_suspected_before(autojump_clock):
+    stage = Stage(PeerUnreachable(PEER), *[BUSY] * 3, PeerUnreachable(PEER))
+    with pytest.raises(PeerUnreachable):
+        await stage.ask()
+    with pytest.raises(PeerBusy):
+        await stage.ask(seconds=0.1)
+    assert await stage.ask(OTHER)
+    assert stage.membership.take_checks() == []
+
+
+@pytest.mark.scenario("L18")
+async def test_a_peer_that_dies_while_it_is_waited_for_is_not_waited_for_any_longer(autojump_clock):
+    stage = Stage(BUSY, PeerUnreachable(PEER))
+    with pytest.raises(PeerUnreachable):
+        await stage.ask()
+    assert len(stage.network.asked) == 2
+
+
+@pytest.mark.parametrize("error", [RequestFailed(PEER, "reset"), RequestTimeout(PEER, "FindNode", 10.0), PeerUnreachable(PEER)])
+async def test_what_is_no_want_of_room_is_not_tried_again(autojump_clock, error):
+    stage = Stage(error)
+    with pytest.raises(type(error)):
+        await stage.ask()
+    assert len(stage.network.asked) == 1
+
+
+@pytest.mark.scenario("L18")
+async def test_a_limit_of_this_node_is_waited_out_and_held_against_nobody(autojump_clock):
+    stage = Stage(*[LocalLimit("connections", 4)] * 5)
+    assert await stage.ask()
+    stage.network.errors = [LocalLimit("connections", 4)] * 1000
+    with pytest.raises(LocalLimit):
+        await stage.ask()
+    assert stage.evicted == []
