@@ -1,29 +1,86 @@
-"""A node's own bounds are no peer's failure."""
+"""A node's own bounds are no peer's failure, and neither are a peer's."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from random import Random
+
 import pytest
+import trio
+import trio.testing
 
 from p2pkad.core.keyspace import SHA256
+from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.events import PeerEvicted
+from p2pkad.node.service import KademliaService
+from p2pkad.testing.acquainted import acquaint
+from p2pkad.wire.addresses import parse_peer
 from tests.behaviour.conftest import BehaviourNetwork
 
-NODES = 28
-CONNECTIONS = 8
+NODES = 40
+CONNECTIONS = 10
+K = 5
+
+OPTIONS = {
+    "bootstrap": (),
+    "max_connections": CONNECTIONS,
+    "connection_reserve": 2,  # the usual 16 are more than there are
+    "k": K,  # tables and results that hold a part of the network, so that lookups have a way to go
+    "bucket_size": K,
+    "request_timeout": 10.0,  # the usual times, which are long for most behaviour tests
+    "late_after": 2.0,
+}
+
+
+@pytest.fixture
+def unhurried_clock() -> trio.testing.MockClock:
+    """Stands still while anybody works, and jumps when all of them wait: 40 hosts in one process are slow, not late.
+
+    The sockets are real, and what is sent to the loopback is there at once: after 0.02 s without any event nothing is coming.
+    """
+    return trio.testing.MockClock(autojump_threshold=0.02)
+
+
+@pytest.fixture
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where most answers are instant, who has to wait for a place is soon called late. That is another behaviour; and so is
+    # the refresh for each newcomer to a table below 20, the usual k.
+    monkeypatch.setattr("p2pkad.core.patience.FLOOR", OPTIONS["late_after"])
+    monkeypatch.setattr("p2pkad.node.refreshing.SMALL_TABLE", K)
 
 
 @pytest.mark.scenario("L18")
 @pytest.mark.on_real_hosts_only
-async def test_with_few_connections_lookups_still_reach_everybody(network: BehaviourNetwork) -> None:
-    small = {"max_connections": CONNECTIONS, "connection_reserve": 2, "k": 5, "bucket_size": 5}
-    # Who finds no place at once asks again, and who waits for one is late, not lost: a lookup has the patience to hear it.
-    small |= {"bootstrap_interval": 1.0, "request_timeout": 10.0, "late_after": 8.0}
-    for _ in range(NODES // 4):
-        await network.start(4, **small)
-    everybody = {node.id for node in network.nodes}
-    for seeker in network.nodes[:: NODES // 4]:
-        for key in (b"one", b"two"):
-            others = sorted(everybody - {seeker.id}, key=lambda each: SHA256.key(each) ^ SHA256.key(key))
-            assert [info.id for info in await seeker.closest_peers(key)] == others[:5]
+@pytest.mark.usefixtures("no_hurry")
+async def test_with_few_connections_lookups_still_reach_everybody(
+    network: BehaviourNetwork, unhurried_clock: trio.testing.MockClock
+) -> None:
+    evicted: list[PeerEvicted] = []
+    nodes = [await network.start_one(**OPTIONS) for _ in range(NODES)]
+    for node in nodes:
+        acquaint(node, by_key(nodes), Random(str(node.id)))  # whom it happens to know
+        node.subscribe(evicted.append, PeerEvicted)
+
+    async def looks_up(seeker: KademliaService, key: bytes) -> None:
+        assert [info.id for info in await seeker.closest_peers(key)] == nearest(key, nodes, seeker)
         assert seeker.stats().peers <= CONNECTIONS
-    found = await network.nodes[0].find_peer(network.nodes[-1].id)
-    assert found.id == network.nodes[-1].id
+
+    # All at once: whoever is dialled is full itself. Then one after the other: whoever dials is full of what it did before.
+    async with trio.open_nursery() as nursery:
+        for number, seeker in enumerate(nodes):
+            nursery.start_soon(looks_up, seeker, b"%d" % number)
+    for seeker in nodes[:: NODES // 8]:
+        for key in (b"one", b"two"):
+            await looks_up(seeker, key)
+    assert [event for event in evicted if event.cause == "failed"] == [], "who is full, here or there, is no dead peer"
+
+
+def by_key(nodes: Sequence[KademliaService]) -> list[tuple[int, PeerInfo]]:
+    """All of them, as `acquaint` wants them."""
+    return sorted((int(SHA256.key(node.id)), parse_peer(node.addresses[0])) for node in nodes)
+
+
+def nearest(key: bytes, nodes: Sequence[KademliaService], seeker: KademliaService) -> list[PeerId]:
+    """Who the lookup of `key` has to find: the nearest of all that are there, but for who asks."""
+    others = [node.id for node in nodes if node is not seeker]
+    return sorted(others, key=lambda each: SHA256.key(each) ^ SHA256.key(key))[:K]
