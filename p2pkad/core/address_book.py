@@ -13,6 +13,9 @@ Lives on: for the lifetime it was told with, from now; so does an address that w
 those who still tell it; once it has expired, it may be learned afresh. What was never learned is not taken from a
 connection: it may be the port that a peer happened to dial from.
 
+Known at first hand is what worked, and what the peer itself declares. Only that is told to others, where there is any: were
+hearsay passed on, nodes would tell each other the address that a peer has left for ever.
+
 Everything is bounded, because peers make things up: of one peer the best addresses stay, of all peers those most recently
 heard of or reached. A pinned peer stays whatever happens, and its addresses with it, expired or not: however much is told
 of others, and however long the own network is down, this node knows where its own peers are. Only what failed is dropped
@@ -56,6 +59,7 @@ class _Place:
     lifetime: float
     expires: float
     standing: _Standing = _Standing.HEARD
+    first_hand: bool = False
 
     def live_on(self, now: float) -> None:
         self.expires = now + self.lifetime
@@ -65,7 +69,8 @@ class _Place:
 class _Entry:
     places: list[_Place] = field(default_factory=list)  # best first: worked, heard, failed
     pins: Pin = _NO_PIN
-    info: PeerInfo | None = None  # what was told last; None after each change
+    info: PeerInfo | None = None  # what was known last, and
+    told: PeerInfo | None = None  # what of it is told; None after each change
     info_until: float = 0.0
 
 
@@ -120,6 +125,11 @@ class AddressBook:
             if place.address.raw not in kept and not forwarded:
                 self.failed(peer, place.address)
         self.learn(peer, named, now, lifetime)
+        entry = self._entries.get(peer)
+        for place in entry.places if entry is not None else ():
+            place.first_hand = place.first_hand or place.address.raw in kept
+        if entry is not None:
+            entry.info = None
 
     def worked(self, peer: PeerId, address: Address, now: float) -> None:
         """`peer` was reached at `address`, which may have expired while it was dialled."""
@@ -128,6 +138,7 @@ class AddressBook:
             return
         place.live_on(now)
         place.standing = _Standing.WORKED
+        place.first_hand = True
         entry.places.remove(place)
         entry.places.insert(0, place)
         entry.info = None
@@ -146,14 +157,12 @@ class AddressBook:
     def info(self, peer: PeerId, now: float) -> PeerInfo:
         """What is known of `peer` now, best address first; without addresses when nothing is. It changes nothing."""
         entry = self._entries.get(peer)
-        if entry is None:
-            return PeerInfo(peer)
-        if entry.info is None or now >= entry.info_until:
-            usable = _usable(entry, now)
-            entry.info = PeerInfo(peer, tuple(place.address for place in usable))
-            until = [place.expires for place in usable if _ages(entry, place) and now < place.expires]
-            entry.info_until = min(until, default=float("inf"))
-        return entry.info
+        return PeerInfo(peer) if entry is None else _look(peer, entry, now)[0]
+
+    def told(self, peer: PeerId, now: float) -> PeerInfo:
+        """What others are told of `peer`: what is known at first hand and has not failed, or all of `info` where nothing is."""
+        entry = self._entries.get(peer)
+        return PeerInfo(peer) if entry is None else _look(peer, entry, now)[1]
 
     def pin(self, peer: PeerId, why: Pin, now: float) -> None:
         """Keep `peer`, until it is unpinned for each reason it was pinned for. It need not be known yet."""
@@ -220,6 +229,19 @@ class AddressBook:
         while len(self._entries) > self._max_peers and self._loose:
             peer, _ = self._loose.popitem(last=False)
             del self._entries[peer]
+
+
+def _look(peer: PeerId, entry: _Entry, now: float) -> tuple[PeerInfo, PeerInfo]:
+    """What is known, and what of it is told. Kept until something changes: servers look twenty times a request."""
+    if entry.info is None or entry.told is None or now >= entry.info_until:
+        usable = _usable(entry, now)
+        sure = [place for place in usable if place.first_hand and place.standing is not _Standing.FAILED]
+        entry.info = entry.told = PeerInfo(peer, tuple(place.address for place in usable))
+        if 0 < len(sure) < len(usable):
+            entry.told = PeerInfo(peer, tuple(place.address for place in sure))
+        until = [place.expires for place in usable if _ages(entry, place) and now < place.expires]
+        entry.info_until = min(until, default=float("inf"))
+    return entry.info, entry.told
 
 
 def _as_known(entry: _Entry, addresses: Sequence[Address], now: float) -> bool:

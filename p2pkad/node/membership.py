@@ -72,6 +72,10 @@ class Membership:
         """A peer with the addresses known now, best first; possibly none."""
         return self.book.info(peer, self._clock.monotonic())
 
+    def told(self, peer: PeerId) -> PeerInfo:
+        """A peer as others are told of it."""
+        return self.book.told(peer, self._clock.monotonic())
+
     def heard(self, infos: Iterable[PeerInfo], via: Address | None) -> tuple[PeerInfo, ...]:
         """Those that can be asked of the peers told by somebody connected through `via`, with the addresses believed.
 
@@ -118,9 +122,9 @@ class Membership:
     # Who is near
 
     def nearest(self, target: Key, count: int) -> list[PeerInfo]:
-        """The `count` peers of the table nearest to `target`, nearest first."""
+        """The `count` peers of the table nearest to `target`, nearest first, as others are told of them."""
         now = self._clock.monotonic()
-        return [self.book.info(peer, now) for peer in self.table.closest(target, count)]
+        return [self.book.told(peer, now) for peer in self.table.closest(target, count)]
 
     def seeds(self, name: bytes, count: int) -> list[PeerId]:
         """Whom a lookup of `name` begins with."""

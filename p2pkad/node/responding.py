@@ -162,7 +162,7 @@ class Responding:
         if peer == self._network.id:
             return PeerInfo(peer, self._network.local_addresses())
         if self._network.connection(peer) is not None or peer in self._membership.table:
-            return self._membership.info(peer)
+            return self._membership.told(peer)
         return None
 
     def _current(self, provider: PeerInfo) -> PeerInfo:

@@ -35,6 +35,32 @@ def told(known: AddressBook, peer: PeerId, now: float = 0) -> list[str]:
     return [address.text for address in info.addresses]
 
 
+# What others are told
+
+
+def passed_on(known: AddressBook, peer: PeerId, now: float = 0) -> list[str]:
+    return [address.text for address in known.told(peer, now).addresses]
+
+
+@pytest.mark.scenario("L9")
+def test_hearsay_is_not_passed_on_beside_what_is_known_at_first_hand() -> None:
+    known = book()
+    learn(known, ALICE, "left", "home")
+    assert passed_on(known, ALICE) == ["left", "home"], "there is nothing better"
+    known.worked(ALICE, at("home"), 0)
+    assert passed_on(known, ALICE) == ["home"]
+    assert told(known, ALICE) == ["home", "left"], "it may be tried all the same"
+    known.declared(ALICE, [at("moved")], None, now=1, lifetime=HOUR)
+    learn(known, ALICE, "elsewhere", now=2)
+    assert passed_on(known, ALICE, now=3) == ["moved"]
+    known.failed(ALICE, at("moved"))
+    assert passed_on(known, ALICE, now=3) == told(known, ALICE, now=3) != ["moved"], "it may be that it moved again"
+
+
+def test_of_who_is_unknown_nothing_is_passed_on() -> None:
+    assert book().told(ALICE, 0) == PeerInfo(ALICE)
+
+
 # Order
 
 
