@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import trio
 
 from p2pkad.core.peers import Address, PeerId, PeerInfo
-from p2pkad.errors import LocalLimit, PeerUnreachable
+from p2pkad.errors import LocalLimit, PeerBusy, PeerUnreachable
 from p2pkad.net.connections import IDLE, Held
 from p2pkad.net.simulated.line import Line
 from p2pkad.net.simulated.parking import Parked
@@ -34,7 +34,7 @@ RETRANSMISSION = 1.0
 """Seconds until a lost packet of a handshake is sent again. RFC 6298, section 2: the initial RTO."""
 MAX_ADDRESSES = 64
 """Addresses of one peer that are tried in one dial, as in the real dialler."""
-PATIENCE = 3.0
+PATIENCE = 2.0
 """Seconds that an inbound connection waits for its place when all others are in use, as on a real host."""
 MAX_QUEUED = 32
 """Inbound connections that wait so; beyond them they are closed."""
@@ -56,10 +56,15 @@ class Dial:
         """Whether anybody still waits."""
         return any(not parked.over for parked, _ in self.waiting)
 
-    def finish(self, result: Held[Line] | Exception) -> None:
-        """Tell those who wait."""
+    def open(self, held: Held[Line]) -> None:
+        """Tell those who wait: there is a connection."""
         for parked, _ in self.waiting:
-            parked.wake(result)
+            parked.wake(held)
+
+    def fail(self, kind: type[PeerUnreachable | PeerBusy]) -> None:
+        """Tell those who wait: there is none."""
+        for parked, _ in self.waiting:
+            parked.wake(kind(self.peer, self.causes))
 
 
 class Knock(NamedTuple):
@@ -85,9 +90,9 @@ class Dialling:
         self._look_due = False
 
     async def dial(self, peer: PeerInfo, deadline: float) -> Held[Line]:
-        """A connection to a peer that has none. Raises PeerUnreachable, LocalLimit; Late at the deadline."""
+        """A connection to a peer that has none. Raises PeerUnreachable, PeerBusy, LocalLimit; Late at the deadline."""
         dial = self._dials.get(peer.id)
-        if dial is None and not self._room_for_one():
+        if dial is None and not self._may_dial():
             await self._room_to_dial(peer.id, deadline)
             open_ones = self._host.connections.of(peer.id)
             if open_ones:
@@ -108,7 +113,7 @@ class Dialling:
         """The peer connected to us meanwhile: whoever waits may use that."""
         dial = self._dials.get(held.peer)
         if dial is not None:
-            dial.finish(held)
+            dial.open(held)
 
     def cancel(self, peer: PeerId) -> None:
         """End a dial; those who wait see the peer as unreachable."""
@@ -124,6 +129,9 @@ class Dialling:
         if self._queue:
             self._world.at(trio.current_time(), self._look)
 
+    def _may_dial(self) -> bool:
+        return len(self._dials) < self._host.connections.most_dials and self._room_for_one()
+
     def _room_for_one(self) -> bool:
         # What is being dialled has its place already.
         return self._host.make_room(len(self._dials) + 1)
@@ -132,7 +140,7 @@ class Dialling:
         # As on a real host, half of the time is for the dial and what it is for.
         self._room = trio.lowlevel.ParkingLot() if self._room is None else self._room
         with trio.move_on_after(max(0.0, (deadline - trio.current_time()) / 2)):
-            while not (self._host.connections.of(peer) or peer in self._dials or self._room_for_one()):
+            while not (self._host.connections.of(peer) or peer in self._dials or self._may_dial()):
                 with trio.move_on_after(IDLE / 5):
                     await self._room.park()
             return
@@ -190,7 +198,7 @@ class Dialling:
     def connected(self, line: Line, address: Address, dial: Dial) -> None:
         """A dial of this host has come to its end: the connection is open."""
         del self._dials[dial.peer]
-        dial.finish(self._host.opened(line, address))
+        dial.open(self._host.opened(line, address))
 
     def _ends(self, dial: Dial, when: float) -> None:
         """It will be over then; who cannot wait so long is told at the own deadline."""
@@ -199,16 +207,16 @@ class Dialling:
             if deadline < dial.ends:
                 self._world.at(deadline, parked.too_late)
 
-    def _fail(self, dial: Dial) -> None:
+    def _fail(self, dial: Dial, kind: type[PeerUnreachable | PeerBusy] = PeerUnreachable) -> None:
         if self._dials.get(dial.peer) is dial:
             del self._dials[dial.peer]
-            dial.finish(PeerUnreachable(dial.peer, dial.causes))
+            dial.fail(kind)
             self.freed()
 
     def turned_away(self, dial: Dial, address: Address) -> None:
         """The other end closed the connection before it was of any use."""
         dial.causes.append((address.text, "the connection was lost"))
-        self._fail(dial)
+        self._fail(dial, PeerBusy)
 
     # the other end of a dial
 

@@ -11,7 +11,7 @@ import trio
 
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, PutValue
 from p2pkad.core.peers import Address, PeerId, PeerInfo
-from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, RemoteProtocolError, RequestFailed, RequestTimeout
+from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, PeerBusy, RemoteProtocolError, RequestTimeout
 from p2pkad.net.base import Connection, Handler, NetworkEvent, Response, Usefulness
 from p2pkad.net.connections import Held
 from p2pkad.net.simulated.carrying import carry
@@ -175,7 +175,7 @@ class SimulatedNetwork:
                     reply = await carry(exchange)
                 except LineLost as error:
                     if again:
-                        raise RequestFailed(peer.id, "the connection was lost") from error
+                        raise PeerBusy(peer.id, [("", "the connection was lost")]) from error
                 else:
                     held.used = trio.current_time()
                     return held, reply
