@@ -47,6 +47,7 @@ class Dial:
     running: int = 0
     won: bool = False
     turned_away: bool = False
+    left_alone: bool = False
     connection: INetConn | None = None
     done: trio.Event = field(default_factory=trio.Event)
     moved: trio.Event = field(default_factory=trio.Event)
@@ -86,11 +87,12 @@ class Dialer:
         self._spawn = spawn
         self._close = close
         self._dials: dict[PeerId, Dial] = {}
+        self._left_alone = 0
 
     @property
     def pending(self) -> int:
-        """How many peers are being dialled."""
-        return len(self._dials)
+        """How many dials may still end in a connection, those included that nobody waits for: the peer came to us meanwhile."""
+        return len(self._dials) + self._left_alone
 
     def dials(self, peer: PeerId) -> bool:
         """Whether this peer is being dialled."""
@@ -129,6 +131,8 @@ class Dialer:
         dial = self._dials.get(peer)
         if dial is not None:
             dial.queue.clear()
+            dial.left_alone = True
+            self._left_alone += 1
             self._end(dial, connection)
 
     def cancel(self, peer: PeerId) -> None:
@@ -146,6 +150,7 @@ class Dialer:
                     await self._start_each(dial, nursery)
                     nursery.cancel_scope.cancel()
         finally:
+            self._left_alone -= dial.left_alone
             self._end(dial)
 
     async def _start_each(self, dial: Dial, nursery: trio.Nursery) -> None:

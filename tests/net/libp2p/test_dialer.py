@@ -232,7 +232,9 @@ async def test_who_waits_may_use_a_connection_that_the_peer_made_and_the_own_dia
         waiting.start_soon(wait)
         await trio.sleep(0.1)
         stage.dialer.arrived(PEER, cast("Any", "theirs"))
+    assert stage.dialer.pending == 1, "it may still become a connection, and has its place"
     await trio.sleep(2)
+    assert stage.dialer.pending == 0
     assert stage.starts == [(0.0, 1)]
     assert stage.script.cancelled == 0
     assert stage.script.closed == []
