@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -14,6 +15,12 @@ from tests.support.stalls import StallWatcher
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--scenario", action="append", metavar="ID", help="only tests that hold this behaviour (may be repeated)")
+
+
+def pytest_configure() -> None:
+    # A run in the background (`make test &`) is started with SIGINT ignored, and so would be the programs that tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
