@@ -96,6 +96,7 @@ def checkout(tmp_path: Path) -> Path:
     files |= {
         "pyproject.toml": '[tool.pytest.ini_options]\nmarkers = ["scenario(*ids)", "stock", "foreign"]\n'
         "faulthandler_exit_on_timeout = true\n",
+        "p2pkad/__init__.py": "",  # a whole package, or the installed one would be found in its stead
         PRODUCT: UNCHANGED,
         ELSEWHERE: UNCHANGED,
         "tests/test_a.py": BEHAVIOURS,

@@ -28,7 +28,7 @@ def loading(host: ArmouredHost, config: KademliaConfig, keys: random.Random) -> 
         # A network for each load, so that it leaves no stream open on a server that counts them.
         async with host.open_network(protocol=config.protocol, max_message=config.max_message) as network:
             membership = Membership(network.id, config, SYSTEM, lambda event: None)
-            asking = Asking(network, membership, Validators({}), config, SYSTEM)
+            asking = Asking(network, membership, Validators({}), config, SYSTEM, keys)
 
             async def ask(key: bytes) -> int:
                 try:
