@@ -28,7 +28,7 @@ Times: monotonic seconds, from the caller; lifetimes: seconds.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
 
@@ -120,16 +120,12 @@ class AddressBook:
         named = addresses[: self._max_addresses]
         kept = {address.raw for address in named}
         entry = self._entries.get(peer)
-        for place in list(entry.places if entry is not None else ()):
-            forwarded = place.standing is _Standing.WORKED and via is not None and _same_host(place.address, via)
-            if place.address.raw not in kept and not forwarded:
-                self.failed(peer, place.address)
-        self.learn(peer, named, now, lifetime)
-        entry = self._entries.get(peer)
-        for place in entry.places if entry is not None else ():
-            place.first_hand = place.first_hand or place.address.raw in kept
         if entry is not None:
-            entry.info = None
+            _leave(entry, kept, via)
+        self.learn(peer, named, now, lifetime)
+        entry = entry or self._entries.get(peer)
+        if entry is not None:
+            _believe(entry, kept)
 
     def worked(self, peer: PeerId, address: Address, now: float) -> None:
         """`peer` was reached at `address`, which may have expired while it was dialled."""
@@ -149,10 +145,7 @@ class AddressBook:
         entry, place = self._find(peer, address)
         if entry is None or place is None:
             return
-        place.standing = _Standing.FAILED
-        entry.places.remove(place)
-        entry.places.append(place)
-        entry.info = None
+        _fail(entry, place)
 
     def info(self, peer: PeerId, now: float) -> PeerInfo:
         """What is known of `peer` now, best address first; without addresses when nothing is. It changes nothing."""
@@ -252,6 +245,29 @@ def _as_known(entry: _Entry, addresses: Sequence[Address], now: float) -> bool:
         if place.address.raw != address.raw or place.expires <= now or place.standing is _Standing.FAILED:
             return False
     return True
+
+
+def _fail(entry: _Entry, place: _Place) -> None:
+    place.standing = _Standing.FAILED
+    entry.places.remove(place)
+    entry.places.append(place)
+    entry.info = None
+
+
+def _leave(entry: _Entry, kept: Set[bytes], via: Address | None) -> None:
+    """All places but the `kept` ones have failed, and those that worked at the host of `via`."""
+    for place in list(entry.places):
+        forwarded = place.standing is _Standing.WORKED and via is not None and _same_host(place.address, via)
+        if place.address.raw not in kept and not forwarded:
+            _fail(entry, place)
+
+
+def _believe(entry: _Entry, named: Set[bytes]) -> None:
+    """The places `named` are known at first hand."""
+    for place in entry.places:
+        if not place.first_hand and place.address.raw in named:
+            place.first_hand = True
+            entry.info = None
 
 
 def _same_host(one: Address, other: Address) -> bool:

@@ -148,6 +148,19 @@ def test_what_worked_at_the_host_that_a_peer_is_connected_from_goes_on_working()
     assert known.info(ALICE, now=LATER).addresses == (inside,)
 
 
+def test_what_a_peer_says_of_itself_is_passed_on_from_then_on_and_saying_it_again_changes_nothing() -> None:
+    known = book()
+    reached, inside = (Address(text.encode(), text, Scope.PRIVATE) for text in ("/ip4/10.0.0.5/tcp/1", "/ip4/10.0.0.6/tcp/2"))
+    known.learn(ALICE, [reached, inside], now=0, lifetime=HOUR)
+    known.worked(ALICE, reached, now=0)
+    assert known.told(ALICE, now=0).addresses == (reached,)
+    known.declared(ALICE, [inside], reached, now=1, lifetime=HOUR)
+    told = known.told(ALICE, now=1)
+    assert told.addresses == (reached, inside)
+    known.declared(ALICE, [inside], reached, now=2, lifetime=HOUR)
+    assert known.told(ALICE, now=2) is told, "servers look twenty times a request"
+
+
 @pytest.mark.scenario("L9")
 def test_a_peer_of_the_table_that_moved_is_not_told_at_its_old_address_for_ever() -> None:
     known = book()
