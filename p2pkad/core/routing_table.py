@@ -152,16 +152,6 @@ class RoutingTable:
             return Refused(Refusal.KEY_TAKEN)
         return self._admit(Entry(peer.id, key, peer.public_groups, added=now, seen=now))
 
-    def seen(self, peer: PeerId, now: float) -> None:
-        """`peer` was of use. In a replacement cache it comes first then. Nothing happens when it is unknown."""
-        bucket = self._buckets.get(self.bucket_of(peer))
-        if bucket is None:
-            return
-        if peer in bucket.entries:
-            bucket.entries[peer] = replace(bucket.entries[peer], seen=now)
-        elif peer in bucket.cache:
-            bucket.cache[peer] = replace(bucket.cache.pop(peer), seen=now)
-
     def remove(self, peer: PeerId) -> Removed | None:
         """Let a peer go that failed or left the protocol, from the caches too. None: it was not in the table."""
         prefix = self.bucket_of(peer)

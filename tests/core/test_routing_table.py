@@ -115,18 +115,16 @@ def test_of_two_peers_with_one_key_the_first_stays() -> None:
 def test_peers_are_listed_by_bucket_and_then_by_their_time_in_the_table() -> None:
     table = tiny_table()
     fill(table, 0b0000_0001, 0b1000_0001, 0b1000_0000, 0b0100_0000)
-    table.seen(peer(0b1000_0001), now=5)
+    table.add(info(0b1000_0001), now=5)
     assert members(table) == [0b1000_0001, 0b1000_0000, 0b0100_0000, 0b0000_0001]
 
 
 def test_an_entry_tells_since_when_and_when_last() -> None:
     table = tiny_table()
     table.add(info(0b1000_0000, "9.9"), now=3)
-    table.seen(peer(0b1000_0000), now=8)
+    assert table.add(info(0b1000_0000), now=8) == Known()
     entry = Entry(peer(0b1000_0000), 0b1000_0000, ("9.9",), added=3, seen=8)
     assert table.buckets() == (Bucket(0, (entry,), ()),)
-    assert table.add(info(0b1000_0000), now=9) == Known()
-    assert table.buckets() == (Bucket(0, (replace(entry, seen=9),), ()),)
 
 
 def test_its_repr_is_its_state() -> None:
@@ -155,7 +153,7 @@ def test_a_failed_peer_is_replaced_by_the_most_recently_seen() -> None:
     fill(table, 0b1000_0000)
     table.add(info(late), now=1)
     table.add(info(early), now=2)
-    table.seen(peer(late), now=3)
+    table.add(info(late), now=3)
     assert table.remove(peer(0b1000_0000)) == Removed(peer(0b1000_0000), bucket=0, added=0, replacement=peer(late))
 
 
@@ -213,11 +211,10 @@ def test_who_failed_while_it_waited_is_no_replacement_any_more() -> None:
     assert table.remove(peer(0b1000_0000)) == Removed(peer(0b1000_0000), bucket=0, added=0, replacement=None)
 
 
-def test_strangers_can_be_seen_and_removed_without_effect() -> None:
+def test_strangers_can_be_removed_without_effect() -> None:
     table = tiny_table()
     fill(table, 0b1000_0000)
     for stranger in (0b1000_0001, 0b0000_0001, 0b0000_0000):
-        table.seen(peer(stranger), now=1)
         assert table.remove(peer(stranger)) is None
     assert members(table) == [0b1000_0000]
 
@@ -507,11 +504,6 @@ class Naive:
             self.waiting.remove(self.within(self.waiting, prefix)[0])
         return Cached(prefix)
 
-    def seen(self, peer: PeerId, now: float) -> None:
-        self.table = [replace(each, seen=now) if each.peer == peer else each for each in self.table]
-        again = [replace(each, seen=now) for each in self.waiting if each.peer == peer]
-        self.waiting = [each for each in self.waiting if each.peer != peer] + again
-
     def remove(self, peer: PeerId) -> Removed | None:
         self.waiting = [each for each in self.waiting if each.peer != peer]
         gone = next((each for each in self.table if each.peer == peer), None)
@@ -544,7 +536,6 @@ some_info = st.builds(PeerInfo, some_peer, st.lists(st.sampled_from("abc"), max_
 step = st.one_of(
     st.tuples(st.just("add"), some_info),
     st.tuples(st.just("add"), some_info),
-    st.tuples(st.just("seen"), some_peer),
     st.tuples(st.just("remove"), some_peer),
     st.tuples(st.just("replacement"), st.integers(0, 8)),
 )
@@ -567,7 +558,7 @@ def test_the_table_does_what_a_linear_scan_does(
     table = tiny_table(own, size, cache, groups, in_bucket)
     naive = Naive(own, size, cache, groups, in_bucket)
     for now, (name, argument) in enumerate(steps):
-        given = (argument,) if name in ("remove", "replacement") else (argument, now)
+        given = (argument, now) if name == "add" else (argument,)
         assert getattr(table, name)(*given) == getattr(naive, name)(*given)
         assert table.buckets() == naive.buckets()
         keys = [each.key for each in naive.table]
