@@ -12,6 +12,7 @@ from p2pkad.identity import Identity
 from p2pkad.validators.base import ExpiringValidator, Validators
 from p2pkad.validators.signed import PAYLOAD_TYPE, SignedRecordValidator, open_record, sign_record
 from p2pkad.wire.envelope import Envelope, decode_envelope, encode_envelope, signed_bytes
+from tests.support.records import same_winner_in_every_order, with_one_byte_changed
 
 GOLDEN = Path(__file__).parent / "golden"
 FROM_GO = json.loads((GOLDEN / "go_envelopes.json").read_text())["envelopes"]
@@ -185,9 +186,7 @@ class TestRefusals:
     @given(data=st.data())
     @settings(deadline=None, max_examples=300)
     def test_any_change_of_a_byte(self, data):
-        record = bytearray(signed())
-        record[data.draw(st.integers(0, len(record) - 1))] ^= data.draw(st.integers(1, 255))
-        reason(bytes(record))
+        reason(data.draw(with_one_byte_changed(signed())))
 
 
 records = st.builds(signed, st.sampled_from([b"a", b"b"]), by=st.sampled_from([alice, bob]), age=st.integers(0, 3))
@@ -210,8 +209,7 @@ class TestChoosing:
     )
     @settings(deadline=None, max_examples=50)
     def test_every_order_has_the_same_winner(self, records, data):
-        shuffled = data.draw(st.permutations(records))
-        assert records[validator.select(KEY, records)] == shuffled[validator.select(KEY, shuffled)]
+        assert same_winner_in_every_order(validator, KEY, records, data)
 
     def test_what_cannot_be_read_is_not_chosen_but_refused(self):
         for call in (lambda: validator.select(KEY, [signed(), b"?"]), lambda: validator.expires(KEY, b"?")):
