@@ -2,18 +2,15 @@
 
     python bench/run.py [--quick] [--strict] [--only rates] [--seed 1]
 
-Prints a table for each measurement, and writes every single figure to .cache/bench/<date>.json. Progress goes to standard
-error. A target that is missed is loud, and an error only with --strict: other work on the machine can be the cause. What
-could not be measured is an error always; the rest is measured nevertheless.
+Prints a table for each measurement, and writes every single figure to .cache/bench/bench-<date>.json. Progress goes to
+standard error. A target that is missed is loud, and an error only with --strict: other work on the machine can be the
+cause. What could not be measured is an error always; the rest is measured nevertheless.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +20,9 @@ import lookups
 import rates
 import scans
 import trio
-from machine import Machine
 from processes import GO_MISSING, BuildFailed, Driver, PeerDied, PeerError, PeerSilent, go_peer, open_driver
 from report import Section
-from results import CACHE, INTERRUPTED, Results, now, say, write_json
+from results import CACHE, Results, parse, run, say
 
 LOGS = CACHE / "logs"
 NAMES = ("connect", "rates", "lookups", "closest")
@@ -100,33 +96,23 @@ def the_go_peer() -> Path | None:
         return None
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="less of what has a target: 40 seconds instead of three minutes")
-    parser.add_argument("--strict", action="store_true", help="a target that is missed makes the exit status 1")
-    parser.add_argument("--only", action="append", choices=NAMES, help="one measurement; repeatable")
-    parser.add_argument("--seed", type=int, default=1, help="of the keys that Python clients ask for")
-    return parser.parse_args(arguments)
-
-
 def main() -> int:
-    options = parse()
-    machine, date, began = Machine.this_one(), now(), time.monotonic()
+    options = parse(
+        __doc__,
+        NAMES,
+        quick="less of what has a target: 40 seconds instead of three minutes",
+        seed="of the keys that Python clients ask for",
+    )
     names = options.only or (IN_QUICK if options.quick else NAMES)
-    go = the_go_peer() if "rates" in names else None
-    results = trio.run(measure_until_signal, names, QUICK if options.quick else FULL, go, options.seed)
-    if results is None:
-        return INTERRUPTED
-    print(f"p2pkad bench, {date}, seed {options.seed}{', quick' if options.quick else ''}, {time.monotonic() - began:.0f} s")
-    print(machine, "", *(f"{section}\n" for section in results.sections.values()), sep="\n")
-    if "rates" in names and go is None:
-        print(f"{GO_MISSING}: NOTHING WAS MEASURED AGAINST GO")
-    for ratio in results.missed:
-        print(f"TARGET NOT MET: {ratio}")
-    for name, reason in results.failures.items():
-        print(f"NOT MEASURED: {name}: {reason}")
-    print(f"every figure: {os.path.relpath(write_json('run', date, machine, options, results))}")
-    return 1 if results.failures or (results.missed and options.strict) else 0
+
+    def measured() -> Results | None:
+        go = the_go_peer() if "rates" in names else None
+        results = trio.run(measure_until_signal, names, QUICK if options.quick else FULL, go, options.seed)
+        if results is not None and "rates" in names and go is None:
+            results.lacking.append(f"{GO_MISSING}: NOTHING WAS MEASURED AGAINST GO")
+        return results
+
+    return run("bench", options, measured)
 
 
 if __name__ == "__main__":
