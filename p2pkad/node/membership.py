@@ -87,17 +87,19 @@ class Membership:
             if info.id == self.own:
                 continue
             addresses = addresses_for(info.addresses, self._config.scope, scope)
-            if addresses:
-                self.book.learn(info.id, addresses, now, self._config.address_lifetime)
+            if addresses is not info.addresses:
+                info = PeerInfo(info.id, addresses)
+            self.book.learn(info, now, self._config.address_lifetime)
             if addresses or self.book.info(info.id, now).addresses:
-                usable.append(info if addresses is info.addresses else PeerInfo(info.id, addresses))
+                usable.append(info)
         return tuple(usable)
 
     def declared(self, info: PeerInfo, via: Address | None) -> None:
         """A peer connected through `via` says where it is; what is believed of it counts more than what others say."""
         addresses = addresses_for(info.addresses, self._config.scope, connection_scope(via))
         if addresses:
-            self.book.declared(info.id, addresses, via, self._clock.monotonic(), self._config.address_lifetime)
+            believed = PeerInfo(info.id, addresses)
+            self.book.declared(believed, via, self._clock.monotonic(), self._config.address_lifetime)
 
     def believed(self, addresses: tuple[Address, ...], via: Address | None) -> tuple[Address, ...]:
         """What may be told to, or believed from, somebody who is connected through `via`."""

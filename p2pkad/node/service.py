@@ -403,7 +403,7 @@ class KademliaService:
     def _learn(self, peer: PeerInfo | str) -> PeerInfo:
         """A peer that the user named: its addresses are remembered as they are, whatever their scope."""
         info = parse_peer(peer) if isinstance(peer, str) else peer
-        self._membership.book.learn(info.id, info.addresses, self._clock.monotonic(), self._config.address_lifetime)
+        self._membership.book.learn(info, self._clock.monotonic(), self._config.address_lifetime)
         return info
 
     def _deadline(self, timeout: float | None) -> float:

@@ -26,7 +26,7 @@ def book(peers: int = 100, addresses: int = 100) -> AddressBook:
 
 
 def learn(known: AddressBook, peer: PeerId, *names: str, now: float = 0, lifetime: float = HOUR) -> None:
-    known.learn(peer, [at(name) for name in names], now, lifetime)
+    known.learn(PeerInfo(peer, tuple(at(name) for name in names)), now, lifetime)
 
 
 def told(known: AddressBook, peer: PeerId, now: float = 0) -> list[str]:
@@ -50,7 +50,7 @@ def test_hearsay_is_not_passed_on_beside_what_is_known_at_first_hand() -> None:
     known.worked(ALICE, at("home"), 0)
     assert passed_on(known, ALICE) == ["home"]
     assert told(known, ALICE) == ["home", "left"], "it may be tried all the same"
-    known.declared(ALICE, [at("moved")], None, now=1, lifetime=HOUR)
+    known.declared(PeerInfo(ALICE, (at("moved"),)), None, now=1, lifetime=HOUR)
     learn(known, ALICE, "elsewhere", now=2)
     assert passed_on(known, ALICE, now=3) == ["moved"]
     known.failed(ALICE, at("moved"))
@@ -126,10 +126,10 @@ def test_a_peer_that_says_where_it_is_is_told_there_and_what_was_known_of_it_age
     learn(known, ALICE, "reached", "rumour", "same", lifetime=10)
     known.pin(ALICE, Pin.TABLE, now=0)
     known.worked(ALICE, at("reached"), now=0)
-    known.declared(ALICE, [at("new"), at("same")], None, now=5, lifetime=10)
+    known.declared(PeerInfo(ALICE, (at("new"), at("same"))), None, now=5, lifetime=10)
     assert told(known, ALICE, now=5) == ["new", "same", "reached", "rumour"]
     assert told(known, ALICE, now=LATER) == ["new", "same"]
-    known.declared(BOB, [], None, now=5, lifetime=10)
+    known.declared(PeerInfo(BOB, ()), None, now=5, lifetime=10)
     assert told(known, BOB) == []
 
 
@@ -140,24 +140,24 @@ def test_what_worked_at_the_host_that_a_peer_is_connected_from_goes_on_working()
         for text in ("/ip4/10.0.0.5/tcp/4001", "/ip4/10.0.0.5/tcp/51234", "/ip4/172.17.0.2/tcp/4001", "/ip4/10.0.0.6/tcp/7")
     )
     known.pin(ALICE, Pin.TABLE, now=0)
-    known.learn(ALICE, [forwarded], now=0, lifetime=10)
+    known.learn(PeerInfo(ALICE, (forwarded,)), now=0, lifetime=10)
     known.worked(ALICE, forwarded, now=0)
-    known.declared(ALICE, [inside], connected, now=1, lifetime=10)
+    known.declared(PeerInfo(ALICE, (inside,)), connected, now=1, lifetime=10)
     assert known.info(ALICE, now=LATER).addresses == (forwarded, inside)
-    known.declared(ALICE, [inside], moved, now=2, lifetime=10)
+    known.declared(PeerInfo(ALICE, (inside,)), moved, now=2, lifetime=10)
     assert known.info(ALICE, now=LATER).addresses == (inside,)
 
 
 def test_what_a_peer_says_of_itself_is_passed_on_from_then_on_and_saying_it_again_changes_nothing() -> None:
     known = book()
     reached, inside = (Address(text.encode(), text, Scope.PRIVATE) for text in ("/ip4/10.0.0.5/tcp/1", "/ip4/10.0.0.6/tcp/2"))
-    known.learn(ALICE, [reached, inside], now=0, lifetime=HOUR)
+    known.learn(PeerInfo(ALICE, (reached, inside)), now=0, lifetime=HOUR)
     known.worked(ALICE, reached, now=0)
     assert known.told(ALICE, now=0).addresses == (reached,)
-    known.declared(ALICE, [inside], reached, now=1, lifetime=HOUR)
+    known.declared(PeerInfo(ALICE, (inside,)), reached, now=1, lifetime=HOUR)
     told = known.told(ALICE, now=1)
     assert told.addresses == (reached, inside)
-    known.declared(ALICE, [inside], reached, now=2, lifetime=HOUR)
+    known.declared(PeerInfo(ALICE, (inside,)), reached, now=2, lifetime=HOUR)
     assert known.told(ALICE, now=2) is told, "servers look twenty times a request"
 
 
@@ -180,7 +180,7 @@ def test_what_the_user_said_of_a_bootstrap_peer_is_never_dropped() -> None:
     known = book()
     learn(known, ALICE, "configured", lifetime=10)
     known.pin(ALICE, Pin.BOOTSTRAP, now=0)
-    known.declared(ALICE, [at("private")], None, now=0, lifetime=10)
+    known.declared(PeerInfo(ALICE, (at("private"),)), None, now=0, lifetime=10)
     assert told(known, ALICE, now=LATER) == ["private", "configured"]
 
 
@@ -313,13 +313,13 @@ def test_of_hundreds_of_addresses_those_that_worked_and_the_first_told_stay() ->
 
 @pytest.mark.scenario("L14")
 def test_only_as_many_addresses_are_read_as_can_be_kept() -> None:
-    class Lies(list[Address]):
+    class Lies(tuple[Address, ...]):
         def __iter__(self) -> Iterator[Address]:
             raise AssertionError("all of them are read")
 
     known = book(addresses=3)
     for _ in range(2):
-        known.learn(ALICE, Lies(at(f"lie-{number}") for number in range(10_000)), now=0, lifetime=HOUR)
+        known.learn(PeerInfo(ALICE, Lies(at(f"lie-{number}") for number in range(10_000))), now=0, lifetime=HOUR)
         assert told(known, ALICE) == ["lie-0", "lie-1", "lie-2"]
 
 
@@ -579,7 +579,7 @@ def test_the_book_does_what_plain_lists_do(peers: int, addresses: int, steps: li
                 learn(known, peer, *names, now=now, lifetime=lifetime)
                 naive.learn(peer, names, now, lifetime)
             case "declare", peer, names, lifetime:
-                known.declared(peer, [at(name) for name in names], None, now, lifetime)
+                known.declared(PeerInfo(peer, tuple(at(name) for name in names)), None, now, lifetime)
                 naive.declare(peer, names, now, lifetime)
             case "worked", peer, name:
                 known.worked(peer, at(name), now)
