@@ -22,13 +22,15 @@ def believed(
 
     per_group: how many with addresses in one public /16 or /32 are heard.
     """
-    nearest = sorted({info.id: info for info in closer}.values(), key=lambda info: distance(space.key(info.id), target))
+    by_distance = {distance(space.key(info.id), target): info for info in closer}
     seen: dict[str, int] = {}
     chosen = []
-    for info in nearest[: max(k, USUAL_K) + 1]:
+    for away in sorted(by_distance)[: max(k, USUAL_K) + 1]:
+        info = by_distance[away]
         groups = info.public_groups
-        if all(seen.get(group, 0) < per_group for group in groups):
-            for group in groups:
-                seen[group] = seen.get(group, 0) + 1
-            chosen.append(info)
+        if groups and not all(seen.get(group, 0) < per_group for group in groups):
+            continue
+        for group in groups:
+            seen[group] = seen.get(group, 0) + 1
+        chosen.append(info)
     return tuple(chosen)

@@ -85,8 +85,11 @@ class PeerInfo:
     @property
     def public_groups(self) -> tuple[str, ...]:
         """What diversity limits count of it: the groups of its public addresses, each once."""
-        groups = (each.ip_group for each in self.addresses if each.scope is Scope.PUBLIC and each.ip_group is not None)
-        return tuple(dict.fromkeys(groups))
+        groups: list[str] = []
+        for each in self.addresses:
+            if each.scope is Scope.PUBLIC and each.ip_group is not None and each.ip_group not in groups:
+                groups.append(each.ip_group)
+        return tuple(groups)
 
     def __repr__(self) -> str:
         return f"<peer {str(self.id)[-6:]} at {len(self.addresses)}>"

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from p2pkad.core.keyspace import SHA256, Key, KeySpace
@@ -136,6 +136,7 @@ class RoutingTable:
         self._buckets: dict[int, _Bucket] = {}
         self._keys: list[Key] = []  # of all peers in the table, ascending
         self._peers: dict[Key, PeerId] = {}
+        self._to_refresh: range | None = None  # until a peer comes or goes: it is asked for after each request
 
     def add(self, peer: PeerInfo, now: float) -> Admission:
         """Take a peer in that has just proved to be alive and a server; the table in the head says what comes of it.
@@ -207,10 +208,12 @@ class RoutingTable:
         for a neighbour or two that are near by chance, and a lookup of the own id finds those: behind the first gap, in
         bucket c, only buckets up to 2 * (c + 1) are looked into. As go; ask again after each bucket, which may fill a gap.
         """
-        held = {prefix for prefix, bucket in self._buckets.items() if bucket.entries}
-        deepest = min(max(held, default=-1), MAX_REFRESH_PREFIX)
-        gap = next((prefix for prefix in range(deepest + 1) if prefix not in held), deepest)
-        return range(min(deepest, 2 * (gap + 1)) + 1)
+        if self._to_refresh is None:
+            held = {prefix for prefix, bucket in self._buckets.items() if bucket.entries}
+            deepest = min(max(held, default=-1), MAX_REFRESH_PREFIX)
+            gap = next((prefix for prefix in range(deepest + 1) if prefix not in held), deepest)
+            self._to_refresh = range(min(deepest, 2 * (gap + 1)) + 1)
+        return self._to_refresh
 
     def last_seen_before(self, moment: float) -> list[PeerId]:
         """The peers that have not been of use since then, by bucket, widest first."""
@@ -239,16 +242,19 @@ class RoutingTable:
         bucket = self._buckets[prefix]
         entry = bucket.entries[peer.id]
         groups = peer.public_groups if peer.addresses else entry.groups
-        if self._refusal(bucket, [group for group in groups if group not in entry.groups]) is not None:
-            return self._leave(prefix, bucket, entry)
-        self._uncount(bucket, entry.groups)
-        self._count(bucket, groups)
-        bucket.entries[peer.id] = replace(entry, groups=groups, seen=now)
+        if groups != entry.groups:
+            if self._refusal(bucket, [group for group in groups if group not in entry.groups]) is not None:
+                return self._leave(prefix, bucket, entry)
+            self._uncount(bucket, entry.groups)
+            self._count(bucket, groups)
+        bucket.entries[peer.id] = Entry(entry.peer, entry.key, groups, entry.added, seen=now)
         return Known()
 
     def _admit(self, entry: Entry) -> Added | Cached | Refused:
         prefix = self._space.common_prefix(self._own_key, entry.key)
-        bucket = self._buckets.setdefault(prefix, _Bucket(_Groups(self._max_per_group_and_bucket)))
+        bucket = self._buckets.get(prefix)
+        if bucket is None:
+            bucket = self._buckets[prefix] = _Bucket(_Groups(self._max_per_group_and_bucket))
         bucket.cache.pop(entry.peer, None)
         refusal = self._refusal(bucket, entry.groups)
         if refusal is not None:
@@ -263,11 +269,13 @@ class RoutingTable:
 
     def _enter(self, bucket: _Bucket, entry: Entry) -> None:
         bucket.entries[entry.peer] = entry
+        self._to_refresh = None
         self._peers[entry.key] = entry.peer
         insort(self._keys, entry.key)
         self._count(bucket, entry.groups)
 
     def _leave(self, prefix: int, bucket: _Bucket, entry: Entry) -> Removed:
+        self._to_refresh = None
         del bucket.entries[entry.peer], self._peers[entry.key], self._keys[bisect_left(self._keys, entry.key)]
         self._uncount(bucket, entry.groups)
         return Removed(entry.peer, prefix, entry.added, self.replacement(prefix))
@@ -290,6 +298,8 @@ class RoutingTable:
 
 class _Groups:
     """How many peers of each address group there are."""
+
+    __slots__ = ("_count", "_limit")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -8,7 +8,7 @@ Times: monotonic seconds, from the caller. Total: any call at any time has a def
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 Job = TypeVar("Job", bound=Hashable)
@@ -33,6 +33,10 @@ class Schedule(Generic[Job]):
     def at(self, job: Job) -> float:
         """When `job` is due."""
         return self._due[job]
+
+    def soonest(self, jobs: Iterable[Job]) -> float:
+        """When the first of these jobs, of which there is one at least, is due."""
+        return min(map(self._due.__getitem__, jobs))
 
     def done(self, job: Job, now: float) -> None:
         """`job` was done: it is due again one interval from `now`."""

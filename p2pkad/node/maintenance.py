@@ -58,11 +58,15 @@ class Maintenance:
             while True:
                 for peer in self._membership.take_checks():
                     nursery.start_soon(self._check, peer)
-                now = self._clock.monotonic()
-                for chore in [each for each in self._resting if each.due() <= now]:
-                    self._resting.remove(chore)
-                    nursery.start_soon(self._do, chore)
-                with trio.move_on_at(min((each.due() for each in self._resting), default=float("inf"))):
+                now, next_due = self._clock.monotonic(), float("inf")
+                for chore in list(self._resting):
+                    due = chore.due()
+                    if due <= now:
+                        self._resting.remove(chore)
+                        nursery.start_soon(self._do, chore)
+                    else:
+                        next_due = min(next_due, due)
+                with trio.move_on_at(next_due):
                     await self._membership.changed.park()
 
     async def _do(self, chore: Chore) -> None:

@@ -12,7 +12,7 @@ Who has no room for us is neither suspected nor leaves: it is there, and has its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from itertools import islice
 from typing import Literal
 
@@ -123,10 +123,10 @@ class Membership:
 
     # Who is near
 
-    def nearest(self, target: Key, count: int) -> list[PeerInfo]:
+    def nearest(self, target: Key, count: int) -> Iterator[PeerInfo]:
         """The `count` peers of the table nearest to `target`, nearest first, as others are told of them."""
-        now = self._clock.monotonic()
-        return [self.book.told(peer, now) for peer in self.table.closest(target, count)]
+        now, told = self._clock.monotonic(), self.book.told
+        return (told(peer, now) for peer in self.table.closest(target, count))
 
     def seeds(self, name: bytes, count: int) -> list[PeerId]:
         """Whom a lookup of `name` begins with."""

@@ -75,7 +75,7 @@ class Refreshing:
         if not len(self._membership.table):
             return float("inf")
         grew = self._grew if len(self._membership.table) < SMALL_TABLE else float("inf")
-        return min(grew, *(self._schedule.at(job) for job in self._current_jobs()))
+        return min(grew, self._schedule.soonest(self._current_jobs()))
 
     async def run(self) -> None:
         now = self._clock.monotonic()
@@ -127,7 +127,7 @@ class Refreshing:
                 await self._querying.run_lookup(ClosestPeers(name))
 
     def _current_jobs(self) -> tuple[int, ...]:
-        return (OWN_ID, *(prefix for prefix in self._membership.table.refresh_prefixes() if prefix < self._known_from))
+        return (OWN_ID, *self._membership.table.refresh_prefixes()[: self._known_from])
 
     def _all_due_at(self, at: float) -> None:
         for job in JOBS:

@@ -13,6 +13,7 @@ kad-dht r2, "RPC messages". Whatever is refused raises a P2pkadError; the networ
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
 from typing import assert_never
 
@@ -154,7 +155,7 @@ class Responding:
             raise RemoteProtocolError(f"a provider key has 1 to {MAX_PROVIDER_KEY} bytes, this one {len(key)}")
         return key
 
-    def _near(self, key: bytes) -> list[PeerInfo]:
+    def _near(self, key: bytes) -> Iterator[PeerInfo]:
         return self._membership.nearest(SHA256.key(key), self._config.k + SPARE)
 
     def _known(self, peer: PeerId) -> PeerInfo | None:

@@ -15,6 +15,7 @@ def even() -> float:
 def test_a_job_is_due_one_interval_after_it_was_done() -> None:
     schedule = Schedule({"often": 2, "rarely": 10}, 0, even)
     assert (schedule.at("often"), schedule.at("rarely")) == (2, 10)
+    assert (schedule.soonest(["often", "rarely"]), schedule.soonest(["rarely"])) == (2, 10)
     schedule.done("often", 3)
     assert (schedule.at("often"), schedule.at("rarely")) == (5, 10)
     assert repr(schedule) == "<Schedule often@5 rarely@10>"
