@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 from p2pkad.cli.main import make_app
+from p2pkad.node.service import KademliaService
 from tests.support.running import ROOT, Running
 
 README = (ROOT / "README.md").read_text()
@@ -32,6 +34,13 @@ def test_the_program_puts_a_value_and_gets_it_back() -> None:
     assert held.startswith("held by ")
     assert ready["id"] in held
     assert value == "b'hello'"
+
+
+def test_everything_that_a_node_can_do_is_listed() -> None:
+    offered = {name for name, _ in inspect.getmembers(KademliaService, inspect.isfunction) if not name.startswith("_")}
+    listed = re.search(r"is on \[`KademliaService`\](.*?)\. ", README, re.DOTALL)
+    assert listed is not None
+    assert offered - {"aclose"} == set(re.findall(r"`(\w+)`", listed[1])), "an `async with` closes it"
 
 
 @pytest.mark.parametrize("line", [line for block in blocks("console") for line in block.splitlines() if "p2pkad " in line])
