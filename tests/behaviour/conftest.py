@@ -19,6 +19,7 @@ from p2pkad.core.peers import PeerId
 from p2pkad.net.base import Handler, Host, Network
 from p2pkad.net.libp2p import new_host
 from p2pkad.net.simulated import World
+from p2pkad.node import refreshing
 from p2pkad.node.service import KademliaService
 from p2pkad.testing.runs import VirtualClock, repeatable
 from p2pkad.validators.opaque import OpaqueValidator
@@ -167,6 +168,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("network", without + real, indirect=True)
     elif "world" in metafunc.fixturenames:
         metafunc.parametrize("world", [simulated], indirect=True)
+
+
+@pytest.fixture
+def no_afterthoughts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks around because its table has grown: a second later, on a busy machine in the middle of the test."""
+    monkeypatch.setattr(refreshing, "SMALL_TABLE", 0)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from p2pkad.node.service import KademliaService
 from p2pkad.testing import open_simulated_network, run_simulated
 from p2pkad.validators.opaque import OpaqueValidator
 from tests.behaviour.conftest import BehaviourNetwork
+from tests.behaviour.test_networks import acquainted
 from tests.support.census import count_tasks
 
 KEY = b"/v/key"
@@ -215,6 +216,7 @@ async def cancelled_after(node: KademliaService, steps: int, call: Callable[[], 
 
 @pytest.mark.scenario("L15")
 @pytest.mark.on_real_hosts_too
+@pytest.mark.usefixtures("no_afterthoughts")
 @pytest.mark.parametrize("kind", ["closest", "value", "providers"])
 async def test_cancelling_a_lookup_anywhere_frees_all_that_it_held(network: BehaviourNetwork, kind: str) -> None:
     node, *_ = await network.start(6, refresh_interval=3600.0)
@@ -223,7 +225,7 @@ async def test_cancelling_a_lookup_anywhere_frees_all_that_it_held(network: Beha
         "value": lambda: node.get_value(KEY),
         "providers": lambda: node.find_providers(CONTENT),
     }
-    await network.until(lambda: node.stats().table == 5, "all are known")
+    await network.until(lambda: acquainted(network.nodes), "everybody knows everybody")
     await node.closest_peers(b"key")
     await network.until(lambda: node.stats().lookups == 0, "nobody looks for anything")
     await trio.sleep(0.3)

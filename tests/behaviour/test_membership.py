@@ -49,6 +49,7 @@ async def test_a_client_is_in_nobodys_table_and_uses_the_network_all_the_same(ne
 
 @pytest.mark.scenario("M2", "M3")
 @pytest.mark.on_real_hosts_too
+@pytest.mark.usefixtures("no_afterthoughts")
 async def test_a_server_that_turns_client_leaves_the_table_and_returns_when_it_turns_back(network: BehaviourNetwork) -> None:
     watcher, other = await network.start(2)
     events: list[NodeEvent] = []

@@ -8,6 +8,7 @@ from libp2p.peer.id import ID
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID, TYPE_DATA, TYPE_WINDOW_UPDATE, Yamux
 
+from p2pkad.net.base import Identified
 from tests.net.libp2p.ends import an_end, eventually
 
 
@@ -36,7 +37,9 @@ async def test_a_host_runs_on_a_muxer_of_the_callers_and_a_request_costs_one_fra
     async with an_end(host={"muxer": CountingMuxers}) as one, an_end(host={"muxer": CountingMuxers}) as other:
         await one.ask(other)
         here, there = (end.host.get_network().get_connections()[0].muxed_conn for end in (one, other))
-        await eventually(lambda: not [stream for stream in here.streams.values() if stream.stream_id % 2 == 0])
+        for end in one, other:
+            await end.hears(Identified)
+        await eventually(lambda: len(here.streams) == len(there.streams) == 1)  # those of identify are closed
         here.sent.clear()
         there.sent.clear()
         for _ in range(10):
