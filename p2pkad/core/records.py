@@ -196,19 +196,24 @@ def served(stored: StoredRecord, now: float) -> Record:
     return record if record.ttl == 0 else replace(record, ttl=seconds_left(stored.expires, now))
 
 
-def passed_on(copies: Sequence[Record], *, now: float, lifetime: float) -> Record:
+def passed_on(copies: Sequence[Record], *, asked: float, now: float, lifetime: float) -> Record | None:
     """The record that a reader, who got these copies of one value, brings to a peer without it: the one that lives longest.
 
-    A record with a ttl goes as it came. One without gets the seconds left of `lifetime`, counted from when it was renewed.
+    A record with a ttl goes as it came. One without gets the seconds left of `lifetime`, counted from when it was renewed;
+    None when less than one is left: told as one, they would add up where many read, and it never died.
+    asked: when the reader began to ask, in wall seconds. Whether a time can be is judged as of then: a copy that has ended
+    since was told rightly, and must not pass for one whose time is wrong, and which therefore begins anew.
     """
 
     def left(record: Record) -> float:
-        return record.ttl or renewed_at(record, now=now, lifetime=lifetime) + lifetime - now
+        return record.ttl or renewed_at(record, now=asked, lifetime=lifetime) + lifetime - now
 
     best = max(copies, key=left)
     if best.ttl > 0:
         return best
-    begun = renewed_at(best, now=now, lifetime=lifetime)
+    begun = renewed_at(best, now=asked, lifetime=lifetime)
+    if begun + lifetime < now + 1:
+        return None
     return replace(best, time_received=format_time(begun), ttl=seconds_left(begun + lifetime, now))
 
 

@@ -55,6 +55,7 @@ class Finding:
     async def get_record(self, key: bytes, *, quorum: int, timeout: float | None) -> ValueFound:
         """The best value under `key`. Raises InvalidRecord, NotFound, NoPeers, QuorumNotMet."""
         self._validators.require(key)
+        asked_at = self._clock.wall()
         own = await self._own_copy(key)
         goal = Value(key, quorum, partial(self._validators.select, key), own)
         outcome = None if goal.reached else await self._look_up_beside_own(goal, timeout, have_own=own is not None)
@@ -63,7 +64,7 @@ class Finding:
         if goal.best is None:
             raise NotFound(key_text(key), asked=asked, answered=answered, complete=complete)
         if outcome is not None and outcome.answered:
-            self._publishing.correct(goal, outcome)
+            self._publishing.correct(goal, outcome, asked_at)
         if quorum > len(goal.holders):
             raise QuorumNotMet(
                 f"{key_text(key)}: {len(goal.holders)} of {quorum} equal answers ({asked} asked, {answered} answered). "

@@ -102,10 +102,12 @@ class Publishing:
             return None
         record = self._record(key, stored.record.value, allow_large=True)
         deadline = self._deadline(None)
+        asked = self._clock.wall()
         goal = Value(key, 0, partial(self._validators.select, key), (self._membership.own, record))
         outcome = await self._querying.run_lookup(goal, timeout=self._for_lookup(deadline))
-        if goal.best is not None and goal.best.value != record.value:
-            await self._replace_own(passed_on(goal.copies, now=self._clock.wall(), lifetime=self._config.record_lifetime))
+        better = self._passed_on(goal, asked) if goal.best is not None and goal.best.value != record.value else None
+        if better is not None:
+            await self._replace_own(better)
             raise StaleRecord(key, "somebody else has published a better record; this node publishes its own no more")
         if not await self._still_publishes(record):
             return None
@@ -150,14 +152,17 @@ class Publishing:
         """Forget that this node provides `key`; False when it did not. What others hold goes with its lifetime."""
         return await self._store.remove_provider(key, self._membership.own)
 
-    def correct(self, goal: Value, outcome: Outcome) -> None:
+    def correct(self, goal: Value, outcome: Outcome, asked: float) -> None:
         """Bring the best record, no younger than it came, to those that should hold it, after the caller has got it.
 
+        asked: when the caller began to ask, in wall seconds. What has ended since is brought to nobody.
         After a full lookup these are all of the k nearest that do not hold it; after one that a quorum ended early only
         those that answered with a worse one: of the others nothing is known. A worse own copy is replaced, too.
         kad-dht r2, "Entry correction".
         """
-        best = passed_on(goal.copies, now=self._clock.wall(), lifetime=self._config.record_lifetime)
+        best = self._passed_on(goal, asked)
+        if best is None:
+            return
         if self._membership.own in goal.outdated():
             self._spawn(self._replace_own, best)
         if outcome.ending is Ending.CONVERGED:
@@ -168,6 +173,9 @@ class Publishing:
         if wrong:
             deadline = self._clock.monotonic() + self._config.request_timeout
             self._spawn(self._put_all, best, wrong, (), deadline)
+
+    def _passed_on(self, goal: Value, asked: float) -> Record | None:
+        return passed_on(goal.copies, asked=asked, now=self._clock.wall(), lifetime=self._config.record_lifetime)
 
     async def _still_publishes(self, record: Record) -> bool:
         # It may have been withdrawn, or replaced by a newer one of the node's own, while others were asked.

@@ -255,45 +255,53 @@ def test_times_are_read_in_all_forms_of_the_rfc(text: str) -> None:
 @pytest.mark.scenario("V12")
 def test_a_copy_for_a_peer_without_one_has_the_age_of_the_youngest_and_for_rust_the_seconds_left() -> None:
     copies = [aged(900, now=2000), aged(300, now=2000), aged(500, now=2000)]
-    assert passed_on(copies, now=2000, lifetime=LIFETIME) == aged(300, now=2000, ttl=700)
+    assert passed_on(copies, asked=2000, now=2000, lifetime=LIFETIME) == aged(300, now=2000, ttl=700)
 
 
 def test_a_record_with_a_ttl_is_passed_on_as_it_came() -> None:
     came = record(ttl=300, publisher=PUBLISHER)
-    assert passed_on([aged(900, now=2000), came], now=2000, lifetime=LIFETIME) == came
+    assert passed_on([aged(900, now=2000), came], asked=2000, now=2000, lifetime=LIFETIME) == came
 
 
 @pytest.mark.scenario("V12")
 def test_what_was_passed_on_is_no_record_that_ends_early_its_publisher_renews_it_without_a_ttl() -> None:
-    copy = put(None, passed_on([aged(300, now=2000)], now=2000, lifetime=LIFETIME), now=2000)
+    copy = put(None, passed_on([aged(300, now=2000)], asked=2000, now=2000, lifetime=LIFETIME), now=2000)
     assert (copy.expires, copy.record.ttl) == (2700, 0)
     assert put(copy, record(), now=2500).expires == 3500
 
 
 @pytest.mark.scenario("V12")
 def test_clocks_that_differ_make_no_copy_live_longer() -> None:
-    sent = passed_on([aged(300, now=2000)], now=2000, lifetime=LIFETIME)
+    sent = passed_on([aged(300, now=2000)], asked=2000, now=2000, lifetime=LIFETIME)
     behind = put(None, sent, now=100)
     assert behind.expires == 100 + 700
-    again = passed_on([served(behind, now=200)], now=200, lifetime=LIFETIME)
+    again = passed_on([served(behind, now=200)], asked=200, now=200, lifetime=LIFETIME)
     assert again.ttl == 600
 
 
 @pytest.mark.scenario("V12")
-@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3), st.integers(0, 3)), max_size=30))
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 60), st.integers(0, 3), st.integers(0, 3)), max_size=30))
 def test_however_readers_pass_a_record_on_it_is_gone_one_lifetime_after_its_last_renewal(
-    corrections: list[tuple[int, int, int]],
+    corrections: list[tuple[int, int, int, int]],
 ) -> None:
     begin = 10 * LIFETIME
     holders = [put(None, record(), now=begin), *[None] * 3]
     now: float = begin
-    for after, reads_from, brings_to in corrections:
+    for after, takes, reads_from, brings_to in corrections:
         now += after
         source = holders[reads_from]
         if source is not None and source.expires > now:
-            copy = passed_on([served(source, now)], now=now, lifetime=LIFETIME)
-            holders[brings_to] = put(holders[brings_to], copy, now)
+            copy = passed_on([served(source, now)], asked=now, now=now + takes, lifetime=LIFETIME)
+            now += takes
+            holders[brings_to] = put(holders[brings_to], copy, now) if copy is not None else holders[brings_to]
         assert all(stored is None or stored.expires <= begin + LIFETIME for stored in holders)
+
+
+@pytest.mark.scenario("V12")
+@pytest.mark.parametrize(("now", "ttl"), [(2008, 2), (2009, 1), (2009.5, None), (2010, None), (2011, None)])
+def test_a_copy_that_ends_while_it_is_looked_up_does_not_begin_anew(now: float, ttl: int | None) -> None:
+    copy = passed_on([aged(LIFETIME - 10, now=2000)], asked=2000, now=now, lifetime=LIFETIME)
+    assert copy == (None if ttl is None else aged(LIFETIME - 10, now=2000, ttl=ttl))
 
 
 def test_the_nodes_own_record_is_told_as_renewed_this_moment() -> None:
