@@ -14,6 +14,7 @@ from p2pkad.events import LookupStarted, NodeEvent, Republished, RepublishFailed
 from p2pkad.node.service import KademliaService
 from p2pkad.testing import SimulatedNodes, open_simulated_network, run_simulated
 from p2pkad.validators.opaque import OpaqueValidator
+from tests.support.records import Fickle
 
 KEY = b"/v/key"
 CONTENT = b"\x12\x20" + sha256(b"content").digest()
@@ -213,16 +214,6 @@ async def test_of_versions_that_are_put_at_once_every_reader_gets_the_best(net: 
     assert {await node.get_value(KEY) for node in net.nodes} == {b"version 7"}
     await trio.sleep(5)
     assert {await node.local_value(KEY) for node in net.nodes} <= {None, b"version 7"}
-
-
-class Fickle(OpaqueValidator):
-    """A validator that changes its mind."""
-
-    trusts = True
-
-    def validate(self, key: bytes, value: bytes, now: float) -> None:
-        if not self.trusts:
-            raise InvalidRecord(key, "no more")
 
 
 @pytest.mark.scenario("V12", "V2")

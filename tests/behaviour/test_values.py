@@ -17,6 +17,7 @@ from p2pkad.errors import InvalidRecord, NotFound, QuorumNotMet, RecordTooLarge,
 from p2pkad.net.base import Handler, Request
 from p2pkad.validators.opaque import OpaqueValidator
 from tests.behaviour.conftest import BehaviourNetwork
+from tests.support.records import Fickle
 
 KEY = b"/v/key"
 
@@ -268,16 +269,6 @@ async def test_when_nobody_answers_the_error_does_not_speak_of_a_deadline(networ
     with pytest.raises(NotFound, match=r"\(1 asked, 0 answered\)") as caught:
         await node.get_value(KEY)
     assert not caught.value.complete
-
-
-class Fickle(OpaqueValidator):
-    """A validator that changes its mind."""
-
-    trusts = True
-
-    def validate(self, key: bytes, value: bytes, now: float) -> None:
-        if not self.trusts:
-            raise InvalidRecord(key, "no more")
 
 
 @pytest.mark.scenario("V2", "V8")
