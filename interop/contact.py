@@ -148,7 +148,8 @@ async def contact(driver: Driver, setting: Setting, seed: str, binary: Path) -> 
 
 
 async def gather(driver: Driver, setting: Setting, seed: str, binary: Path) -> Network:
-    """Start everybody. Returns when go has the servers in its table, each server as many as a bucket holds, a client one."""
+    """Start everybody. Returns when go has the servers in its table, each server as many as a bucket holds, a client one, and
+    all have looked for their neighbours."""
     seeds = fitting_seeds(seed)
     go = Node(await driver.start("go", go_language(binary), seed=seeds["go"], **setting.flags), "go")
     network = Network(go, [])
@@ -165,8 +166,16 @@ async def gather(driver: Driver, setting: Setting, seed: str, binary: Path) -> N
         await go_has(network, network.servers, FOUND_SECONDS)
         for node in network.p2pkad:
             await knows(node, enough)
+    async with trio.open_nursery() as nursery:
+        for node in network.p2pkad:
+            nursery.start_soon(look_round, node, go)
     network.p2pkad.sort(key=str)
     return network
+
+
+async def look_round(node: Node, go: Node) -> None:
+    """Wait until a node has looked for its neighbours: a client is in no table, and is found through those alone."""
+    await node.peer.ask("bootstrap", peers=go.peer.addresses)
 
 
 def names(kind: str) -> list[str]:
