@@ -124,7 +124,8 @@ Step = Ask | Wait | Done
 class Lookup:
     """A lookup of `goal.key`, beginning with `seeds`. It never asks `own`, and asks nobody twice.
 
-    patience: the one for a peer, at the moment it is asked; None: `limits.soft` for everybody.
+    patience: since when a peer that was asked at that moment is waited for, and how patiently, as far as is known now; None:
+    since then, `limits.soft` for everybody.
     """
 
     def __init__(
@@ -135,13 +136,13 @@ class Lookup:
         own: PeerId,
         now: float,
         *,
-        patience: Callable[[PeerId], Patience] | None = None,
+        patience: Callable[[PeerId, float], tuple[float, Patience]] | None = None,
         space: KeySpace = SHA256,
     ) -> None:
         self.goal = goal
         self.limits = limits
         self._unhurried = Patience(limits.soft)
-        self._patience = patience or (lambda peer: self._unhurried)
+        self._patience = patience or (lambda peer, asked_at: (asked_at, self._unhurried))
         self._own = own
         self._space = space
         self._target = space.key(goal.key)
@@ -215,14 +216,17 @@ class Lookup:
         for path in self._paths:
             path.slots = 0
         for candidate in self._in_flight.values():
-            asked_at, patience = candidate.asked_at, candidate.patience
-            due = asked_at + patience.usual
+            due = candidate.since + candidate.patience.usual
+            if due <= now:
+                # Its connection may have been closed as it was asked, or opened only now.
+                candidate.since, candidate.patience = self._patience(candidate.peer, candidate.since)
+                due = candidate.since + candidate.patience.usual
             if due > now:
                 candidate.slow = False
                 candidate.path.slots += 1
             else:
                 candidate.slow = True
-                due = asked_at + patience.wait
+                due = candidate.since + candidate.patience.wait
                 if due <= now:
                     late.append(candidate)
                     continue
@@ -273,8 +277,8 @@ class Lookup:
         self._in_flight[candidate.peer] = candidate
         for path in self._paths:
             path.share(candidate)
-        candidate.asked_at, candidate.patience = now, self._patience(candidate.peer)
-        late = now + candidate.patience.wait
+        candidate.since, candidate.patience = self._patience(candidate.peer, now)
+        late = candidate.since + candidate.patience.wait
         return Query(candidate.peer, min(late, self._deadline), min(now + self.limits.hard, self._deadline))
 
     def _conclude(self, ending: Ending) -> Outcome:

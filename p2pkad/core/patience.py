@@ -29,13 +29,13 @@ USUAL = 1.5
 class Patience:
     """The wait for peers of one kind: those who are connected, say, or those who must be dialled first.
 
-    most: seconds, the upper bound, and the wait until enough is known.
+    most: seconds, the upper bound, and the wait until enough is known. usual: the same for most peers; None: `most`.
     """
 
-    def __init__(self, most: float) -> None:
+    def __init__(self, most: float, usual: float | None = None) -> None:
         self.wait = most
         """Seconds after which a silent peer is late."""
-        self.usual = most
+        self.usual = most if usual is None else min(usual, most)
         """Seconds in which most peers have answered: one that takes longer may be dead. Not above `wait`."""
         self._most = most
         self._latest: list[float] = []

@@ -114,6 +114,11 @@ class Network(Protocol):
         """The connection that requests to `peer` would use; None when there is none. Quick: servers ask it for each request."""
         ...
 
+    def waits_for_room(self, peer: PeerId) -> bool:
+        """Whether a peer that is not connected is only waited for because connections are limited: this end has no room to dial
+        it, or somebody answered at its address and has not let this end in."""
+        ...
+
     def connections(self) -> Mapping[PeerId, Connection]:
         """The connected peers, each with that connection."""
         ...

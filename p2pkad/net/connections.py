@@ -9,13 +9,13 @@ reserve is kept free for dialling, and what goes is the idle and least useful co
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from p2pkad.core.peers import Address, PeerId
+from p2pkad.core.tally import Tally
 from p2pkad.net.base import Connection, Usefulness
 
 Handle = TypeVar("Handle")
@@ -61,7 +61,7 @@ class Connections(Generic[Handle]):
     usefulness: Callable[[PeerId], Usefulness] = lambda peer: Usefulness.NONE
     busy: Callable[[Handle], bool] = lambda handle: False
     _peers: dict[PeerId, list[Held[Handle]]] = field(default_factory=dict)
-    _users: Counter[PeerId] = field(default_factory=Counter)
+    _users: Tally = field(default_factory=Tally)
     _count: int = 0
 
     def __len__(self) -> int:
@@ -112,16 +112,9 @@ class Connections(Generic[Handle]):
                 return held
         return None
 
-    @contextmanager
-    def using(self, peer: PeerId) -> Iterator[None]:
+    def using(self, peer: PeerId) -> AbstractContextManager[None]:
         """While this lasts no connection to the peer is chosen to go, one that is only being dialled included."""
-        self._users[peer] += 1
-        try:
-            yield
-        finally:
-            self._users[peer] -= 1
-            if not self._users[peer]:
-                del self._users[peer]
+        return self._users.during(peer)
 
     def make_room(self, wanted: int, now: float) -> list[tuple[Held[Handle], str]]:
         """Choose what has to go so that `wanted` more connections fit below the limit.

@@ -20,9 +20,10 @@ from p2pkad.core.goals import Failure
 from p2pkad.core.hearsay import believed
 from p2pkad.core.keyspace import SHA256
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, FindNode, FindNodeReply, GetProvidersReply, GetValueReply
-from p2pkad.core.patience import Patience
+from p2pkad.core.patience import FLOOR, Patience
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.core.records import Record
+from p2pkad.core.tally import Tally
 from p2pkad.errors import LocalLimit, NetworkError, PeerBusy, PeerUnreachable, RemoteProtocolError, RequestTimeout
 from p2pkad.net.base import Connection, Network, Response
 from p2pkad.node.clock import Clock
@@ -79,10 +80,22 @@ class Asking:
         self._clock = clock
         self._random = random
         self._if_connected, self._if_dialled = Patience(config.late_after), Patience(config.late_after)
+        self._if_full = Patience(config.late_after, usual=FLOOR)
+        self._turned_away = Tally()
 
-    def patience(self, peer: PeerId) -> Patience:
-        """How long answers of such peers take: of connected ones, or of those that are to be dialled first."""
-        return self._if_dialled if self._network.connection(peer) is None else self._if_connected
+    def patience(self, peer: PeerId, asked_at: float) -> tuple[float, Patience]:
+        """Since when a peer that was asked at that moment is waited for, and how patiently; as far as is known now.
+
+        Of connected peers, and of those that are dialled, it is known how long others took; whose dial took long for want of
+        room has the time of an answer left when it is connected. While there is no room, here or there, silence says nothing.
+        """
+        connection = self._network.connection(peer)
+        if connection is None:
+            waits = peer in self._turned_away or self._network.waits_for_room(peer)
+            return asked_at, self._if_full if waits else self._if_dialled
+        if asked_at <= connection.opened < asked_at + self._if_dialled.wait - self._if_connected.wait:
+            return asked_at, self._if_dialled
+        return max(asked_at, connection.opened), self._if_connected
 
     async def ask(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> AnyReply:
         """The peer's reply, with only what is believed left in it.
@@ -90,28 +103,28 @@ class Asking:
         deadline: monotonic seconds. Raises NetworkError or RemoteProtocolError, after the peer has been marked. A limit
         of this node, or of the peer, is waited out and never held against the peer, nor is a deadline too near for an answer.
         """
-        began, patience = self._clock.monotonic(), self.patience(peer.id)
+        began = self._clock.monotonic()
         with self._booking_failures(peer, message):
-            response = await self._until_room(partial(self._network.request, peer, message, deadline), deadline)
-        patience.learn(self._clock.monotonic() - began)
+            response = await self._until_room(peer.id, partial(self._network.request, peer, message, deadline), deadline)
+        self._learn_from(peer.id, began)
         return self._booked(message, response)
 
     async def tell_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> AnyReply:
         """The reply to `question`, made after the peer has dealt with `message`. Raises as `ask`; a refusal of either."""
         with self._booking_failures(peer, message):
             send = partial(self._network.send_and_ask, peer, message, question, deadline)
-            response = await self._until_room(send, deadline)
+            response = await self._until_room(peer.id, send, deadline)
         return self._booked(question, response)
 
     async def tell(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
         """Send what has no reply. Raises as `ask`; that it worked proves nothing about the peer."""
         with self._booking_failures(peer, message):
-            await self._until_room(partial(self._network.send, peer, message, deadline), deadline)
+            await self._until_room(peer.id, partial(self._network.send, peer, message, deadline), deadline)
 
     async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
         """The connection to a peer. Raises as `ask`."""
         with self._booking_failures(peer):
-            return await self._until_room(partial(self._network.connect, peer, deadline), deadline)
+            return await self._until_room(peer.id, partial(self._network.connect, peer, deadline), deadline)
 
     async def check(self, peer: PeerId, deadline: float) -> bool:
         """The admission check: a server answers FIND_NODE for its own id. False when it did not."""
@@ -121,7 +134,14 @@ class Asking:
             return False
         return True
 
-    async def _until_room(self, call: Callable[[], Awaitable[T]], deadline: float) -> T:
+    def _learn_from(self, peer: PeerId, began: float) -> None:
+        """It has answered."""
+        connection, now = self._network.connection(peer), self._clock.monotonic()
+        if connection is None:
+            return  # closed at once: nobody knows any more whether it was dialled
+        (self._if_connected if connection.opened < began else self._if_dialled).learn(now - began)
+
+    async def _until_room(self, peer: PeerId, call: Callable[[], Awaitable[T]], deadline: float) -> T:
         """What `call` returns, tried again until the deadline while this node or the peer has no room for a connection."""
         pause = FIRST_PAUSE
         while True:
@@ -135,7 +155,8 @@ class Asking:
                     pause = min(2 * pause, LONGEST_PAUSE)
                 if self._clock.monotonic() + seconds >= deadline:
                     raise
-            await trio.sleep(seconds)
+            with self._turned_away.during(peer):
+                await trio.sleep(seconds)
 
     @contextmanager
     def _booking_failures(self, peer: PeerInfo, message: AnyRequest | None = None) -> Iterator[None]:

@@ -139,7 +139,7 @@ def test_in_the_place_of_a_slow_peer_another_one_is_asked_and_both_are_waited_fo
         limits,
         peer(OWN),
         0,
-        patience=lambda _: Learned(1, 3),
+        patience=lambda _, asked_at: (asked_at, Learned(1, 3)),
         space=TINY,
     )
     assert lookup.next(now=0) == ask((1, 3, 9), (2, 3, 9))
@@ -156,12 +156,42 @@ def test_in_the_place_of_a_slow_peer_another_one_is_asked_and_both_are_waited_fo
 def test_who_is_late_is_judged_by_what_is_known_by_then() -> None:
     patience = Learned(10, 10)
     limits = LookupLimits(k=2, alpha=2, beta=2, hard=20)
-    lookup = Lookup(ClosestPeers(bytes([0])), [peer(1), peer(2)], limits, peer(OWN), 0, patience=lambda _: patience, space=TINY)
+    lookup = Lookup(
+        ClosestPeers(bytes([0])),
+        [peer(1), peer(2)],
+        limits,
+        peer(OWN),
+        0,
+        patience=lambda _, asked_at: (asked_at, patience),
+        space=TINY,
+    )
     lookup.next(now=0)
     lookup.on_reply(peer(2), closer(), now=1)
     patience.usual, patience.wait = 1, 2
     assert lookup.next(now=1) == Wait(2)
     assert found(lookup.next(now=2)) == [2]
+    assert lookup.late == (peer(1),)
+
+
+@pytest.mark.scenario("L13")
+def test_a_peer_that_turns_out_to_need_a_dial_gets_the_time_of_a_dial_and_then_that_of_an_answer() -> None:
+    connected, dialled = Learned(1, 2), Learned(4, 8)
+    opened = {peer(1): 0.0, peer(2): 0.0}
+
+    def patience(each: PeerId, asked_at: float) -> tuple[float, Patience]:
+        return (max(asked_at, opened[each]), connected) if each in opened else (asked_at, dialled)
+
+    limits = LookupLimits(k=2, alpha=2, beta=2, hard=20)
+    lookup = Lookup(ClosestPeers(bytes([0])), [peer(1), peer(2)], limits, peer(OWN), 0, patience=patience, space=TINY)
+    assert lookup.next(now=0) == ask((1, 2, 20), (2, 2, 20))
+    del opened[peer(1)]
+    assert lookup.next(now=1) == Wait(2), "2 is slow"
+    lookup.on_reply(peer(2), closer(), now=1.5)
+    assert lookup.next(now=1.5) == Wait(4)
+    opened[peer(1)] = 3.5
+    assert lookup.next(now=4) == Wait(4.5)
+    assert lookup.next(now=4.5) == Wait(5.5)
+    assert found(lookup.next(now=5.5)) == [2]
     assert lookup.late == (peer(1),)
 
 

@@ -8,13 +8,15 @@ from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.messages import AnyRequest, FindNode, FindNodeReply
+from p2pkad.core.patience import ENOUGH, FLOOR
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import LocalLimit, NetworkError, PeerBusy, PeerUnreachable, RequestFailed, RequestTimeout
 from p2pkad.events import NodeEvent, PeerEvicted
-from p2pkad.net.base import Network, Response
+from p2pkad.net.base import Connection, Network, Response
 from p2pkad.node.asking import FIRST_PAUSE, LONGEST_PAUSE, Asking
 from p2pkad.node.clock import SYSTEM
 from p2pkad.node.membership import Membership
@@ -31,14 +33,28 @@ class Moody:
     def __init__(self, *errors: NetworkError) -> None:
         self.errors = list(errors)
         self.asked: list[float] = []
+        self.connected: dict[PeerId, Connection] = {}
+        self.short_of_room: set[PeerId] = set()
+        self.dials = self.takes = 0.0
 
-    def connection(self, peer: PeerId) -> None:
-        return None
+    def connection(self, peer: PeerId) -> Connection | None:
+        return self.connected.get(peer)
+
+    def waits_for_room(self, peer: PeerId) -> bool:
+        return peer in self.short_of_room
+
+    def connects(self, peer: PeerId) -> None:
+        """From now on there is a connection."""
+        self.connected[peer] = Connection(peer, None, inbound=False, opened=trio.current_time())
 
     async def request(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> Response:
         self.asked.append(trio.current_time())
         if self.errors and peer.id == PEER:
             raise self.errors.pop(0)
+        if peer.id not in self.connected:
+            await trio.sleep(self.dials)
+            self.connects(peer.id)
+        await trio.sleep(self.takes)
         return Response(peer.id, None, FindNodeReply((PeerInfo(OTHER),)))
 
     @property
@@ -136,3 +152,83 @@ async def test_a_limit_of_this_node_is_waited_out_and_held_against_nobody(autoju
     with pytest.raises(LocalLimit):
         await stage.ask()
     assert stage.evicted == []
+
+
+@pytest.mark.scenario("L13")
+async def test_a_peer_is_waited_for_as_others_that_are_connected_or_are_dialled(autojump_clock):
+    stage = Stage()
+    stage.network.connects(PEER)
+    await trio.sleep(1)
+    asked_at = trio.current_time()
+    since, connected = stage.asking.patience(PEER, asked_at)
+    assert since == asked_at
+    since, dialled = stage.asking.patience(OTHER, asked_at)
+    assert since == asked_at
+    assert dialled is not connected
+    del stage.network.connected[PEER]
+    assert stage.asking.patience(PEER, asked_at) == (asked_at, dialled), "it was just closed"
+    await trio.sleep(1)
+    stage.network.connects(PEER)
+    assert stage.asking.patience(PEER, asked_at) == (asked_at + 1, connected), "its answer is due from now on"
+
+
+@pytest.mark.scenario("L13")
+async def test_who_was_dialled_in_time_has_what_is_left_of_the_time_for_dialling_and_answering(autojump_clock):
+    stage = Stage()
+    stage.network.connects(PEER)
+    for _ in range(ENOUGH):
+        await trio.sleep(1)
+        await stage.ask()
+    asked_at = trio.current_time()
+    _, dialled = stage.asking.patience(OTHER, asked_at)
+    await trio.sleep(0.5)
+    stage.network.connects(OTHER)
+    assert stage.asking.patience(OTHER, asked_at) == (asked_at, dialled)
+    await trio.sleep(1.4)
+    stage.network.connects(OTHER)
+    since, patience = stage.asking.patience(OTHER, asked_at)
+    assert (since, patience.wait) == (asked_at + 1.9, FLOOR)
+
+
+@pytest.mark.scenario("L13")
+async def test_what_dials_took_is_learned_apart(autojump_clock):
+    stage = Stage()
+    stage.network.dials, stage.network.takes = 0.5, 0.001
+    for _ in range(ENOUGH):
+        stage.network.connected.clear()
+        await stage.ask()
+    await trio.sleep(1)
+    for _ in range(ENOUGH):
+        await stage.ask()
+    now = trio.current_time()
+    assert stage.asking.patience(PEER, now)[1].wait == FLOOR
+    assert stage.asking.patience(OTHER, now)[1].wait == pytest.approx(1.002)
+
+
+@pytest.mark.scenario("L18")
+async def test_who_has_no_room_is_waited_for_however_soon_others_answer(autojump_clock):
+    stage = Stage()
+    for _ in range(ENOUGH):
+        stage.network.connected.clear()
+        await stage.ask()
+    wait = {"dialled": FLOOR, "full": KademliaConfig().late_after}
+
+    def waits() -> float:
+        return stage.asking.patience(PEER, trio.current_time())[1].wait
+
+    stage.network.connected.clear()
+    assert waits() == wait["dialled"]
+    stage.network.short_of_room.add(PEER)
+    assert waits() == wait["full"]
+    stage.network.short_of_room.clear()
+    stage.network.errors = [BUSY, RequestTimeout(PEER, "FindNode", 10.0)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fails, stage)
+        await trio.testing.wait_all_tasks_blocked()
+        assert waits() == wait["full"], "it has turned this node away, and is tried again"
+    assert waits() == wait["dialled"]
+
+
+async def fails(stage: Stage) -> None:
+    with pytest.raises(RequestTimeout):
+        await stage.ask()

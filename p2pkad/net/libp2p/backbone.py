@@ -27,6 +27,7 @@ from multiaddr import Multiaddr
 
 from p2pkad.config import HostConfig
 from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.tally import Tally
 from p2pkad.errors import LocalLimit, NodeClosed, PeerBusy
 from p2pkad.net.base import Usefulness
 from p2pkad.net.connections import IDLE, Connections, Held
@@ -90,13 +91,14 @@ class Backbone(INotifee):
         self._watchers: list[Watcher] = []
         self._news: dict[PeerId, News] = {}
         self._waiting = trio.lowlevel.ParkingLot()
+        self._short_of_room = Tally()
         self._door = trio.Lock()
         self._queued = 0
         self._accepted = 0
         self.connections: Connections[SwarmConn] = Connections(
             config.max_connections, config.connection_reserve, self._usefulness, self._busy
         )
-        self.dialer = Dialer(swarm, config.dial_timeout, self.spawn, self._close_quietly)
+        self.dialer = Dialer(swarm, config.dial_timeout, self.spawn, self._close_quietly, self.freed)
         self.identifier = Identifier(host, observed, self._told)
         swarm.register_notifee(self)
 
@@ -207,19 +209,20 @@ class Backbone(INotifee):
         if self.find(peer.id) is None:
             await self._room_to_dial(peer.id, deadline)
         if self.find(peer.id) is None:
-            try:
-                await self.dialer.dial(peer)
-            finally:
-                self.freed()
+            await self.dialer.dial(peer)
         held = self.find(peer.id)
         if held is None:
             raise PeerBusy(peer.id, [("", "it closed the connection at once")])
         return held
 
+    def waits_for_room(self, peer: PeerId) -> bool:
+        """Whether a peer is to be dialled and there is no room for that, or it is dialled and may have none."""
+        return peer in self._short_of_room or self.dialer.is_answered(peer)
+
     async def _room_to_dial(self, peer: PeerId, deadline: float) -> None:
         # Half of the time is for the dial and what it is for.
         patience = (deadline - trio.current_time()) / 2
-        with trio.move_on_after(max(0.0, patience)):
+        with trio.move_on_after(max(0.0, patience)), self._short_of_room.during(peer):
             while self.find(peer) is None and not self.dialer.dials(peer) and not self._may_dial():
                 await self._moment()
             return
@@ -236,6 +239,9 @@ class Backbone(INotifee):
         return self._accepted - self.connections.inbound
 
     def _make_room(self) -> bool:
+        # Those that have ended gave their places back, and are told of later: letting them go would free these once more.
+        for held in [held for held in self.connections if not alive(held.handle)]:
+            self._remove(held.handle)
         # What is being dialled or shakes hands has its place already.
         wanted = self.dialer.pending + self._handshakes + 1
         for held, why in self.connections.make_room(wanted, trio.current_time()):

@@ -28,6 +28,7 @@ from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import PeerBusy, PeerUnreachable
 from p2pkad.net.libp2p.border import hung_up, reason
 from p2pkad.net.libp2p.ids import foreign_id
+from p2pkad.net.libp2p.transport import REACHED
 
 HEAD_START = 0.25
 """Seconds an address has before the next one is dialled beside it. RFC 8305, "Connection Attempt Delay"; as go."""
@@ -45,9 +46,9 @@ class Dial:
     known: set[Address] = field(default_factory=set)
     causes: list[tuple[str, str]] = field(default_factory=list)
     running: int = 0
+    answered: bool = False
     won: bool = False
     turned_away: bool = False
-    left_alone: bool = False
     connection: INetConn | None = None
     done: trio.Event = field(default_factory=trio.Event)
     moved: trio.Event = field(default_factory=trio.Event)
@@ -61,6 +62,10 @@ class Dial:
                 self.queue.append(address)
                 self.wake()
 
+    def reached(self) -> None:
+        """Somebody is there."""
+        self.answered = True
+
     def wake(self) -> None:
         """Something changed."""
         self.moved.set()
@@ -73,7 +78,8 @@ class Dial:
 
 
 class Dialer:
-    """timeout: seconds for one address. spawn: starts a task that outlives the caller. close: ends a surplus connection."""
+    """timeout: seconds for one address. spawn: starts a task that outlives the caller. close: ends a surplus connection.
+    freed: told when a dial is over, and `pending` less."""
 
     def __init__(
         self,
@@ -81,22 +87,30 @@ class Dialer:
         timeout: float,
         spawn: Callable[..., None],
         close: Callable[[INetConn], Awaitable[None]],
+        freed: Callable[[], None],
     ) -> None:
         self._swarm = swarm
         self._timeout = timeout
         self._spawn = spawn
         self._close = close
-        self._dials: dict[PeerId, Dial] = {}
-        self._left_alone = 0
+        self._freed = freed
+        self._dials: dict[PeerId, Dial] = {}  # those that somebody may join
+        self._open: set[Dial] = set()
 
     @property
     def pending(self) -> int:
-        """How many dials may still end in a connection, those included that nobody waits for: the peer came to us meanwhile."""
-        return len(self._dials) + self._left_alone
+        """How many dials may still end in a connection, or in one that has to be closed: those included that nobody waits for,
+        because the peer came to us meanwhile, or because all have gone."""
+        return len(self._open)
 
     def dials(self, peer: PeerId) -> bool:
         """Whether this peer is being dialled."""
         return peer in self._dials
+
+    def is_answered(self, peer: PeerId) -> bool:
+        """Whether this peer is being dialled and somebody has answered at an address of it: a connection may follow."""
+        dial = self._dials.get(peer)
+        return dial is not None and dial.answered
 
     async def dial(self, peer: PeerInfo) -> INetConn:
         """A connection to a peer that has none. The caller brings the deadline; a dial of its own ends in any case.
@@ -105,9 +119,11 @@ class Dialer:
         """
         dial = self._dials.get(peer.id)
         if dial is None:
-            dial = self._dials[peer.id] = Dial(peer.id)
+            dial = Dial(peer.id)
             dial.add(peer.addresses)
             self._spawn(self._run, dial)
+            self._dials[peer.id] = dial
+            self._open.add(dial)
         else:
             dial.add(peer.addresses)
         dial.waiting += 1
@@ -131,8 +147,6 @@ class Dialer:
         dial = self._dials.get(peer)
         if dial is not None:
             dial.queue.clear()
-            dial.left_alone = True
-            self._left_alone += 1
             self._end(dial, connection)
 
     def cancel(self, peer: PeerId) -> None:
@@ -150,8 +164,9 @@ class Dialer:
                     await self._start_each(dial, nursery)
                     nursery.cancel_scope.cancel()
         finally:
-            self._left_alone -= dial.left_alone
+            self._open.discard(dial)
             self._end(dial)
+            self._freed()
 
     async def _start_each(self, dial: Dial, nursery: trio.Nursery) -> None:
         while dial.queue or dial.running:
@@ -174,6 +189,7 @@ class Dialer:
             await self._close(connection)
         elif connection is not None:
             dial.won = True
+            self._open.discard(dial)
             self._end(dial, connection)
 
     async def _dial_address(self, dial: Dial, address: Address) -> INetConn | None:
@@ -183,6 +199,7 @@ class Dialer:
         if relayed or self._swarm.transport_manager.transport_for_dialing(multiaddr) is None:
             dial.causes.append((address.text, "through a relay: no transport for it" if relayed else "no transport for it"))
             return None
+        REACHED.set(dial.reached)  # of this task, which dials nothing else
         with trio.move_on_after(self._timeout):
             try:
                 return await self._swarm.dial_addr(multiaddr, foreign_id(dial.peer))

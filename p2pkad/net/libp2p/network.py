@@ -109,6 +109,9 @@ class Libp2pNetwork:
         held = self._backbone.find(peer)
         return None if held is None else held.as_connection()
 
+    def waits_for_room(self, peer: PeerId) -> bool:
+        return self._backbone.waits_for_room(peer)
+
     def connections(self) -> Mapping[PeerId, Connection]:
         found = ((peer, self._backbone.find(peer)) for peer in self._backbone.connections.peers())
         return {peer: held.as_connection() for peer, held in found if held is not None}

@@ -14,6 +14,7 @@ is cancelled in the middle of closing a connection, as py-libp2p's tasks are, le
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 
 import trio
 from libp2p.abc import IRawConnection
@@ -27,6 +28,8 @@ from multiaddr import Multiaddr
 
 CHUNK = 64 * 1024
 """Bytes asked of the operating system at once."""
+REACHED: ContextVar[Callable[[], None]] = ContextVar("REACHED")
+"""Called when the address that is dialled in this context is found to be somebody's. The handshakes are to come."""
 
 
 class Stream(TrioTCPStream):
@@ -65,6 +68,10 @@ class Stream(TrioTCPStream):
         return self._cached_remote_address
 
 
+def _nobody_asks() -> None:
+    """For dials that are not the dialer's."""
+
+
 class Transport(TCP):
     """admit: asked for each inbound connection before its handshake; False closes it. left: told when it is over."""
 
@@ -76,6 +83,7 @@ class Transport(TCP):
 
     async def dial(self, maddr: Multiaddr) -> IRawConnection:
         raw = await super().dial(maddr)
+        REACHED.get(_nobody_asks)()
         if isinstance(raw, RawConnection) and isinstance(raw.stream, TrioTCPStream):
             raw.stream = Stream(raw.stream.stream, self._open.discard)
             self._open.add(raw.stream)

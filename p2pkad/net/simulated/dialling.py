@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import trio
 
 from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.core.tally import Tally
 from p2pkad.errors import LocalLimit, PeerBusy, PeerUnreachable
 from p2pkad.net.connections import IDLE, Held
 from p2pkad.net.simulated.line import Line
@@ -41,14 +42,16 @@ MAX_QUEUED = 32
 
 
 class Dial:
-    """A dial under way. causes: why addresses failed. ends: when it will be over, as far as is known."""
+    """A dial under way. causes: why addresses failed. ends: when it will be over, as far as is known. knocks: the other end
+    has no room so far."""
 
-    __slots__ = ("causes", "ends", "peer", "waiting")
+    __slots__ = ("causes", "ends", "knocks", "peer", "waiting")
 
     def __init__(self, peer: PeerId) -> None:
         self.peer = peer
         self.causes: list[tuple[str, str]] = []
         self.ends = 0.0
+        self.knocks = False
         self.waiting: list[tuple[Parked, float]] = []
 
     @property
@@ -79,13 +82,14 @@ class Knock(NamedTuple):
 class Dialling:
     """The dials of one host, and the inbound connections that wait for a place on it."""
 
-    __slots__ = ("_dials", "_host", "_look_due", "_queue", "_room", "_world")
+    __slots__ = ("_dials", "_host", "_look_due", "_queue", "_room", "_short_of_room", "_world")
 
     def __init__(self, host: SimulatedHost) -> None:
         self._host = host
         self._world = host.world
         self._dials: dict[PeerId, Dial] = {}
         self._room: trio.lowlevel.ParkingLot | None = None
+        self._short_of_room: Tally | None = None
         self._queue: deque[Knock] | None = None
         self._look_due = False
 
@@ -108,6 +112,13 @@ class Dialling:
             self._world.at(deadline, parked.too_late)
         held: Held[Line] = await parked.wait()
         return held
+
+    def waits_for_room(self, peer: PeerId) -> bool:
+        """Whether a peer is to be dialled and there is no room for that, or it was dialled and has none so far."""
+        if self._short_of_room is not None and peer in self._short_of_room:
+            return True
+        dial = self._dials.get(peer)
+        return dial is not None and dial.knocks
 
     def arrived(self, held: Held[Line]) -> None:
         """The peer connected to us meanwhile: whoever waits may use that."""
@@ -139,7 +150,8 @@ class Dialling:
     async def _room_to_dial(self, peer: PeerId, deadline: float) -> None:
         # As on a real host, half of the time is for the dial and what it is for.
         self._room = trio.lowlevel.ParkingLot() if self._room is None else self._room
-        with trio.move_on_after(max(0.0, (deadline - trio.current_time()) / 2)):
+        self._short_of_room = Tally() if self._short_of_room is None else self._short_of_room
+        with trio.move_on_after(max(0.0, (deadline - trio.current_time()) / 2)), self._short_of_room.during(peer):
             while not (self._host.connections.of(peer) or peer in self._dials or self._may_dial()):
                 with trio.move_on_after(IDLE / 5):
                     await self._room.park()
@@ -230,6 +242,7 @@ class Dialling:
             line.dialler.dialling.turned_away(dial, address)
             return
         self._queue.append(Knock(line, address, dial, trio.current_time() + PATIENCE))
+        dial.knocks = True
         line.dialler.dialling._ends(dial, trio.current_time() + PATIENCE)
         self._look_later()
 

@@ -61,6 +61,9 @@ class SimulatedNetwork:
         open_ones = self._host.connections.of(peer)
         return open_ones[0].as_connection() if open_ones else None
 
+    def waits_for_room(self, peer: PeerId) -> bool:
+        return self._host.dialling.waits_for_room(peer)
+
     def connections(self) -> Mapping[PeerId, Connection]:
         connections = self._host.connections
         return {peer: connections.of(peer)[0].as_connection() for peer in connections.peers()}

@@ -68,9 +68,21 @@ class Stage:
     """A dialer on a script."""
 
     def __init__(self, nursery: trio.Nursery, **answers: tuple[float, object]) -> None:
-        self.script = Script(**answers)
+        self._nursery = nursery
         self.start = trio.current_time()
-        self.dialer = Dialer(cast("Swarm", self.script), TIMEOUT, nursery.start_soon, cast("Any", self.script.close))
+        self.freed: list[int] = []
+        self.play(Script(**answers))
+
+    def play(self, script: Script) -> None:
+        """Another script, with a dialer of its own."""
+        self.script = script
+        self.dialer = Dialer(
+            cast("Swarm", script),
+            TIMEOUT,
+            self._nursery.start_soon,
+            cast("Any", script.close),
+            lambda: self.freed.append(self.dialer.pending),
+        )
 
     @property
     def starts(self) -> list[tuple[float, int]]:
@@ -207,15 +219,30 @@ async def test_the_dial_ends_with_the_last_of_those_who_wait(autojump_clock, nur
     assert stage.dialer.pending == 0
 
 
-async def test_a_loser_that_connected_all_the_same_is_closed(autojump_clock, nursery):
-    class Stubborn(Script):
-        async def dial_addr(self, address: Multiaddr, peer: object) -> object:
-            with trio.CancelScope(shield=True):
-                return await super().dial_addr(address, peer)
+class Stubborn(Script):
+    """It goes on to the end, as closing a connection that has just been made does."""
 
+    async def dial_addr(self, address: Multiaddr, peer: object) -> object:
+        with trio.CancelScope(shield=True):
+            return await super().dial_addr(address, peer)
+
+
+@pytest.mark.scenario("L18")
+async def test_a_dial_that_all_have_left_has_its_place_until_it_is_really_over(autojump_clock, nursery):
     stage = Stage(nursery)
-    stage.script = Stubborn(a1=(1.0, "one"), a2=(0.1, "two"))
-    stage.dialer = Dialer(cast("Swarm", stage.script), TIMEOUT, nursery.start_soon, cast("Any", stage.script.close))
+    stage.play(Stubborn(a1=(1.0, "one")))
+    with trio.move_on_after(0.5):
+        await stage.dialer.dial(peer(1))
+    await trio.testing.wait_all_tasks_blocked()
+    assert not stage.dialer.dials(PEER), "nobody can join it"
+    assert (stage.dialer.pending, stage.freed) == (1, [])
+    await trio.sleep(1)
+    assert (stage.dialer.pending, stage.freed) == (0, [0])
+
+
+async def test_a_loser_that_connected_all_the_same_is_closed(autojump_clock, nursery):
+    stage = Stage(nursery)
+    stage.play(Stubborn(a1=(1.0, "one"), a2=(0.1, "two")))
     assert await stage.dialer.dial(peer(1, 2)) == "two"
     await trio.sleep(2)
     assert stage.script.closed == ["one"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
 import trio.testing
+from libp2p.network.connection.swarm_connection import SwarmConn
 
 from p2pkad.core.messages import AnyReply
 from p2pkad.core.peers import PeerId, PeerInfo
@@ -61,6 +63,30 @@ async def test_who_hangs_up_before_the_handshake_is_over_is_busy(answer, kind, s
     async with an_end(security=(security,)) as one, listening(answer) as somebody:
         with pytest.raises(kind):
             await one.network.connect(somebody, soon())
+
+
+def connected(one: End, other: End) -> bool:
+    return other.id in one.network.connections()
+
+
+async def test_the_place_of_a_connection_that_has_ended_is_given_away_once(monkeypatch):
+    async def says_nothing(connection: SwarmConn) -> None:
+        """The news of an end may come late."""
+
+    monkeypatch.setattr(SwarmConn, "_notify_disconnected", says_nothing)
+    monkeypatch.setattr("p2pkad.net.connections.SETTLE", 0.0)
+    async with an_end(max_connections=4, connection_reserve=0) as full, ends(6) as others:
+
+        async def come(*newcomers: End) -> None:
+            for newcomer in newcomers:
+                await newcomer.network.connect(full.info, soon())
+                await eventually(partial(connected, full, newcomer))
+
+        await come(*others[:4])
+        await others[0].network.disconnect(full.id)
+        await eventually(lambda: len(full.network.connections()) == 3)
+        await come(*others[4:])
+        assert len(full.network.connections()) <= 4
 
 
 async def test_who_cannot_be_let_in_is_turned_away_before_anything_is_spent_on_it(monkeypatch):
