@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import trio
 
@@ -18,6 +19,11 @@ TESTS = Path(__file__).parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--scenario", action="append", metavar="ID", help="only tests that hold this behaviour (may be repeated)")
+
+
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("p2pkad", deadline=None)
+hypothesis.settings.load_profile("p2pkad")
 
 
 def pytest_configure() -> None:

@@ -80,12 +80,11 @@ class TestPublicKey:
 
     @each_go_key
     @given(signature=st.binary(max_size=200))
-    @settings(deadline=None, max_examples=50)
+    @settings(max_examples=50)
     def test_takes_any_bytes_for_a_signature(self, key, signature):
         assert not PublicKey.from_protobuf(bytes.fromhex(key["public"])).verify(b"data", signature)
 
     @given(encoded=st.binary(max_size=200) | st.binary(max_size=100).map(lambda data: b"\x08\x01\x12\x20" + data))
-    @settings(deadline=None)
     def test_reads_any_bytes_or_says_that_they_are_no_key(self, encoded):
         try:
             key = PublicKey.from_protobuf(encoded)
@@ -94,7 +93,7 @@ class TestPublicKey:
         assert key.to_protobuf() == encoded
 
     @given(data=st.data())
-    @settings(deadline=None, max_examples=300)
+    @settings(max_examples=300)
     def test_one_changed_byte_is_another_key_or_none(self, data):
         encoded = bytes.fromhex(data.draw(st.sampled_from(GO_KEYS))["public"])
         before = PublicKey.from_protobuf(encoded)
@@ -363,7 +362,7 @@ class TestPeerId:
         assert not PeerId.valid(b"\x00\x2b" + bytes(43))
 
     @given(text=st.text() | st.text("123456789ABCDEFabcdefkzQmü/=", max_size=140) | st.text(max_size=60).map("1".__add__))
-    @settings(deadline=None, max_examples=500)
+    @settings(max_examples=500)
     def test_reads_any_text_or_says_that_it_is_none(self, text):
         try:
             found = peer_id(text)

@@ -367,7 +367,7 @@ def stories(draw: st.DrawFn, paths: int = 1) -> Story:
 
 
 @pytest.mark.scenario("L2", "L11", "L12")
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.integers(1, 4).flatmap(stories))
 def test_whatever_the_order_of_answers_failures_and_silence(story: Story) -> None:
     result = story.run()
@@ -389,7 +389,7 @@ def test_whatever_the_order_of_answers_failures_and_silence(story: Story) -> Non
 
 
 @pytest.mark.scenario("L12", "L13")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(stories())
 def test_no_more_than_alpha_hold_a_slot_before_the_beta_nearest_have_answered(story: Story) -> None:
     lookup, limits, target = story.lookup, story.lookup.limits, story.lookup.goal.key[0]
@@ -409,7 +409,7 @@ def test_no_more_than_alpha_hold_a_slot_before_the_beta_nearest_have_answered(st
 
 
 @pytest.mark.scenario("L13")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(stories())
 def test_a_silent_peer_never_keeps_others_waiting(story: Story) -> None:
     """While a slot is free and the window holds somebody who was not asked, next() asks."""
@@ -430,7 +430,7 @@ def test_a_silent_peer_never_keeps_others_waiting(story: Story) -> None:
 
 
 @pytest.mark.scenario("L2")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sets(st.integers(0, 254), min_size=2, max_size=120), st.integers(0, 255), st.integers(1, 20), st.randoms())
 def test_where_everybody_knows_its_neighbours_and_somebody_in_each_bucket_the_k_nearest_are_found(
     keys: set[int], target: int, k: int, rng: random.Random

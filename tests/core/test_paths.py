@@ -70,7 +70,7 @@ def test_naming_a_peer_does_not_take_it_away_from_the_other_paths() -> None:
 
 
 @pytest.mark.scenario("L11")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     liars=st.dictionaries(st.sampled_from([LIAR, *SYBILS]), st.lists(st.sampled_from([*SYBILS, HOLDER]))),
     chain=st.lists(st.integers(0b0100_0000, 0b0111_1111), unique=True, max_size=8),
@@ -176,7 +176,7 @@ def test_with_more_paths_than_seeds_some_have_nobody_to_ask() -> None:
 
 
 @pytest.mark.scenario("L11")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 4).flatmap(stories))
 def test_all_paths_together_hold_alpha_slots_and_one_for_each_path_that_would_have_none(story: Story) -> None:
     """beta as large as k: no path asks the rest of its window at once."""

@@ -177,5 +177,5 @@ class StoreMachine(RuleBasedStateMachine):
         assert stats.provider_keys <= self.providers.max_keys
 
 
-StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 test_the_store_does_what_a_dictionary_would = pytest.mark.scenario("V8", "V15")(StoreMachine.TestCase)

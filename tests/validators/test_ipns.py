@@ -252,23 +252,21 @@ good = st.sampled_from([(KEY, signed()), made("v1 and v2", "RSA"), made("v2 alon
 
 class TestAnyBytes:
     @given(record=st.binary(max_size=300))
-    @settings(deadline=None)
     def test_are_refused(self, record):
         reason(record)
 
     @given(data=st.binary(max_size=100))
-    @settings(deadline=None)
     def test_are_refused_even_if_they_are_signed(self, data):
         reason(saying(data or b"?"))
 
     @given(good=good, data=st.data())
-    @settings(deadline=None, max_examples=600)
+    @settings(max_examples=600)
     def test_changed_in_one_place_are_refused_or_say_the_same(self, good, data):
         key, record = good
         self.say_the_same_or_nothing(key, record, data.draw(with_one_byte_changed(record)))
 
     @given(good=good, data=st.data())
-    @settings(deadline=None, max_examples=300)
+    @settings(max_examples=300)
     def test_cut_or_extended_are_refused_or_say_the_same(self, good, data):
         key, record = good
         cut = record[: data.draw(st.integers(0, len(record)))] + data.draw(st.binary(max_size=20))
@@ -280,7 +278,7 @@ class TestAnyBytes:
             st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.binary() | st.text(),
         )
     )
-    @settings(deadline=None, max_examples=300)
+    @settings(max_examples=300)
     def test_with_other_fields_are_valid_or_refused(self, fields):
         record = saying(encode_dag_cbor(decode_dag_cbor(decode_entry(signed()).data) | fields))
         try:
@@ -331,7 +329,7 @@ class TestChoosing:
         ),
         data=st.data(),
     )
-    @settings(deadline=None, max_examples=50)
+    @settings(max_examples=50)
     def test_every_order_has_the_same_winner(self, records, data):
         assert same_winner_in_every_order(validator, KEY, records, data)
 

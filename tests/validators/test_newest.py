@@ -112,7 +112,6 @@ values = st.lists(
 
 
 @given(values=values, data=st.data())
-@settings(deadline=None)
 def test_every_order_has_the_same_winner(values, data):
     assert same_winner_in_every_order(validator, KEY, values, data)
 
@@ -124,7 +123,7 @@ json_text = st.recursive(
 
 
 @given(value=st.binary() | json_text)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_bytes_are_valid_or_an_invalid_record(value):
     try:
         validator.validate(KEY, value, NOW)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pkad.errors import InvalidRecord
@@ -56,7 +56,6 @@ def test_a_key_that_names_no_peer_is_refused(key):
 
 
 @given(value=st.binary(max_size=100), record=st.sampled_from(RECORDS))
-@settings(deadline=None)
 def test_any_other_bytes_are_refused(value, record):
     with pytest.raises(InvalidRecord):
         validator.validate(record[0], value, now=0)

@@ -179,12 +179,11 @@ class TestRefusals:
         assert reason(signed(domain="another")) == reasons["unsigned"]
 
     @given(record=st.binary(max_size=300))
-    @settings(deadline=None)
     def test_any_bytes(self, record):
         reason(record)
 
     @given(data=st.data())
-    @settings(deadline=None, max_examples=300)
+    @settings(max_examples=300)
     def test_any_change_of_a_byte(self, data):
         reason(data.draw(with_one_byte_changed(signed())))
 
@@ -207,7 +206,7 @@ class TestChoosing:
         ),
         data=st.data(),
     )
-    @settings(deadline=None, max_examples=50)
+    @settings(max_examples=50)
     def test_every_order_has_the_same_winner(self, records, data):
         assert same_winner_in_every_order(validator, KEY, records, data)
 

@@ -115,20 +115,17 @@ ANSWERED = sorted(EACH_REQUEST.keys() - {ADD_PROVIDER})
 
 
 @given(requests)
-@settings(deadline=None)
 def test_a_request_comes_back_as_it_was(request):
     assert decode_request(encode_request(request)) == request
 
 
 @given(exchanges)
-@settings(deadline=None)
 def test_a_reply_comes_back_as_it_was(exchange):
     request, reply = exchange
     assert decode_reply(request, encode_reply(reply)) == reply
 
 
 @given(exchanges)
-@settings(deadline=None)
 def test_the_size_is_known_without_encoding(exchange):
     _, reply = exchange
     assert encoded_size(reply) == len(encode_reply(reply))
@@ -361,7 +358,7 @@ def damaged(body: bytes) -> st.SearchStrategy[bytes]:
 
 @pytest.mark.scenario("W5")
 @given(garbage | requests.flatmap(lambda request: damaged(encode_request(request))))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_bytes_are_a_request_or_refused(data):
     try:
         request = decode_request(data)
@@ -375,7 +372,7 @@ def test_any_bytes_are_a_request_or_refused(data):
 
 @pytest.mark.scenario("W5")
 @given(exchanges, st.data())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_bytes_are_a_reply_or_refused(exchange, data):
     request, reply = exchange
     try:
@@ -396,7 +393,7 @@ odd_peers = st.builds(lambda name, addresses: peer(name, *addresses), odd_ids, s
 
 
 @given(st.lists(odd_peers, max_size=6))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_whatever_peers_are_told_what_is_believed_can_be_told_again(entries):
     believed = closer_in(*entries)
     assert all(PeerId.valid(each.id) and len(set(each.addresses)) == len(each.addresses) for each in believed)

@@ -96,7 +96,7 @@ def test_what_names_no_content_is_refused_and_told_where_to_go(name):
 
 
 @given(st.binary(max_size=90) | st.text(max_size=60) | st.from_regex(r"[bfzmukFBQ][a-zA-Z0-9]{0,60}", fullmatch=True))
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_any_name_is_a_key_or_refused(name):
     try:
         key = multihash_of(name)

@@ -3,7 +3,7 @@
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pkad.errors import LocalProtocolError, RemoteProtocolError
@@ -33,7 +33,6 @@ def frames_of(*packets: bytes, limit: int = 4 * MIB) -> list[bytes]:
 
 
 @given(st.binary(max_size=3), st.integers(0, 2**63 - 1), st.binary(max_size=3))
-@settings(deadline=None)
 def test_a_varint_is_read_where_it_stands(before, number, after):
     varint = encode_varint(number)
     assert decode_varint(before + varint + after, len(before)) == (number, len(before + varint))
@@ -48,7 +47,6 @@ def test_a_varint_that_is_cut_short_or_too_long_or_not_minimal_is_none(varint):
 
 
 @given(st.integers(0, 2**64 - 1))
-@settings(deadline=None)
 def test_a_varint_is_the_number_seven_bits_at_a_time_and_minimal(number):
     varint = encode_varint(number)
     assert sum((byte & 0x7F) << 7 * place for place, byte in enumerate(varint)) == number
@@ -58,7 +56,6 @@ def test_a_varint_is_the_number_seven_bits_at_a_time_and_minimal(number):
 
 @pytest.mark.scenario("W4")
 @given(payloads, st.data())
-@settings(deadline=None)
 def test_frames_come_out_as_they_went_in_however_they_are_split(sent, data):
     stream = b"".join(encode_frame(payload, 4 * MIB) for payload in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20)))

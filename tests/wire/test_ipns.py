@@ -71,7 +71,6 @@ def test_what_go_says_is_what_is_read():
 
 
 @given(data=datas, signature=filled, key=st.just(b"") | keys, signature_v1=filled)
-@settings(deadline=None)
 def test_what_is_encoded_can_be_decoded(data, signature, key, signature_v1):
     assert decode_data(encode_data(data)) == data
     for entry in (
@@ -88,7 +87,7 @@ def test_what_is_signed():
 
 class TestEntries:
     @given(record=st.binary(max_size=100))
-    @settings(deadline=None, max_examples=300)
+    @settings(max_examples=300)
     def test_any_bytes_are_an_entry_or_refused(self, record):
         try:
             entry = decode_entry(record)
