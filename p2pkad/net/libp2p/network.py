@@ -125,7 +125,7 @@ class Libp2pNetwork:
         frame = encode_frame(encode_request(message), self._max_message)
 
         with self._border(peer.id, type(message).__name__, deadline):
-            await self._pool(peer.id).use(lambda: self._backbone.connect(peer, deadline), lambda channel: channel.tell(frame))
+            await self._pool(peer.id).tell(lambda: self._backbone.connect(peer, deadline), frame)
 
     async def send_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> Response:
         return await self._ask(peer, encode_frame(encode_request(message), self._max_message), question, deadline)

@@ -9,6 +9,10 @@ several. What happens to the stream of a request:
     failed otherwise, late, cancelled | reset, never used again
     idle for IDLE_AFTER               | closed
 
+What has no reply, ADD_PROVIDER, never goes out behind another such message: a peer that takes the first amiss resets the
+stream, as js does for content that it cannot read, and the second would be lost without a word. A request in between is
+enough, for that notices a reset and is tried again.
+
 A retry never follows a reply that had begun, and never another retry: a peer that resets a stream twice has answered.
 One that closes the connection has not: it makes room for others, as every peer does at its limit.
 """
@@ -40,12 +44,13 @@ IDLE_AFTER = 20.0
 class Channel:
     """One outbound stream. The negotiation travels with the first request."""
 
-    __slots__ = ("_decoder", "_pipe", "_proposal", "_protocol", "began", "held", "idle_since")
+    __slots__ = ("_decoder", "_pipe", "_proposal", "_protocol", "began", "held", "idle_since", "unanswered")
 
     def __init__(self, pipe: Pipe, held: Held[SwarmConn], protocol: str, limit: int) -> None:
         self.held = held
         self.began = False
         self.idle_since = 0.0
+        self.unanswered = False
         self._pipe = pipe
         self._protocol = protocol
         self._proposal: Proposal | None = Proposal(protocol)
@@ -62,11 +67,13 @@ class Channel:
         await self._write(frame)
         while (reply := self._decoder.next_frame()) is None:
             await self._read()
+        self.unanswered = False
         return reply
 
     async def tell(self, frame: bytes) -> None:
         """Send what has no reply. On a fresh stream the peer's agreement to the protocol is waited for."""
         self.began = False
+        self.unanswered = True
         await self._write(frame)
         while self._proposal is not None:
             await self._read()
@@ -153,17 +160,28 @@ class Pool:
         Returns the connection that it took, and what `exchange` returned. Raises RequestFailed, PeerBusy,
         RemoteProtocolError, and what `connect` raises. The caller brings the deadline.
         """
+        return await self._in_turn(connect, exchange, self._take)
+
+    async def tell(self, connect: Connect, frame: bytes) -> None:
+        """Send what has no reply, in the same way. Raises what `use` raises."""
+        await self._in_turn(connect, lambda channel: channel.tell(frame), self._take_answered)
+
+    async def _in_turn(
+        self, connect: Connect, exchange: Exchange[Result], take: Callable[[], Channel | None]
+    ) -> tuple[Held[SwarmConn], Result]:
         async with self._slots:
             self.in_use += 1
             try:
-                return await self._use(connect, exchange)
+                return await self._use(connect, exchange, take)
             finally:
                 self.in_use -= 1
 
-    async def _use(self, connect: Connect, exchange: Exchange[Result]) -> tuple[Held[SwarmConn], Result]:
+    async def _use(
+        self, connect: Connect, exchange: Exchange[Result], take: Callable[[], Channel | None]
+    ) -> tuple[Held[SwarmConn], Result]:
         again = False
         while True:
-            channel = None if again else self._take()
+            channel = None if again else take()
             pooled = channel is not None
             held = channel.held if channel else await connect()
             try:
@@ -198,6 +216,12 @@ class Pool:
                 return channel
             self._discard(channel.reset)
         return None
+
+    def _take_answered(self) -> Channel | None:
+        """One whose last message was answered. The others end here, or they would become more and more."""
+        while (channel := self._take()) is not None and channel.unanswered:
+            self._discard(channel.close)
+        return channel
 
     async def _open(self, held: Held[SwarmConn]) -> Channel:
         try:

@@ -11,17 +11,19 @@ from libp2p.custom_types import TProtocol
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.stream_muxer.exceptions import MuxedStreamError
 
-from p2pkad.core.messages import AddProvider, FindNode, FindNodeReply, GetValue, GetValueReply
+from p2pkad.core.messages import AddProvider, AnyRequest, FindNode, FindNodeReply, GetValue, GetValueReply
 from p2pkad.core.peers import PeerInfo
 from p2pkad.errors import LocalProtocolError, PeerBusy, RemoteProtocolError, RequestFailed, RequestTimeout
+from p2pkad.identity import Identity
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.net.libp2p.streams import IDLE_AFTER, MAX_STREAMS
-from p2pkad.wire.codec import encode_reply
+from p2pkad.wire.codec import decode_request, encode_reply
 from p2pkad.wire.framing import FrameDecoder, encode_frame
 from tests.net.libp2p.ends import PROTOCOL, End, an_end, eventually, soon
 
 LIMIT = 4 * 1024 * 1024
 REPLY = encode_frame(encode_reply(FindNodeReply(())), LIMIT)
+NEWS = AddProvider(b"\x12\x20" + bytes(32), (PeerInfo(Identity.generate().id),))
 
 Act = Callable[["Turn"], Awaitable[None]]
 
@@ -35,20 +37,21 @@ class Turn:
         self.requests = 0
         self._decoder = FrameDecoder(LIMIT)
 
-    async def request(self) -> None:
+    async def request(self) -> AnyRequest:
         """Wait for a whole request."""
-        while self._decoder.next_frame() is None:
+        while (frame := self._decoder.next_frame()) is None:
             data = await self.pipe.read()
             if not data:
                 raise StreamLost("the client is through")
             self._decoder.feed(data)
         self.requests += 1
+        return decode_request(frame)
 
     async def serve(self) -> None:
-        """Answer everything."""
+        """Answer everything that has an answer."""
         while True:
-            await self.request()
-            await self.pipe.write(REPLY)
+            if not isinstance(await self.request(), AddProvider):
+                await self.pipe.write(REPLY)
 
 
 class Scripted:
@@ -338,6 +341,41 @@ async def test_bytes_that_nobody_asked_for_cost_the_stream():
         assert stage.requests == [1, 1]
 
 
+@pytest.mark.scenario("W1")
+async def test_news_are_not_lost_with_the_stream_of_other_news():
+    """js resets it for content that is no CID to it: whatever lies behind on the same stream is not read any more."""
+    gate = trio.Event()
+
+    async def takes_it_amiss(turn: Turn) -> None:
+        await turn.request()
+        if turn.number == 0:
+            await gate.wait()
+            await turn.pipe.reset()
+        await turn.serve()
+
+    async with scripted(takes_it_amiss) as stage:
+        for _ in range(2):
+            await stage.client.network.send(stage.server.info, NEWS, soon())
+        gate.set()
+        await eventually(lambda: stage.requests == [1, 1])
+
+
+async def test_news_go_out_on_a_used_stream_when_a_request_was_answered_in_between():
+    async with scripted(Turn.serve) as stage:
+        for _ in range(3):
+            await stage.ask()
+            await stage.client.network.send(stage.server.info, NEWS, soon())
+        await eventually(lambda: stage.requests == [6])
+
+
+async def test_streams_of_news_do_not_become_more_and_more():
+    async with scripted(Turn.serve) as stage:
+        for _ in range(10):
+            await stage.client.network.send(stage.server.info, NEWS, soon())
+        await eventually(lambda: sum(stage.requests) == 10)
+        await eventually(lambda: stage.open_streams == 1)
+
+
 async def test_an_echo_of_add_provider_is_not_taken_for_the_next_reply():
     async def echoes(turn: Turn) -> None:
         await turn.request()
@@ -345,8 +383,7 @@ async def test_an_echo_of_add_provider_is_not_taken_for_the_next_reply():
         await turn.serve()
 
     async with scripted(echoes) as stage:
-        news = AddProvider(b"\x12\x20" + bytes(32), (PeerInfo(stage.client.id),))
-        await stage.client.network.send(stage.server.info, news, soon())
+        await stage.client.network.send(stage.server.info, NEWS, soon())
         await eventually(lambda: stage.client.network._pools[stage.server.id]._idle[0].stale)
         await stage.ask()
         assert stage.requests == [1, 1]
