@@ -109,11 +109,14 @@ class AddressBook:
         self._touch(told.id, entry)
 
     def declared(self, info: PeerInfo, via: Address | None, now: float, lifetime: float) -> None:
-        """A peer, connected through `via`, says itself where it is, best address first. Where it says nothing of has failed."""
-        info, entry = self._bounded(info), self._entries.get(info.id)
+        """A peer, connected through `via`, says itself where it is, best address first. Where it says nothing of has failed.
+
+        What it says beyond `max_addresses` is not learned, but has not failed either.
+        """
+        entry = self._entries.get(info.id)
         if entry is not None:
             entry.place_by_place().elsewhere(info.addresses, via)
-        self.learn(info, now, lifetime)
+        self.learn(self._bounded(info), now, lifetime)
         entry = self._entries.get(info.id)
         if entry is not None:
             entry.place_by_place().at_first_hand(info.addresses)

@@ -146,8 +146,14 @@ class Places:
         self._known = None
 
     def keep_best(self, count: int) -> None:
-        """Drop the last ones beyond `count`."""
-        if len(self._places) > count:
+        """Drop the last ones beyond `count`. Whoever tells of a peer may name others of its many addresses, or wrong ones: what
+        it said itself, and has not failed, goes last.
+        """
+        surplus = len(self._places) - count
+        if surplus > 0:
+            doubtful = [place for place in self._places if not place.first_hand or place.standing is _Standing.FAILED]
+            for place in doubtful[-surplus:]:
+                self._places.remove(place)
             del self._places[count:]
             self._known = None
 

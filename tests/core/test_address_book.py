@@ -161,6 +161,29 @@ def test_what_a_peer_says_of_itself_is_passed_on_from_then_on_and_saying_it_agai
     assert known.told(ALICE, now=2) is told, "servers look twenty times a request"
 
 
+@pytest.mark.scenario("L14")
+def test_hearsay_does_not_push_out_what_a_peer_says_of_itself() -> None:
+    known = book(addresses=3)
+    known.declared(PeerInfo(ALICE, (at("one"), at("two"))), None, now=0, lifetime=HOUR)
+    learn(known, ALICE, "three", "four", "five", now=1)
+    assert passed_on(known, ALICE, now=1) == ["one", "two"]
+    assert told(known, ALICE, now=1) == ["three", "one", "two"]
+    known.failed(ALICE, at("two"))
+    learn(known, ALICE, "six", now=2)
+    assert told(known, ALICE, now=2) == ["six", "three", "one"]
+
+
+@pytest.mark.scenario("L9")
+def test_none_of_many_addresses_has_failed_because_it_is_named_behind_those_that_are_kept() -> None:
+    known = book(addresses=2)
+    known.pin(ALICE, Pin.TABLE, now=0)
+    names = [at(name) for name in ("one", "two", "three", "four")]
+    known.declared(PeerInfo(ALICE, tuple(names)), None, now=0, lifetime=HOUR)
+    known.worked(ALICE, at("one"), now=0)
+    known.declared(PeerInfo(ALICE, tuple(reversed(names))), None, now=1, lifetime=HOUR)
+    assert passed_on(known, ALICE, now=1) == ["one", "two"]
+
+
 @pytest.mark.scenario("L9")
 def test_a_peer_of_the_table_that_moved_is_not_told_at_its_old_address_for_ever() -> None:
     known = book()
@@ -472,12 +495,18 @@ class Naive:
         for position, name in enumerate(names):
             if name not in mine:
                 mine[name] = {"class": 1, "rank": -self.clock, "position": position, "life": lifetime, "end": now + lifetime}
+                mine[name]["sure"] = False
             elif mine[name]["class"] != 2:
                 mine[name]["life"] = max(mine[name]["life"], lifetime)
                 mine[name]["end"] = max(mine[name]["end"], now + mine[name]["life"])
-        for name in self.order(peer)[self.max_addresses :]:
-            del mine[name]
+        self.keep_best(peer)
         self.touch(peer)
+
+    def keep_best(self, peer: PeerId) -> None:
+        mine = self.places[peer]
+        by_worth = sorted(self.order(peer), key=lambda name: not (mine[name]["sure"] and mine[name]["class"] != 2))
+        for name in by_worth[self.max_addresses :]:
+            del mine[name]
 
     def judge(self, peer: PeerId, name: str, now: float, works: bool) -> None:
         place = self.places.get(peer, {}).get(name)
@@ -487,6 +516,7 @@ class Naive:
         place |= {"class": 0, "rank": -self.clock} if works else {"class": 2, "rank": self.clock}
         if works:
             place["end"] = max(place["end"], now + place["life"])
+            place["sure"] = True
             self.touch(peer)
 
     def pin(self, peer: PeerId, why: Pin, now: float) -> None:
@@ -522,9 +552,11 @@ class Naive:
 
     def declare(self, peer: PeerId, names: list[str], now: float, lifetime: float) -> None:
         for name in self.order(peer):
-            if name not in names[: self.max_addresses]:
+            if name not in names:
                 self.judge(peer, name, now, works=False)
         self.learn(peer, names, now, lifetime)
+        for name in set(names) & set(self.places.get(peer, {})):
+            self.places[peer][name]["sure"] = True
 
     def sweep(self, peer: PeerId, now: float) -> None:
         self.places[peer] = {name: self.places[peer][name] for name in self.told(peer, now)}
