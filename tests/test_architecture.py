@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,10 @@ def _outside_type_checking(node: ast.AST) -> Iterator[ast.AST]:
             yield from _outside_type_checking(child)
 
 
-def modules(root: Path) -> list[Module]:
-    """The modules of the package at `root`, generated code left out."""
-    return [Module(path, root) for path in sorted(root.rglob("*.py")) if "pb" not in path.relative_to(root).parts[:-1]]
+@cache
+def modules(root: Path) -> tuple[Module, ...]:
+    """The modules of the package at `root`, generated code left out. Read once, for all rules."""
+    return tuple(Module(path, root) for path in sorted(root.rglob("*.py")) if "pb" not in path.relative_to(root).parts[:-1])
 
 
 def imports_against_the_grain(root: Path) -> Iterator[str]:
