@@ -1,23 +1,22 @@
-"""Lookups for everybody in the node: whom they begin with, how far they may go, and what is told of them.
+"""Drives lookups: takes the steps of `core.lookup.Lookup` to the network and the answers back.
 
-What happens in between is the business of node/driving.py.
+A lookup's requests run in one nursery. When it is over, the ones still in flight are cancelled, which frees their streams.
 """
 
 from __future__ import annotations
 
 from itertools import count
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import trio
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import Goal
-from p2pkad.core.lookup import Lookup, LookupLimits, Outcome
+from p2pkad.core.lookup import Ask, Done, Lookup, LookupLimits, Outcome, Query, Wait
 from p2pkad.errors import NoPeers, key_text
-from p2pkad.node.asking import Asking
+from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
 from p2pkad.node.chronicle import Chronicle
 from p2pkad.node.clock import Clock
-from p2pkad.node.driving import Driving
 from p2pkad.node.membership import Membership
 from p2pkad.node.telling import Telling
 
@@ -77,7 +76,8 @@ class Querying:
         self.running += 1
         outcome: Outcome | None = None
         try:
-            outcome = await Driving(lookup, self._asking, self._membership, chronicle, self._clock, progress).to_its_end()
+            # Not `or`: a parking lot is false while nobody is parked there.
+            outcome = await self._drive(lookup, chronicle, trio.lowlevel.ParkingLot() if progress is None else progress)
             return outcome
         finally:
             self.running -= 1
@@ -114,3 +114,45 @@ class Querying:
             hard=config.request_timeout,
             duration=max(0.0, deadline - self._clock.monotonic()),
         )
+
+    async def _drive(self, lookup: Lookup, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot) -> Outcome:
+        async with trio.open_nursery() as nursery:
+            while True:
+                now = self._clock.monotonic()
+                step = lookup.next(now)
+                if chronicle.tells_of_late:
+                    chronicle.late(now, lookup.late)
+                match step:
+                    case Ask(queries):
+                        for query in queries:
+                            nursery.start_soon(self._ask, lookup, query, chronicle, progress)
+                    case Wait(until):
+                        with trio.move_on_at(until) as waiting:
+                            await progress.park()
+                        if waiting.cancelled_caught:
+                            await self._make_up_for_oversleeping(until)
+                    case Done(outcome):
+                        nursery.cancel_scope.cancel()
+                        return outcome
+                    case never:
+                        assert_never(never)
+
+    async def _make_up_for_oversleeping(self, until: float) -> None:
+        # While this process was busy elsewhere answers may have come that nobody has read. They get the time that they
+        # lost, before it is said who is late.
+        await trio.sleep(max(0.0, self._clock.monotonic() - until))
+
+    async def _ask(self, lookup: Lookup, query: Query, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot) -> None:
+        began = self._clock.monotonic()
+        chronicle.asked(began, query.peer)
+        try:
+            reply = await self._asking.ask(self._membership.info(query.peer), lookup.goal.request, query.failed)
+        except DidNotAnswer as error:
+            now, reason = self._clock.monotonic(), failure_of(error)
+            lookup.on_failure(query.peer, reason, now)
+            chronicle.failed(now, query.peer, now - began, reason)
+        else:
+            now = self._clock.monotonic()
+            lookup.on_reply(query.peer, reply, now)
+            chronicle.answered(now, query.peer, now - began, reply)
+        progress.unpark_all()

@@ -56,14 +56,6 @@ class VirtualClock(trio.abc.Clock, Waking):
             self._now = max(now, deadline)
         return 0.0
 
-    def skip_to(self, when: float) -> bool:
-        """What trio would do by way of a sleep: move the clock, when no task can run and no deadline comes first."""
-        runner = trio_core._run.GLOBAL_RUN_CONTEXT.runner
-        if when == inf or runner.runq or runner.deadlines.next_deadline() <= when or self._someone_waits_for_idleness():
-            return False
-        self._now = max(self._now, when)
-        return True
-
     def _someone_waits_for_idleness(self) -> bool:
         # Who calls `wait_all_tasks_blocked` wants to see this very moment, not a later one.
         return bool(trio_core._run.GLOBAL_RUN_CONTEXT.runner.waiting_for_idle)

@@ -15,10 +15,6 @@ class Alarm(ABC):
     async def sleep_until(self, when: float) -> None:
         """Sleep until this time, or one that `sooner` has named meanwhile."""
 
-    def skip_to(self, when: float) -> bool:
-        """Be it this time at once, where nobody else has anything to do before. False: sleep until then."""
-        return False
-
     @abstractmethod
     def sooner(self, when: float) -> None:
         """Wake the sleeper at this time already. Nothing happens when nobody sleeps, or only until then anyway."""
