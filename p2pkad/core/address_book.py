@@ -51,18 +51,24 @@ class _Entry:
     def empty(self) -> bool:
         return not (self.heard.addresses if self.places is None else self.places)
 
+    def lives(self, now: float) -> bool:
+        """Whether what was heard still counts."""
+        return self.pins != 0 or now < self.since + self.lifetime
+
     def known(self, now: float) -> PeerInfo:
         if self.places is not None:
             return self.places.known(now, self.keep)
-        return self.heard if self._lives(now) else PeerInfo(self.heard.id)
+        return self.heard if self.lives(now) else PeerInfo(self.heard.id)
 
     def told(self, now: float) -> PeerInfo:
-        return self.known(now) if self.places is None else self.places.told(now, self.keep)
+        if self.places is not None:
+            return self.places.told(now, self.keep)
+        return self.heard if self.lives(now) else PeerInfo(self.heard.id)
 
     def hear_again(self, told: PeerInfo, now: float, lifetime: float) -> bool:
         if self.places is not None:
             return self.places.hear_again(told.addresses, now, lifetime)
-        if self.heard.addresses != told.addresses or not self._lives(now):
+        if self.heard.addresses != told.addresses or not self.lives(now):
             return False
         self.lifetime = max(self.lifetime, lifetime)
         self.since = now
@@ -81,11 +87,8 @@ class _Entry:
     def drop_expired(self, now: float) -> None:
         if self.places is not None:
             self.places.drop_expired(now, self.keep)
-        elif not self._lives(now):
+        elif not self.lives(now):
             self.heard = PeerInfo(self.heard.id)
-
-    def _lives(self, now: float) -> bool:
-        return self.pins != 0 or now < self.since + self.lifetime
 
 
 class AddressBook:
@@ -176,6 +179,8 @@ class AddressBook:
     def expire(self, now: float) -> None:
         """Drop what has expired. It is not told anyway; this frees its memory."""
         for peer, entry in list(self._entries.items()):
+            if entry.places is None and entry.lives(now):
+                continue  # as nearly all of them
             entry.drop_expired(now)
             if entry.empty:
                 self.forget(peer)

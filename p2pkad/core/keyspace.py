@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 
 Key = int
@@ -29,19 +28,27 @@ class KeySpace:
         return self.bits - (a ^ b).bit_length()
 
 
-def sha256_key(name: bytes) -> Key:
-    """The key of a peer id or of a record key: SHA-256 of its bytes, big-endian."""
-    return _remembered(name) if len(name) <= _SHORT else _hashed(name)
-
-
-def _hashed(name: bytes) -> Key:
-    return int.from_bytes(sha256(name).digest(), "big")
-
-
-# Each reply names twenty peers, and the same ones again and again: hashing them took more time than all else about them.
+# Each reply names twenty peers, and the same ones again and again: hashing them took more time than all else about them,
+# and even asking whether they were hashed before is worth doing by a look into a dict and nothing else.
+_REMEMBERED = 10_000
 # A peer id has 34 to 42 bytes; what is longer may be very long, and is not kept.
 _SHORT = 64
-_remembered = lru_cache(maxsize=10_000)(_hashed)
+
+
+class _Keys(dict[bytes, Key]):
+    """The keys of names, worked out when they are asked for. Those of short names stay until there are too many."""
+
+    def __missing__(self, name: bytes) -> Key:
+        key = int.from_bytes(sha256(name).digest(), "big")
+        if len(name) <= _SHORT:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[name] = key
+        return key
+
+
+sha256_key: Callable[[bytes], Key] = _Keys().__getitem__
+"""The key of a peer id or of a record key: SHA-256 of its bytes, big-endian."""
 
 
 def distance(a: Key, b: Key) -> int:

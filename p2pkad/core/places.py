@@ -55,6 +55,11 @@ class _Place:
     def expires(self) -> float:
         return self.since + self.lifetime
 
+    def live_on(self, now: float, lifetime: float) -> None:
+        self.since = now
+        if lifetime > self.lifetime:
+            self.lifetime = lifetime
+
     def ages(self, keep: Keep) -> bool:
         return keep is Keep.NOTHING or (keep is Keep.UNLESS_FAILED and self.standing is _Standing.FAILED)
 
@@ -84,8 +89,7 @@ class Places:
             if place.address.raw != address.raw or place.expires <= now or place.standing is _Standing.FAILED:
                 return False
         for place in self._places:
-            place.lifetime = max(place.lifetime, lifetime)
-            place.since = now
+            place.live_on(now, lifetime)
         return True
 
     def learn(self, addresses: Sequence[Address], now: float, lifetime: float) -> None:
@@ -93,8 +97,7 @@ class Places:
         told = {address.raw: address for address in addresses}
         for place in self._places:
             if told.pop(place.address.raw, None) is not None and place.standing is not _Standing.FAILED:
-                place.lifetime = max(place.lifetime, lifetime)
-                place.since = now
+                place.live_on(now, lifetime)
         if told:
             worked = sum(place.standing is _Standing.WORKED for place in self._places)
             self._places[worked:worked] = [_Place(address, now, lifetime) for address in told.values()]
@@ -159,9 +162,11 @@ class Places:
 
     def drop_expired(self, now: float, keep: Keep) -> None:
         """Drop what has expired and is not kept."""
-        if any(place.expires <= now for place in self._places):
-            self._places = self._usable(now, keep)
-            self._known = None
+        for place in self._places:
+            if place.expires <= now:
+                self._places = self._usable(now, keep)
+                self._known = None
+                break
 
     def known(self, now: float, keep: Keep) -> PeerInfo:
         """What is known of it, best address first. It changes nothing."""

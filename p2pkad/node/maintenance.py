@@ -56,18 +56,24 @@ class Maintenance:
         """Until it is cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
-                for peer in self._membership.take_checks():
-                    nursery.start_soon(self._check, peer)
-                now, next_due = self._clock.monotonic(), float("inf")
-                for chore in list(self._resting):
-                    due = chore.due()
-                    if due <= now:
-                        self._resting.remove(chore)
-                        nursery.start_soon(self._do, chore)
-                    else:
-                        next_due = min(next_due, due)
-                with trio.move_on_at(next_due):
-                    await self._membership.changed.park()
+                with trio.CancelScope() as sleep:
+                    while True:
+                        sleep.deadline = self._start_what_is_due(nursery)
+                        await self._membership.changed.park()
+
+    def _start_what_is_due(self, nursery: trio.Nursery) -> float:
+        """Returns when there is something to do again, unless something changes before."""
+        for peer in self._membership.take_checks():
+            nursery.start_soon(self._check, peer)
+        now, next_due = self._clock.monotonic(), float("inf")
+        for chore in list(self._resting):
+            due = chore.due()
+            if due <= now:
+                self._resting.remove(chore)
+                nursery.start_soon(self._do, chore)
+            else:
+                next_due = min(next_due, due)
+        return next_due
 
     async def _do(self, chore: Chore) -> None:
         await chore.run()

@@ -5,8 +5,10 @@ A lookup's requests run in one nursery. When it is over, the ones still in fligh
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import count
-from typing import Protocol, assert_never
+from typing import Protocol
 
 import trio
 
@@ -117,32 +119,35 @@ class Querying:
 
     async def _drive(self, lookup: Lookup, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot) -> Outcome:
         async with trio.open_nursery() as nursery:
+            ask = partial(nursery.start_soon, self._ask, lookup, chronicle, progress)
             while True:
-                now = self._clock.monotonic()
-                step = lookup.next(now)
-                if chronicle.tells_of_late:
-                    chronicle.late(now, lookup.late)
-                match step:
-                    case Ask(queries):
-                        for query in queries:
-                            nursery.start_soon(self._ask, lookup, query, chronicle, progress)
-                    case Wait(until):
-                        with trio.move_on_at(until) as waiting:
-                            await progress.park()
-                        if waiting.cancelled_caught:
-                            await self._make_up_for_oversleeping(until)
-                    case Done(outcome):
-                        nursery.cancel_scope.cancel()
-                        return outcome
-                    case never:
-                        assert_never(never)
+                # One scope until the first wait in vain: nearly all of them end with an answer.
+                with trio.CancelScope() as patience:
+                    while isinstance(step := self._start_asking(lookup, chronicle, ask), Wait):
+                        patience.deadline = step.until
+                        await progress.park()
+                    nursery.cancel_scope.cancel()
+                    return step.outcome
+                await self._make_up_for_oversleeping(patience.deadline)
+
+    def _start_asking(self, lookup: Lookup, chronicle: Chronicle, ask: Callable[[Query], None]) -> Wait | Done:
+        """Ask whoever is to be asked now; returns what comes after that."""
+        while True:
+            now = self._clock.monotonic()
+            step = lookup.next(now)
+            if chronicle.tells_of_late:
+                chronicle.late(now, lookup.late)
+            if not isinstance(step, Ask):
+                return step
+            for query in step.queries:
+                ask(query)
 
     async def _make_up_for_oversleeping(self, until: float) -> None:
         # While this process was busy elsewhere answers may have come that nobody has read. They get the time that they
         # lost, before it is said who is late.
         await trio.sleep(max(0.0, self._clock.monotonic() - until))
 
-    async def _ask(self, lookup: Lookup, query: Query, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot) -> None:
+    async def _ask(self, lookup: Lookup, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot, query: Query) -> None:
         began = self._clock.monotonic()
         chronicle.asked(began, query.peer)
         try:

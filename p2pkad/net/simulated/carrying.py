@@ -51,7 +51,7 @@ async def carry(exchange: Exchange) -> AnyReply | None:
         if world.links.loses(line.dialler.number, line.listener.number):
             world.at(exchange.deadline, exchange.too_late)
         else:
-            world.at(trio.current_time() + line.latency, _arrive, exchange)
+            world.at(world.now() + line.latency, _arrive, exchange)
         reply: AnyReply | None = await exchange.wait()
         return reply
     finally:
@@ -62,14 +62,14 @@ def _arrive(exchange: Exchange) -> Errand | None:
     line, asker = exchange.line, exchange.asker
     there, world = line.other(asker), asker.world
     if line.broken and world.started_anew(there, seen_by=asker):
-        world.at(trio.current_time() + line.latency, _dead_line, exchange)
+        world.at(world.now() + line.latency, _dead_line, exchange)
         return None
     held = there.held(line)
     if line.silent or there.hangs or held is None:
         # Where the other end has closed the line, the news of that is on its way.
         world.at(exchange.deadline, exchange.too_late)
         return None
-    held.used = trio.current_time()
+    held.used = world.now()
     world.arrived(asker, there, exchange.message)
     network = there.servers.get(exchange.protocol)
     if exchange.message is None:
@@ -92,19 +92,22 @@ def _dead_line(exchange: Exchange) -> None:
 
 
 def _keeps_waiting(exchange: Exchange, scope: trio.CancelScope) -> None:
-    scope.deadline = trio.current_time() + IDLE_STREAM
+    scope.deadline = exchange.asker.world.now() + IDLE_STREAM
     exchange.asker.world.at(exchange.deadline, exchange.too_late)
 
 
 async def _handle(exchange: Exchange, network: SimulatedNetwork, there: SimulatedHost, scope: trio.CancelScope) -> None:
     outcome: Outcome = None
-    with network.serving(exchange.asker.id, scope):
-        try:
+    network.serving[scope] = exchange.asker.id
+    try:
+        with scope:
             outcome = await _answer(exchange, network, there)
-        except P2pkadError as error:
-            log.debug("%s: reset: %s", exchange.asker.id, error)
-        except Exception:
-            log.exception("a handler failed")
+    except P2pkadError as error:
+        log.debug("%s: reset: %s", exchange.asker.id, error)
+    except Exception:
+        log.exception("a handler failed")
+    finally:
+        del network.serving[scope]
     if not isinstance(exchange.message, AddProvider):
         _reply(exchange, outcome or RequestFailed(there.id, "the stream was reset"), there.answers_late)
 
@@ -143,7 +146,7 @@ def _reply(exchange: Exchange, outcome: Outcome, late: float = 0.0) -> None:
     if isinstance(outcome, Unanswered) or world.links.loses(line.dialler.number, line.listener.number):
         arrives = float("inf")
     else:
-        arrives = trio.current_time() + line.latency + late
+        arrives = world.now() + line.latency + late
     if arrives <= exchange.deadline:
         world.at(arrives, _finish, exchange, outcome)
     else:
@@ -158,5 +161,5 @@ def _finish(exchange: Exchange, outcome: Outcome) -> None:
         asker.world.at(exchange.deadline, exchange.too_late)
         return
     there = line.other(asker).number
-    asker.world.trace.add(f"{trio.current_time():.6f} {asker.number} < {there} {type(outcome).__name__} {gist(outcome)}")
+    asker.world.trace.add(f"{asker.world.now():.6f} {asker.number} < {there} {type(outcome).__name__} {gist(outcome)}")
     exchange.wake(outcome)

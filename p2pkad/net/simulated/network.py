@@ -27,7 +27,10 @@ log = logging.getLogger(__name__)
 
 
 class SimulatedNetwork:
-    """See `Network`. handler: what answers while it is a server. max_message: bytes of the largest message accepted."""
+    """See `Network`. handler: what answers while it is a server. max_message: bytes of the largest message accepted.
+
+    serving: the handlers under way, and for whom. They are cancelled when this end stops serving.
+    """
 
     def __init__(self, host: SimulatedHost, protocol: str, max_message: int) -> None:
         self.protocol = protocol
@@ -36,11 +39,11 @@ class SimulatedNetwork:
         self.usefulness: Callable[[PeerId], Usefulness] = lambda peer: Usefulness.NONE
         self._host = host
         self._listeners: list[Callable[[NetworkEvent], None]] = []
-        self._serving: dict[trio.CancelScope, PeerId] = {}
+        self.serving: dict[trio.CancelScope, PeerId] = {}
         self._open = True
 
     def __repr__(self) -> str:
-        mode = f"server inbound={len(self._serving)}" if self.serves else "client"
+        mode = f"server inbound={len(self.serving)}" if self.serves else "client"
         return f"<SimulatedNetwork {self._host.number} {self.protocol} {mode}>"
 
     @property
@@ -88,9 +91,9 @@ class SimulatedNetwork:
     async def ping(self, peer: PeerInfo, deadline: float) -> float:
         with self._border(peer.id, "a ping", deadline):
             await self._connect(peer, deadline)
-        began = trio.current_time()
+        began = self._host.world.now()
         await self._exchange(peer, None, deadline)
-        return trio.current_time() - began
+        return self._host.world.now() - began
 
     async def disconnect(self, peer: PeerId) -> None:
         self._host.dialling.cancel(peer)
@@ -136,17 +139,7 @@ class SimulatedNetwork:
 
     def crowded(self, asker: PeerId) -> bool:
         """Whether as many handlers wait for something on behalf of this peer as it may have streams."""
-        return sum(each == asker for each in self._serving.values()) >= self._host.config.max_streams_per_peer
-
-    @contextmanager
-    def serving(self, asker: PeerId, scope: trio.CancelScope) -> Iterator[None]:
-        """Around a handler: it is cancelled when this end stops serving."""
-        self._serving[scope] = asker
-        with scope:
-            try:
-                yield
-            finally:
-                del self._serving[scope]
+        return list(self.serving.values()).count(asker) >= self._host.config.max_streams_per_peer
 
     # inside
 
@@ -157,7 +150,7 @@ class SimulatedNetwork:
 
     def _stop_serving(self) -> None:
         del self._host.servers[self.protocol]
-        for scope in list(self._serving):
+        for scope in list(self.serving):
             scope.cancel()
 
     async def _ask(self, peer: PeerInfo, message: AnyRequest, deadline: float, before: AddProvider | None = None) -> Response:
@@ -180,7 +173,7 @@ class SimulatedNetwork:
                     if again:
                         raise PeerBusy(peer.id, [("", "the connection was lost")]) from error
                 else:
-                    held.used = trio.current_time()
+                    held.used = self._host.world.now()
                     return held, reply
         raise AssertionError("the second time it is over")
 
@@ -201,7 +194,7 @@ class SimulatedNetwork:
     def _border(self, peer: PeerId, doing: str, deadline: float) -> Iterator[None]:
         if not self._open:
             raise NodeClosed
-        began = trio.current_time()
+        began = self._host.world.now()
         try:
             with self._host.connections.using(peer):
                 yield
