@@ -59,8 +59,9 @@ def after(state: State, given: Input) -> State:
 class Candidate:
     """A peer that may be asked.
 
-    away: its distance to the target. path: who asks it. since: monotonic seconds, from when on it is waited for. patience: with
-    such peers. slow: it takes longer than most; it may be dead, so that somebody else is asked in its place meanwhile.
+    away: its distance to the target. path: who asks it. asked_at, since: when it was asked, and from when on its answer is
+    waited for, in monotonic seconds. patience: with such peers. slow: it takes longer than most; it may be dead, so that
+    somebody else is asked in its place meanwhile.
     """
 
     peer: PeerId
@@ -68,6 +69,7 @@ class Candidate:
     path: Path
     patience: Patience
     state: State = State.HEARD
+    asked_at: float = 0.0
     since: float = 0.0
     slow: bool = False
 

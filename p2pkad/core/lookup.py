@@ -58,10 +58,9 @@ class LookupLimits:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Ask this peer. late: when its slot goes to somebody else, as things are. failed: when to give up on it."""
+    """Ask this peer. failed: when to give up on it."""
 
     peer: PeerId
-    late: float
     failed: float
 
 
@@ -219,7 +218,7 @@ class Lookup:
             due = candidate.since + candidate.patience.usual
             if due <= now:
                 # Its connection may have been closed as it was asked, or opened only now.
-                candidate.since, candidate.patience = self._patience(candidate.peer, candidate.since)
+                candidate.since, candidate.patience = self._patience(candidate.peer, candidate.asked_at)
                 due = candidate.since + candidate.patience.usual
             if due > now:
                 candidate.slow = False
@@ -277,9 +276,9 @@ class Lookup:
         self._in_flight[candidate.peer] = candidate
         for path in self._paths:
             path.share(candidate)
+        candidate.asked_at = now
         candidate.since, candidate.patience = self._patience(candidate.peer, now)
-        late = candidate.since + candidate.patience.wait
-        return Query(candidate.peer, min(late, self._deadline), min(now + self.limits.hard, self._deadline))
+        return Query(candidate.peer, min(now + self.limits.hard, self._deadline))
 
     def _conclude(self, ending: Ending) -> Outcome:
         answered = (candidate.peer for candidate in self._nearest() if candidate.state is State.ANSWERED)
