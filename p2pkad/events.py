@@ -166,11 +166,12 @@ class LookupCancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapEnded:
-    """The bootstrap peers were tried: how many there are, and how many answered."""
+    """The bootstrap peers were tried: how many there are, and how many answered. failed: who did not, and why."""
 
     at: float
     tried: int
     answered: int
+    failed: tuple[tuple[PeerId, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,9 +111,11 @@ def program() -> str:
 def log_event(event: events.NodeEvent) -> None:
     """A line for each event that an operator would like to know of."""
     match event:
-        case events.BootstrapEnded(tried=tried, answered=answered) if tried:
+        case events.BootstrapEnded(tried=tried, answered=answered, failed=failed) if tried:
             level = INFO if answered else WARNING
             log.log(level, "bootstrap peers asked", extra={"tried": tried, "answered": answered})
+            for peer, reason in () if answered else failed:
+                log.warning("bootstrap peer failed", extra={"peer": str(peer), "reason": reason})
         case events.PeerAdmitted(peer=peer):
             log.info("peer admitted", extra={"peer": str(peer)})
         case events.PeerEvicted(peer=peer, cause=cause):

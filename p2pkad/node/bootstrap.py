@@ -9,7 +9,7 @@ import trio
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.messages import FindNode
-from p2pkad.core.peers import PeerInfo
+from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.schedule import Schedule
 from p2pkad.events import BootstrapEnded, NodeEvent
 from p2pkad.node.asking import Asking, DidNotAnswer
@@ -64,16 +64,17 @@ class Bootstrap:
 
     async def _ask_all(self) -> int:
         self._schedule.done("attempt", self._clock.monotonic())
-        answered: list[PeerInfo] = []
+        failed: list[tuple[PeerId, str]] = []
         async with trio.open_nursery() as nursery:
             for peer in self.peers:
-                nursery.start_soon(self._ask, peer, answered)
-        self._tell(BootstrapEnded(at=self._clock.monotonic(), tried=len(self.peers), answered=len(answered)))
-        return len(answered)
+                nursery.start_soon(self._ask, peer, failed)
+        tried = len(self.peers)
+        answered = tried - len(failed)
+        self._tell(BootstrapEnded(at=self._clock.monotonic(), tried=tried, answered=answered, failed=tuple(failed)))
+        return answered
 
-    async def _ask(self, peer: PeerInfo, answered: list[PeerInfo]) -> None:
+    async def _ask(self, peer: PeerInfo, failed: list[tuple[PeerId, str]]) -> None:
         try:
             await self._asking.ask(peer, FindNode(bytes(self._membership.own)), self._clock.monotonic() + self._request_timeout)
-        except DidNotAnswer:
-            return
-        answered.append(peer)
+        except DidNotAnswer as error:
+            failed.append((peer.id, str(error).removeprefix(f"{peer.id}: ")))

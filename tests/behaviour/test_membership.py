@@ -274,7 +274,25 @@ async def test_two_addresses_of_one_bootstrap_peer_are_one_bootstrap_peer(networ
     node.subscribe(events.append)
     await network.until(lambda: any(isinstance(event, BootstrapEnded) for event in events), "it was tried")
     (ended,) = [event for event in events if isinstance(event, BootstrapEnded)]
-    assert (ended.tried, ended.answered) == (1, 1)
+    assert (ended.tried, ended.answered, ended.failed) == (1, 1, ())
+
+
+async def test_which_bootstrap_peers_failed_is_told_and_why(network: BehaviourNetwork) -> None:
+    async def silent(request: Request) -> None:
+        await trio.sleep_forever()
+
+    (first,) = await network.start()
+    peer, gone = await network.start_peer(silent), peer_id(99)
+    addresses = (f"{peer.local_addresses()[0]}/p2p/{peer.id}", f"/ip4/127.0.0.1/tcp/1/p2p/{gone}", *first.addresses)
+    node = await network.start_one(bootstrap=addresses, request_timeout=1.0)
+    ended: list[BootstrapEnded] = []
+    node.subscribe(ended.append, BootstrapEnded)
+    await network.until(lambda: bool(ended), "they were tried")
+    assert (ended[0].tried, ended[0].answered) == (3, 1)
+    assert {each: reason.split(" (")[0] for each, reason in ended[0].failed} == {
+        gone: "unreachable",
+        peer.id: "no answer to FindNode within 1 s",
+    }
 
 
 @pytest.mark.scenario("H4")

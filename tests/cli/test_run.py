@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
@@ -81,16 +82,28 @@ def test_suggestions_name_the_program_as_it_can_be_typed_anywhere(monkeypatch, c
 def test_what_an_operator_would_like_to_know_is_logged(type_in, node):
     def tell(listener, kinds):
         listener(events.PeerAdmitted(at=1.0, peer=ALICE, bucket=3))
-        listener(events.BootstrapEnded(at=1.0, tried=2, answered=0))
+        listener(events.BootstrapEnded(at=1.0, tried=1, answered=0, failed=((ALICE, "unreachable (no usable address)"),)))
         os.kill(os.getpid(), signal.SIGTERM)
 
     node.subscribe = tell
     lines = type_in("run", "--log-format", "json").err.splitlines()
-    assert [(f'"{word}"' in line, str(ALICE) in line) for word, line in zip(("info", "warning"), lines, strict=True)] == [
-        (True, True),
-        (True, False),
+    said = [json.loads(line) for line in lines]
+    assert [(each["level"], each["event"], each.get("peer"), each.get("reason")) for each in said] == [
+        ("info", "peer admitted", str(ALICE), None),
+        ("warning", "bootstrap peers asked", None, None),
+        ("warning", "bootstrap peer failed", str(ALICE), "unreachable (no usable address)"),
     ]
     assert type_in("run", "--log-level", "error").err == ""
+
+
+def test_a_bootstrap_peer_that_fails_beside_one_that_answers_is_not_warned_of(type_in, node):
+    def tell(listener, kinds):
+        listener(events.BootstrapEnded(at=1.0, tried=2, answered=1, failed=((ALICE, "unreachable (no usable address)"),)))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    node.subscribe = tell
+    (line,) = type_in("run", "--log-format", "json").err.splitlines()
+    assert json.loads(line)["level"] == "info"
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
