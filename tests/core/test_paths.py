@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -92,10 +92,10 @@ def test_whatever_liars_name_the_other_paths_go_on(
 @pytest.mark.scenario("L11")
 def test_the_answer_of_a_peer_tells_its_own_path_alone_of_others() -> None:
     lookup = tiny_lookup(target=0, seeds=[0b1000_0000, 0b1000_0001], disjoint_paths=2, alpha=2, k=1, beta=1)
-    assert lookup.next(0) == ask((0b1000_0000, 1, 5), (0b1000_0001, 1, 5))
+    assert lookup.next(0) == ask((0b1000_0000, 5), (0b1000_0001, 5))
     lookup.on_reply(peer(0b1000_0000), closer(1), 0)
     lookup.on_reply(peer(0b1000_0001), closer(2), 0)
-    assert lookup.next(0) == ask((2, 1, 5), (1, 1, 5))  # on one path 1 alone would have been asked
+    assert lookup.next(0) == ask((2, 5), (1, 5))  # on one path 1 alone would have been asked
     lookup.on_reply(peer(1), closer(), 0)
     lookup.on_reply(peer(2), closer(1), 0)
     assert found(lookup.next(0)) == [1], "the nearest of all paths"
@@ -106,11 +106,11 @@ def test_who_was_asked_on_one_path_counts_on_another_as_what_came_of_it() -> Non
     lookup = tiny_lookup(target=0, seeds=[8, 9], disjoint_paths=2, alpha=2, k=1, beta=1)
     lookup.next(0)
     lookup.on_reply(peer(8), closer(1), 0)
-    assert lookup.next(0) == ask((1, 1, 5))
+    assert lookup.next(0) == ask((1, 5))
     lookup.on_reply(peer(9), closer(1, 2), 0)
     assert lookup.next(0) == Wait(1), "the second path waits for what the first one asked"
     lookup.on_failure(peer(1), Failure.UNREACHABLE, 0)
-    assert lookup.next(0) == ask((2, 1, 5)), "it has failed for both"
+    assert lookup.next(0) == ask((2, 5)), "it has failed for both"
 
 
 def test_paths_share_alpha_while_they_are_under_way() -> None:
@@ -181,7 +181,7 @@ def test_with_more_paths_than_seeds_some_have_nobody_to_ask() -> None:
 def test_all_paths_together_hold_alpha_slots_and_one_for_each_path_that_would_have_none(story: Story) -> None:
     """beta as large as k: no path asks the rest of its window at once."""
     limits = story.lookup.limits
-    story.lookup.limits = LookupLimits(k=limits.k, alpha=limits.alpha, beta=limits.k, disjoint_paths=limits.disjoint_paths)
+    story.lookup.limits = replace(limits, beta=limits.k)
     inner = story.lookup.next
 
     def watched(now: float) -> Ask | Wait | Done:
