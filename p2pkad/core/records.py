@@ -24,9 +24,9 @@ A renewal is measured by `expiry`, as the first put was: what the validator says
 
 How old a copy is, `time_received` tells: when the publisher put or renewed it, as far as is known. Publishers say now, or
 nothing, which means now. A copy keeps it (`passed_on`), however many hands it goes through, and its lifetime is counted
-from it: what its publisher no longer renews is gone everywhere after one lifetime. A copy of a record without a ttl has
-one for rust, which reads no time; here the two together, without a publisher, are what tells it from a record whose
-publisher gave it a ttl.
+from it: what its publisher no longer renews is gone everywhere after one lifetime. A ttl runs on while a
+reader looks up: what is passed on has the seconds left. A copy of a record without a ttl has one for rust, which reads no
+time; here the two together, without a publisher, are what tells it from a record whose publisher gave it a ttl.
 """
 
 from __future__ import annotations
@@ -199,22 +199,26 @@ def served(stored: StoredRecord, now: float) -> Record:
 def passed_on(copies: Sequence[Record], *, asked: float, now: float, lifetime: float) -> Record | None:
     """The record that a reader, who got these copies of one value, brings to a peer without it: the one that lives longest.
 
-    A record with a ttl goes as it came. One without gets the seconds left of `lifetime`, counted from when it was renewed;
-    None when less than one is left: told as one, they would add up where many read, and it never died.
-    asked: when the reader began to ask, in wall seconds. Whether a time can be is judged as of then: a copy that has ended
-    since was told rightly, and must not pass for one whose time is wrong, and which therefore begins anew.
+    It goes with the seconds that are left of its ttl or, where it has none, of `lifetime`, counted from when it was renewed.
+    None when no more than one is left: of its last second a holder tells a whole one (`seconds_left`), and where many read,
+    these add up, so that it never died.
+    asked: when the reader began to ask, in wall seconds. A ttl was told later, and so lasts until `asked` + ttl at least:
+    counted from now, each reader would give a record the length of a lookup. Whether a time can be is judged as of then, too:
+    a copy that has ended since was told rightly, and must not pass for one whose time is wrong, and which begins anew.
     """
 
-    def left(record: Record) -> float:
-        return record.ttl or renewed_at(record, now=asked, lifetime=lifetime) + lifetime - now
+    def begun(record: Record) -> float:
+        return renewed_at(record, now=asked, lifetime=lifetime)
 
-    best = max(copies, key=left)
-    if best.ttl > 0:
-        return best
-    begun = renewed_at(best, now=asked, lifetime=lifetime)
-    if begun + lifetime < now + 1:
+    def end(record: Record) -> float:
+        return asked + record.ttl if record.ttl > 0 else begun(record) + lifetime
+
+    best = max(copies, key=end)
+    now = max(now, asked)  # a clock that is set back adds nothing
+    if end(best) - now <= 1:
         return None
-    return replace(best, time_received=format_time(begun), ttl=seconds_left(begun + lifetime, now))
+    told = best.time_received if best.ttl > 0 else format_time(begun(best))
+    return replace(best, time_received=told, ttl=seconds_left(end(best), now))
 
 
 def seconds_left(expires: float, now: float) -> int:

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import trio
 
+from p2pkad.core.messages import FindNodeReply, PutValue
+from p2pkad.core.records import Record
 from p2pkad.errors import InvalidRecord, NotFound, StaleRecord
 from p2pkad.events import LookupStarted, NodeEvent, Republished, RepublishFailed
+from p2pkad.net.base import Request
 from p2pkad.node.service import KademliaService
 from p2pkad.testing import SimulatedNodes, open_simulated_network, run_simulated
 from p2pkad.validators.opaque import OpaqueValidator
@@ -260,6 +263,30 @@ def test_a_value_that_says_when_it_dies_is_not_republished_beyond() -> None:
             assert publisher.stats().published == 0
 
     run_simulated(main)
+
+
+@pytest.mark.scenario("V14")
+@simulated(30, latency=(0.05, 0.3))
+async def test_readers_do_not_keep_a_record_alive_beyond_its_ttl(net: SimulatedNodes) -> None:
+    async def knows_nobody(request: Request) -> FindNodeReply:
+        return FindNodeReply(())
+
+    rust = await net.start_peer(knows_nobody)
+    brief = PutValue(KEY, Record(KEY, b"value", publisher=bytes(rust.id), ttl=20))
+    for peer in await net.nodes[0].closest_peers(KEY):
+        await rust.request(peer, brief, trio.current_time() + 5)
+
+    ends = trio.current_time() + 20
+
+    async def reads(node: KademliaService) -> None:
+        while trio.current_time() < ends + 5:
+            await findable(node)
+            await trio.sleep(0.3)
+
+    async with trio.open_nursery() as readers:
+        for node in net.nodes[:6]:
+            readers.start_soon(reads, node)
+    assert not await holders(net)
 
 
 @pytest.mark.scenario("V13")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import trio
@@ -220,13 +221,16 @@ async def test_the_own_copy_counts(network: BehaviourNetwork) -> None:
 
 
 @pytest.mark.scenario("V14")
-async def test_a_correction_passes_the_record_on_as_it_came(network: BehaviourNetwork) -> None:
+async def test_a_correction_passes_the_record_on_with_what_is_left_of_its_ttl(network: BehaviourNetwork) -> None:
     (node,) = await network.start()
     log: list[AnyRequest] = []
     from_rust = Record(KEY, b"value", publisher=bytes(node.id), ttl=77)
     await meet(network, [holder(GetValueReply(KEY, from_rust, ())), holder(GetValueReply(KEY, None, ()), log)])
     await node.get_value(KEY)
-    await network.until(lambda: PutValue(KEY, from_rust) in log, "it is passed on")
+    await network.until(lambda: any(isinstance(message, PutValue) for message in log), "it is passed on")
+    (sent,) = [message.record for message in log if isinstance(message, PutValue)]
+    assert 0 < sent.ttl < 77
+    assert sent == replace(from_rust, ttl=sent.ttl)
 
 
 @pytest.mark.scenario("V4", "V6")

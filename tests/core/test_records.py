@@ -258,9 +258,36 @@ def test_a_copy_for_a_peer_without_one_has_the_age_of_the_youngest_and_for_rust_
     assert passed_on(copies, asked=2000, now=2000, lifetime=LIFETIME) == aged(300, now=2000, ttl=700)
 
 
-def test_a_record_with_a_ttl_is_passed_on_as_it_came() -> None:
-    came = record(ttl=300, publisher=PUBLISHER)
-    assert passed_on([aged(900, now=2000), came], asked=2000, now=2000, lifetime=LIFETIME) == came
+@pytest.mark.scenario("V14")
+@pytest.mark.parametrize(("now", "ttl"), [(2000, 300), (2000.5, 299), (2298, 2), (2299, None), (2300, None), (1990, 300)])
+def test_a_record_with_a_ttl_is_passed_on_as_it_came_with_the_seconds_left_since_the_reader_began_to_ask(
+    now: float, ttl: int | None
+) -> None:
+    came = replace(record(ttl=300, publisher=PUBLISHER), time_received=format_time(1000))
+    copy = passed_on([aged(900, now=2000), came], asked=2000, now=now, lifetime=LIFETIME)
+    assert copy == (None if ttl is None else replace(came, ttl=ttl))
+
+
+@pytest.mark.scenario("V14")
+@given(
+    st.sampled_from([PUBLISHER, b""]),
+    st.lists(st.tuples(st.integers(0, 160), st.integers(0, 40), st.integers(0, 40), st.integers(0, 3), st.integers(0, 3))),
+)
+def test_however_readers_pass_a_record_on_its_ttl_holds(
+    publisher: bytes, corrections: list[tuple[int, int, int, int, int]]
+) -> None:
+    begin = 10 * LIFETIME
+    holders = [put(None, record(ttl=50, publisher=publisher), now=begin), *[None] * 3]
+    now: float = begin
+    for after, until_told, until_done, reads_from, brings_to in corrections:  # in quarters of a second
+        asked = now + after / 4
+        told_at = asked + until_told / 4
+        now = told_at + until_done / 4
+        source = holders[reads_from]
+        if source is not None and source.expires > told_at:
+            copy = passed_on([served(source, told_at)], asked=asked, now=now, lifetime=LIFETIME)
+            holders[brings_to] = put(holders[brings_to], copy, now) if copy is not None else holders[brings_to]
+        assert all(stored is None or stored.expires <= begin + 50 for stored in holders)
 
 
 @pytest.mark.scenario("V12")
@@ -298,7 +325,7 @@ def test_however_readers_pass_a_record_on_it_is_gone_one_lifetime_after_its_last
 
 
 @pytest.mark.scenario("V12")
-@pytest.mark.parametrize(("now", "ttl"), [(2008, 2), (2009, 1), (2009.5, None), (2010, None), (2011, None)])
+@pytest.mark.parametrize(("now", "ttl"), [(2008, 2), (2008.5, 1), (2009, None), (2010, None), (2011, None)])
 def test_a_copy_that_ends_while_it_is_looked_up_does_not_begin_anew(now: float, ttl: int | None) -> None:
     copy = passed_on([aged(LIFETIME - 10, now=2000)], asked=2000, now=now, lifetime=LIFETIME)
     assert copy == (None if ttl is None else aged(LIFETIME - 10, now=2000, ttl=ttl))
