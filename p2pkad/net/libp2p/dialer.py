@@ -16,6 +16,7 @@ Whoever waits may be cancelled: the dial goes on for the others, and ends with t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -25,7 +26,7 @@ from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P_CIRCUIT
 
 from p2pkad.core.peers import Address, PeerId, PeerInfo
-from p2pkad.errors import PeerBusy, PeerUnreachable
+from p2pkad.errors import NodeClosed, PeerBusy, PeerUnreachable
 from p2pkad.net.libp2p.border import hung_up, reason
 from p2pkad.net.libp2p.ids import foreign_id
 from p2pkad.net.libp2p.transport import REACHED
@@ -186,7 +187,10 @@ class Dialer:
             dial.running -= 1
             dial.wake()
         if connection is not None and dial.won:
-            await self._close(connection)
+            # Not here: this task is being cancelled with the other losers, and a close that is cut short leaves the
+            # connection in the swarm for ever.
+            with suppress(NodeClosed):  # the host ends, and all its connections with it
+                self._spawn(self._close, connection)
         elif connection is not None:
             dial.won = True
             self._open.discard(dial)

@@ -6,6 +6,7 @@ Swarm is replaced by a script here, so that time is virtual; real sockets are at
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
@@ -17,7 +18,7 @@ from libp2p.transport.exceptions import OpenConnectionError
 from multiaddr import Multiaddr
 
 from p2pkad.core.peers import Address, PeerId, PeerInfo
-from p2pkad.errors import PeerBusy, PeerUnreachable
+from p2pkad.errors import NodeClosed, PeerBusy, PeerUnreachable
 from p2pkad.net.libp2p.dialer import HEAD_START, MAX_ADDRESSES, Dialer
 from p2pkad.wire.addresses import parse_address
 from tests.net.libp2p.ends import an_end, eventually, soon
@@ -61,6 +62,7 @@ class Script:
         return answer
 
     async def close(self, connection: object) -> None:
+        await trio.sleep(0.1)  # a real one has farewells to send
         self.closed.append(connection)
 
 
@@ -69,6 +71,7 @@ class Stage:
 
     def __init__(self, nursery: trio.Nursery, **answers: tuple[float, object]) -> None:
         self._nursery = nursery
+        self._host_runs = True
         self.start = trio.current_time()
         self.freed: list[int] = []
         self.play(Script(**answers))
@@ -79,10 +82,19 @@ class Stage:
         self.dialer = Dialer(
             cast("Swarm", script),
             TIMEOUT,
-            self._nursery.start_soon,
+            self._spawn,
             cast("Any", script.close),
             lambda: self.freed.append(self.dialer.pending),
         )
+
+    def host_closes(self) -> None:
+        """From now on nothing new is begun."""
+        self._host_runs = False
+
+    def _spawn(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
+        if not self._host_runs:
+            raise NodeClosed
+        self._nursery.start_soon(task, *args)
 
     @property
     def starts(self) -> list[tuple[float, int]]:
@@ -240,12 +252,23 @@ async def test_a_dial_that_all_have_left_has_its_place_until_it_is_really_over(a
     assert (stage.dialer.pending, stage.freed) == (0, [0])
 
 
+@pytest.mark.scenario("L18")
 async def test_a_loser_that_connected_all_the_same_is_closed(autojump_clock, nursery):
     stage = Stage(nursery)
     stage.play(Stubborn(a1=(1.0, "one"), a2=(0.1, "two")))
     assert await stage.dialer.dial(peer(1, 2)) == "two"
     await trio.sleep(2)
     assert stage.script.closed == ["one"]
+
+
+async def test_a_loser_that_connected_while_the_host_closes_is_left_to_the_host(autojump_clock, nursery):
+    stage = Stage(nursery)
+    stage.play(Stubborn(a1=(1.0, "one"), a2=(0.1, "two")))
+    assert await stage.dialer.dial(peer(1, 2)) == "two"
+    stage.host_closes()
+    await trio.sleep(2)
+    assert stage.script.closed == []
+    assert stage.dialer.pending == 0
 
 
 @pytest.mark.scenario("L10")
