@@ -29,7 +29,7 @@ from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import NodeClosed, PeerBusy, PeerUnreachable
 from p2pkad.net.libp2p.border import hung_up, reason
 from p2pkad.net.libp2p.ids import foreign_id
-from p2pkad.net.libp2p.transport import REACHED
+from p2pkad.net.libp2p.transport import ATTEMPT, Attempt
 
 HEAD_START = 0.25
 """Seconds an address has before the next one is dialled beside it. RFC 8305, "Connection Attempt Delay"; as go."""
@@ -46,8 +46,7 @@ class Dial:
     queue: list[Address] = field(default_factory=list)
     known: set[Address] = field(default_factory=set)
     causes: list[tuple[str, str]] = field(default_factory=list)
-    running: int = 0
-    answered: bool = False
+    attempts: set[Attempt] = field(default_factory=set)
     won: bool = False
     turned_away: bool = False
     connection: INetConn | None = None
@@ -62,10 +61,6 @@ class Dial:
                 self.known.add(address)
                 self.queue.append(address)
                 self.wake()
-
-    def reached(self) -> None:
-        """Somebody is there."""
-        self.answered = True
 
     def wake(self) -> None:
         """Something changed."""
@@ -109,9 +104,9 @@ class Dialer:
         return peer in self._dials
 
     def is_answered(self, peer: PeerId) -> bool:
-        """Whether this peer is being dialled and somebody has answered at an address of it: a connection may follow."""
+        """Whether somebody has answered at an address of this peer that is being dialled: a connection may follow."""
         dial = self._dials.get(peer)
-        return dial is not None and dial.answered
+        return dial is not None and any(attempt.answered for attempt in dial.attempts)
 
     async def dial(self, peer: PeerInfo) -> INetConn:
         """A connection to a peer that has none. The caller brings the deadline; a dial of its own ends in any case.
@@ -170,21 +165,23 @@ class Dialer:
             self._freed()
 
     async def _start_each(self, dial: Dial, nursery: trio.Nursery) -> None:
-        while dial.queue or dial.running:
+        while dial.queue or dial.attempts:
             dial.moved = trio.Event()
             if dial.queue:
-                dial.running += 1
-                nursery.start_soon(self._try, dial, dial.queue.pop(0))
+                attempt = Attempt()
+                dial.attempts.add(attempt)
+                nursery.start_soon(self._try, dial, attempt, dial.queue.pop(0))
             with trio.move_on_after(HEAD_START if dial.queue else float("inf")):
                 await dial.moved.wait()
             if dial.won:
                 return
 
-    async def _try(self, dial: Dial, address: Address) -> None:
+    async def _try(self, dial: Dial, attempt: Attempt, address: Address) -> None:
+        ATTEMPT.set(attempt)  # of this task, which dials nothing else
         try:
             connection = await self._dial_address(dial, address)
         finally:
-            dial.running -= 1
+            dial.attempts.remove(attempt)
             dial.wake()
         if connection is not None and dial.won:
             # Not here: this task is being cancelled with the other losers, and a close that is cut short leaves the
@@ -203,7 +200,6 @@ class Dialer:
         if relayed or self._swarm.transport_manager.transport_for_dialing(multiaddr) is None:
             dial.causes.append((address.text, "through a relay: no transport for it" if relayed else "no transport for it"))
             return None
-        REACHED.set(dial.reached)  # of this task, which dials nothing else
         with trio.move_on_after(self._timeout):
             try:
                 return await self._swarm.dial_addr(multiaddr, foreign_id(dial.peer))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 import trio
 from libp2p.abc import IRawConnection
@@ -28,8 +29,17 @@ from multiaddr import Multiaddr
 
 CHUNK = 64 * 1024
 """Bytes asked of the operating system at once."""
-REACHED: ContextVar[Callable[[], None]] = ContextVar("REACHED")
-"""Called when the address that is dialled in this context is found to be somebody's. The handshakes are to come."""
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One address, dialled once. answered: somebody is there; the handshakes are to come."""
+
+    answered: bool = False
+
+
+ATTEMPT: ContextVar[Attempt] = ContextVar("ATTEMPT")
+"""What is dialled in this context. The tasks of the connection inherit it and keep it alive: it refers to nothing else."""
 
 
 class Stream(TrioTCPStream):
@@ -68,10 +78,6 @@ class Stream(TrioTCPStream):
         return self._cached_remote_address
 
 
-def _nobody_asks() -> None:
-    """For dials that are not the dialer's."""
-
-
 class Transport(TCP):
     """admit: asked for each inbound connection before its handshake; False closes it. left: told when it is over."""
 
@@ -83,7 +89,9 @@ class Transport(TCP):
 
     async def dial(self, maddr: Multiaddr) -> IRawConnection:
         raw = await super().dial(maddr)
-        REACHED.get(_nobody_asks)()
+        attempt = ATTEMPT.get(None)
+        if attempt is not None:
+            attempt.answered = True
         if isinstance(raw, RawConnection) and isinstance(raw.stream, TrioTCPStream):
             raw.stream = Stream(raw.stream.stream, self._open.discard)
             self._open.add(raw.stream)

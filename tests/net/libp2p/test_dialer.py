@@ -5,6 +5,7 @@ Swarm is replaced by a script here, so that time is virtual; real sockets are at
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -19,7 +20,8 @@ from multiaddr import Multiaddr
 
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import NodeClosed, PeerBusy, PeerUnreachable
-from p2pkad.net.libp2p.dialer import HEAD_START, MAX_ADDRESSES, Dialer
+from p2pkad.net.libp2p.dialer import HEAD_START, MAX_ADDRESSES, Dial, Dialer
+from p2pkad.net.libp2p.transport import ATTEMPT
 from p2pkad.wire.addresses import parse_address
 from tests.net.libp2p.ends import an_end, eventually, soon
 
@@ -250,6 +252,57 @@ async def test_a_dial_that_all_have_left_has_its_place_until_it_is_really_over(a
     assert (stage.dialer.pending, stage.freed) == (1, [])
     await trio.sleep(1)
     assert (stage.dialer.pending, stage.freed) == (0, [0])
+
+
+class Answered(Script):
+    """Somebody is there at once; then it goes on as scripted. A connection has a task of its own."""
+
+    def __init__(self, nursery: trio.Nursery, **answers: tuple[float, object]) -> None:
+        super().__init__(**answers)
+        self._nursery = nursery
+
+    async def dial_addr(self, address: Multiaddr, peer: object) -> object:
+        seconds, _ = self.answers[str(address)]
+        if seconds < NEVER:
+            ATTEMPT.get().answered = True
+            self._nursery.start_soon(trio.sleep_forever)
+        return await super().dial_addr(address, peer)
+
+
+@pytest.mark.scenario("L18")
+async def test_who_answers_at_an_address_is_waited_for_until_that_address_has_failed(autojump_clock, nursery, refused):
+    stage = Stage(nursery)
+    async with trio.open_nursery() as own:
+        stage.play(Answered(own, a1=(1.0, refused), a2=(NEVER, None)))
+        async with trio.open_nursery() as waiting:
+
+            async def wait() -> None:
+                with pytest.raises(PeerUnreachable):
+                    await stage.dialer.dial(peer(1, 2))
+
+            waiting.start_soon(wait)
+            await trio.sleep(0.5)
+            assert stage.starts == [(0.0, 1), (HEAD_START, 2)]
+            assert stage.dialer.is_answered(PEER)
+            await trio.sleep(1)
+            assert stage.dialer.dials(PEER)
+            assert not stage.dialer.is_answered(PEER), "nobody is there at the other address"
+        own.cancel_scope.cancel()
+
+
+async def test_a_connection_does_not_keep_its_dial_alive(autojump_clock):
+    def dials() -> int:
+        gc.collect()
+        return sum(isinstance(one, Dial) for one in gc.get_objects())
+
+    async with trio.open_nursery() as nursery:
+        before = dials()
+        stage = Stage(nursery)
+        stage.play(Answered(nursery, a1=(0.1, "one")))
+        assert await stage.dialer.dial(peer(1)) == "one"
+        await trio.sleep(1)
+        assert dials() == before
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.scenario("L18")

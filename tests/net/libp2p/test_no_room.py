@@ -65,6 +65,17 @@ async def test_who_hangs_up_before_the_handshake_is_over_is_busy(answer, kind, s
             await one.network.connect(somebody, soon())
 
 
+async def test_who_accepts_the_dial_and_says_nothing_may_have_no_room():
+    async def silent(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with an_end() as one, listening(silent) as mute, trio.open_nursery() as nursery:
+        assert not one.network.waits_for_room(mute.id)
+        nursery.start_soon(one.network.connect, mute, soon())
+        await eventually(lambda: one.network.waits_for_room(mute.id))
+        nursery.cancel_scope.cancel()
+
+
 def connected(one: End, other: End) -> bool:
     return other.id in one.network.connections()
 
