@@ -14,7 +14,7 @@ help: ## this list
 setup: ## the environment in .venv; the other targets call it
 	@.ci/setup $(PYTHON)
 
-run: setup ## a server node, with its state in .p2pkad
+run: setup ## a server node, with its key in .p2pkad
 	@exec .venv/bin/p2pkad run --data-dir .p2pkad --validator demo=opaque $(ARGS)
 
 check: setup ## ruff, mypy, tests, coverage: what needs nothing but this checkout
@@ -48,6 +48,6 @@ protos: setup ## generate p2pkad/wire/pb from protos/
 wheel: setup ## build the wheel and try it in an empty environment
 	@$(PY) .ci/wheel.py
 
-clean: ## remove what the other targets made, the state of `make run` excepted
+clean: ## remove what the other targets made, the key of `make run` excepted
 	@rm -rf .venv .cache .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -33,7 +33,7 @@ class HostConfig:
     announce: tuple[str, ...] = ()
     """Addresses to tell peers instead of those listened on (behind a port forwarding, say)."""
     data_dir: str | None = None
-    """Directory of the node's state, its key file first. None (typed: "") keeps nothing, the identity is new each time."""
+    """Directory of the key file; nothing else is kept there so far. None (typed: "") keeps no key: the id is new each time."""
     identity: Identity | None = field(default=None, repr=False)
     """The key pair to use; None takes the one in `data_dir`, or a new one."""
     security: tuple[Literal["noise", "tls"], ...] = ("noise", "tls")

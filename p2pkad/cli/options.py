@@ -42,7 +42,7 @@ Kind = Literal["pk", "ipns", "signed", "newest", "opaque"]
 
 
 def state_home() -> str:
-    """Where a node keeps its state when nobody says where: XDG base directory specification, `XDG_STATE_HOME`."""
+    """Where a node keeps its key when nobody says where: XDG base directory specification, `XDG_STATE_HOME`."""
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return str(Path(home) / "p2pkad")
 

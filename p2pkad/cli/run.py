@@ -68,7 +68,7 @@ def introduction(node: Node, namespaces: tuple[str, ...], data_dir: str | None) 
         f"id         {node.id}",
         *(f"address    {address}" for address in node.addresses),
         f"protocol   {node.protocol} ({node.mode})",
-        f"state      {Path(data_dir).resolve() if data_dir else 'none: the id is new each time'}",
+        f"key        {f'in {Path(data_dir).resolve()}' if data_dir else 'not kept: the id is new each time'}",
         "",
         *_suggestions(node, namespaces),
     ]

@@ -1,6 +1,6 @@
 """When each of the node's own entries is to be published again.
 
-An entry's time stands in the store beside it, so that a restart, or a day without power, changes nothing:
+An entry's time stands in the store beside it, so that with the same store a restart, or a day without power, changes nothing:
 
 stored                in RETRY, should its first publication come to nothing, or the process end in the middle of it
 taken to be published the same

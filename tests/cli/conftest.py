@@ -103,7 +103,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> FakeNode:
 def type_in(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Callable[..., Typed]]:
-    """Run `p2pkad` with these words, and with these bytes on standard input. A node's state goes to a scratch directory."""
+    """Run `p2pkad` with these words, and with these bytes on standard input. A node's key goes to a scratch directory."""
     monkeypatch.setenv("P2PKAD_DATA_DIR", str(tmp_path / "state"))
     before = signal.getsignal(signal.SIGTERM)
     root, ours = logging.getLogger(), logging.getLogger("p2pkad")

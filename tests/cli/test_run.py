@@ -49,7 +49,7 @@ def test_a_person_is_told_who_and_where_it_is_and_what_to_type(type_in, stopped_
         ["closest", "/any/key", *network],
         ["ping", nearest],
     ]
-    for fact in (str(OWN), *stopped_soon.addresses, "/tmp/state"):
+    for fact in (str(OWN), *stopped_soon.addresses, "key        in /tmp/state\n"):
         assert fact in ended.out
 
 
