@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -144,3 +145,15 @@ def test_what_the_block_raises_comes_out_as_it_is() -> None:
 
     with pytest.raises(NotFound):
         run_simulated(main)
+
+
+def test_what_stays_is_looked_through_less_often_while_it_runs_and_as_before_afterwards() -> None:
+    before = gc.get_threshold()
+
+    async def main() -> tuple[int, int, int]:
+        return gc.get_threshold()
+
+    young, *older = run_simulated(main)
+    assert young > 10 * before[0]
+    assert tuple(older) == before[1:]
+    assert gc.get_threshold() == before
