@@ -23,7 +23,10 @@ from p2pkad.errors import P2pkadError
 
 @dataclass(frozen=True)
 class Command:
-    """A line of `p2pkad --help`. place: module and function. example: what `--help` of the command ends with."""
+    """A command. place: module and function. help: its first paragraph is a line of `p2pkad --help`.
+
+    example: what `--help` of the command ends with.
+    """
 
     name: str
     place: str
@@ -32,6 +35,7 @@ class Command:
 
 
 PEER = "/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWPeer"
+ENDS = "Peers drop it after two days (their default) unless a node that stays publishes it again; this command leaves."
 CONTENT = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
 COMMANDS = (
@@ -44,7 +48,7 @@ COMMANDS = (
     Command(
         "put",
         "p2pkad.cli.values:put",
-        "Store a value under a key; prints who holds it.",
+        f"Store a value under a key; prints who holds it.\n\n{ENDS}",
         f"p2pkad put /demo/greeting hello --validator demo=opaque --bootstrap {PEER}",
     ),
     Command(
@@ -56,7 +60,7 @@ COMMANDS = (
     Command(
         "provide",
         "p2pkad.cli.providers:provide",
-        "Announce that content is provided; prints who was told.",
+        f"Announce that content is provided; prints who was told.\n\n{ENDS}",
         f"p2pkad provide {CONTENT} --bootstrap {PEER}",
     ),
     Command(
@@ -91,8 +95,9 @@ from the environment: --dial-timeout as P2PKAD_DIAL_TIMEOUT, several values
 separated by spaces.
 
 Data goes to standard output, everything else to standard error. Exit codes:
-0 done, 1 failed, 2 usage, 3 not found, 4 timed out. P2PKAD_DEBUG=1 shows the
-traceback of an error."""
+0 done, 1 failed, 2 usage, 3 not found, 4 timed out; 130 and 143 stopped by
+Ctrl-C or SIGTERM (run: 0), 141 nobody reads the output any more. P2PKAD_DEBUG=1
+shows the traceback of an error."""
 
 
 def make_app() -> App:

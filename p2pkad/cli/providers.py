@@ -25,7 +25,7 @@ def provide(
     """Announce that content is provided.
 
     The announcement names the identity in --data-dir (a new one without it) and the addresses of --announce or --listen, and
-    outlives this command: peers keep it for a day or two.
+    outlives this command. Nobody makes it again: peers keep it for their `provider_lifetime`, its addresses for half of that.
 
     Parameters
     ----------

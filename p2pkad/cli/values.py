@@ -33,6 +33,8 @@ def put(
 ) -> int:
     """Store a value under a key.
 
+    Nobody puts it again when this command has left: peers drop it after their `record_lifetime`.
+
     Parameters
     ----------
     key

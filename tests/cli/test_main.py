@@ -34,6 +34,13 @@ def test_help_of_a_command_ends_with_an_example_that_can_be_typed(type_in, comma
     assert " ".join(example.replace("\\\n", "").split()) == command.example
 
 
+@pytest.mark.parametrize("name", ["put", "provide"])
+def test_who_stores_something_is_told_when_it_ends(type_in, name):
+    lifetimes = {p2pkad.KademliaConfig().record_lifetime, p2pkad.KademliaConfig().provider_lifetime}
+    assert lifetimes == {2 * 24 * 3600.0}
+    assert "Peers drop it after two days" in type_in(name, "--help").out
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
 def test_each_option_of_a_command_says_what_it_is(type_in, command):
     shown = type_in(command.name, "--help").out
