@@ -84,6 +84,10 @@ class _Entry:
         if self.places is not None:
             self.places.live_on(now)
 
+    def keep_best(self, count: int) -> None:
+        if self.places is not None:
+            self.places.keep_best(count)
+
     def drop_expired(self, now: float) -> None:
         if self.places is not None:
             self.places.drop_expired(now, self.keep)
@@ -105,24 +109,25 @@ class AddressBook:
         if not told.addresses:
             return
         entry = self._entries.get(told.id)
-        if entry is None:
-            entry = self._entries[told.id] = _Entry(self._bounded(told), now, lifetime)
-        elif not entry.hear_again(told, now, lifetime):
-            self._learn_more(entry, self._bounded(told), now, lifetime)
+        if entry is None or not entry.hear_again(told, now, lifetime):
+            entry = self._learn_more(entry, told, now, lifetime)
+            entry.keep_best(self._max_addresses)
         self._touch(told.id, entry)
 
     def declared(self, info: PeerInfo, via: Address | None, now: float, lifetime: float) -> None:
         """A peer, connected through `via`, says itself where it is, best address first. Where it says nothing of has failed.
 
-        What it says beyond `max_addresses` is not learned, but has not failed either.
+        What it says beyond `max_addresses` is not learned, but has not failed either: what is known of that is dropped first.
         """
         entry = self._entries.get(info.id)
         if entry is not None:
             entry.place_by_place().elsewhere(info.addresses, via)
-        self.learn(self._bounded(info), now, lifetime)
-        entry = self._entries.get(info.id)
-        if entry is not None:
-            entry.place_by_place().at_first_hand(info.addresses)
+        if not info.addresses:
+            return
+        entry = self._learn_more(entry, info, now, lifetime)
+        entry.place_by_place().at_first_hand(info.addresses)
+        entry.keep_best(self._max_addresses)
+        self._touch(info.id, entry)
 
     def worked(self, peer: PeerId, address: Address, now: float) -> None:
         """`peer` was reached at `address`, which may have expired while it was dialled."""
@@ -197,14 +202,18 @@ class AddressBook:
         addresses = {address.raw: address for address in told.addresses[: self._max_addresses]}
         return told if len(addresses) == len(told.addresses) else PeerInfo(told.id, tuple(addresses.values()))
 
-    def _learn_more(self, entry: _Entry, told: PeerInfo, now: float, lifetime: float) -> None:
+    def _learn_more(self, entry: _Entry | None, told: PeerInfo, now: float, lifetime: float) -> _Entry:
+        # Which of them are too many is decided when it is known who told them.
+        told = self._bounded(told)
+        if entry is None:
+            entry = self._entries[told.id] = _Entry(told, now, lifetime)
+            return entry
         entry.drop_expired(now)
         if entry.empty:
             entry.heard, entry.since, entry.lifetime, entry.places = told, now, lifetime, None
-            return
-        places = entry.place_by_place()
-        places.learn(told.addresses, now, lifetime)
-        places.keep_best(self._max_addresses)
+        else:
+            entry.place_by_place().learn(told.addresses, now, lifetime)
+        return entry
 
     def _touch(self, peer: PeerId, entry: _Entry) -> None:
         if not entry.pins:

@@ -181,7 +181,36 @@ def test_none_of_many_addresses_has_failed_because_it_is_named_behind_those_that
     known.declared(PeerInfo(ALICE, tuple(names)), None, now=0, lifetime=HOUR)
     known.worked(ALICE, at("one"), now=0)
     known.declared(PeerInfo(ALICE, tuple(reversed(names))), None, now=1, lifetime=HOUR)
-    assert passed_on(known, ALICE, now=1) == ["one", "two"]
+    assert passed_on(known, ALICE, now=1) == ["one", "four"]
+
+
+@pytest.mark.scenario("L9")
+def test_a_peer_of_many_addresses_is_told_at_its_new_best_one() -> None:
+    known = book(addresses=3)
+    names = [at(name) for name in ("one", "two", "three")]
+    known.declared(PeerInfo(ALICE, tuple(names)), None, now=0, lifetime=HOUR)
+    known.declared(PeerInfo(ALICE, (at("new"), *names)), None, now=1, lifetime=HOUR)
+    assert passed_on(known, ALICE, now=1) == ["new", "one", "two"]
+
+
+def test_what_was_reached_lives_on_while_others_tell_just_that_of_it() -> None:
+    known = book()
+    learn(known, ALICE, "one", "two", lifetime=10)
+    known.worked(ALICE, at("one"), now=0)
+    learn(known, ALICE, "one", "two", now=8, lifetime=10)
+    assert told(known, ALICE, now=17) == ["one", "two"]
+    known.failed(ALICE, at("two"))
+    learn(known, ALICE, "one", "two", now=17, lifetime=10)
+    assert told(known, ALICE, now=20) == ["one"], "what failed is not kept alive by those who still tell it"
+    learn(known, ALICE, "three", now=20, lifetime=10)
+    assert told(known, ALICE, now=20) == ["one", "three"]
+
+
+def test_what_a_peer_still_says_of_itself_lives_on() -> None:
+    known = book()
+    known.declared(PeerInfo(ALICE, (at("one"), at("two"))), None, now=0, lifetime=10)
+    known.declared(PeerInfo(ALICE, (at("two"),)), None, now=8, lifetime=10)
+    assert told(known, ALICE, now=11) == ["two"]
 
 
 @pytest.mark.scenario("L9")
@@ -485,9 +514,13 @@ class Naive:
         return bool(self.pins.get(peer))
 
     def learn(self, peer: PeerId, names: list[str], now: float, lifetime: float) -> None:
+        if names:
+            self.hear(peer, names, now, lifetime)
+            self.keep_best(peer)
+            self.touch(peer)
+
+    def hear(self, peer: PeerId, names: list[str], now: float, lifetime: float) -> None:
         names = list(dict.fromkeys(names[: self.max_addresses]))
-        if not names:
-            return
         self.places.setdefault(peer, {})
         self.sweep(peer, now)
         mine = self.places[peer]
@@ -499,8 +532,6 @@ class Naive:
             elif mine[name]["class"] != 2:
                 mine[name]["life"] = max(mine[name]["life"], lifetime)
                 mine[name]["end"] = max(mine[name]["end"], now + mine[name]["life"])
-        self.keep_best(peer)
-        self.touch(peer)
 
     def keep_best(self, peer: PeerId) -> None:
         mine = self.places[peer]
@@ -554,9 +585,12 @@ class Naive:
         for name in self.order(peer):
             if name not in names:
                 self.judge(peer, name, now, works=False)
-        self.learn(peer, names, now, lifetime)
-        for name in set(names) & set(self.places.get(peer, {})):
-            self.places[peer][name]["sure"] = True
+        if names:
+            self.hear(peer, names, now, lifetime)
+            for name in set(names) & set(self.places[peer]):
+                self.places[peer][name]["sure"] = True
+            self.keep_best(peer)
+            self.touch(peer)
 
     def sweep(self, peer: PeerId, now: float) -> None:
         self.places[peer] = {name: self.places[peer][name] for name in self.told(peer, now)}
