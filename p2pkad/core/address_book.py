@@ -117,7 +117,7 @@ class AddressBook:
     def declared(self, info: PeerInfo, via: Address | None, now: float, lifetime: float) -> None:
         """A peer, connected through `via`, says itself where it is, best address first. Where it says nothing of has failed.
 
-        What it says beyond `max_addresses` is not learned, but has not failed either: what is known of that is dropped first.
+        What it says beyond `max_addresses` is not learned, but has not failed either; what is new comes before it.
         """
         entry = self._entries.get(info.id)
         if entry is not None:
