@@ -35,6 +35,7 @@ from p2pkad.net.libp2p.dialer import Dialer
 from p2pkad.net.libp2p.identify import Identifier, News
 from p2pkad.net.libp2p.ids import peer_of, remote_address
 from p2pkad.net.libp2p.streams import alive
+from p2pkad.net.libp2p.transport import PLACE, Place
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Backbone(INotifee):
         self._short_of_room = Tally()
         self._door = trio.Lock()
         self._queued = 0
-        self._accepted = 0
+        self._handshakes: set[object] = set()
         self.connections: Connections[SwarmConn] = Connections(
             config.max_connections, config.connection_reserve, self._usefulness, self._busy
         )
@@ -232,18 +233,14 @@ class Backbone(INotifee):
         return self.dialer.pending < self.connections.most_dials and self._make_room()
 
     def _may_admit(self) -> bool:
-        return self._handshakes < self.connections.most_handshakes and self._make_room()
-
-    @property
-    def _handshakes(self) -> int:
-        return self._accepted - self.connections.inbound
+        return len(self._handshakes) < self.connections.most_handshakes and self._make_room()
 
     def _make_room(self) -> bool:
         # Those that have ended gave their places back, and are told of later: letting them go would free these once more.
         for held in [held for held in self.connections if not alive(held.handle)]:
             self._remove(held.handle)
         # What is being dialled or shakes hands has its place already.
-        wanted = self.dialer.pending + self._handshakes + 1
+        wanted = self.dialer.pending + len(self._handshakes) + 1
         for held, why in self.connections.make_room(wanted, trio.current_time()):
             self._let_go(held, why)
         return len(self.connections) + wanted <= self.connections.limit
@@ -253,7 +250,7 @@ class Backbone(INotifee):
         with trio.move_on_after(IDLE / 5):
             await self._waiting.park()
 
-    async def admit(self) -> bool:
+    async def admit(self, place: Place) -> bool:
         """Whether one more inbound connection is welcome; then `left` is due. Where all others are in use it waits a moment,
         first come, first served: nothing has been spent on it so far."""
         if self._queued >= MAX_QUEUED:
@@ -264,15 +261,15 @@ class Backbone(INotifee):
                 async with self._door:
                     while not self._may_admit():
                         await self._moment()
-                    self._accepted += 1
+                    self._handshakes.add(place)
                 return True
             return False
         finally:
             self._queued -= 1
 
-    def left(self) -> None:
+    def left(self, place: Place) -> None:
         """An inbound connection that was admitted is over, or never came to be."""
-        self._accepted -= 1
+        self._handshakes.discard(place)
         self.freed()
 
     @contextmanager
@@ -344,6 +341,8 @@ class Backbone(INotifee):
         held = Held(conn, peer, remote, conn.direction is Direction.INBOUND, now, now)
         first = not self.connections.of(peer)
         self.connections.add(held)
+        if held.inbound:
+            self._handshakes.discard(PLACE.get(None))
         if first:
             for watcher in list(self._watchers):
                 watcher.connected(held)

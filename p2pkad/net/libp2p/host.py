@@ -51,7 +51,7 @@ from p2pkad.net.libp2p.listening import expand, missing, parse, probe
 from p2pkad.net.libp2p.logs import keep_quiet
 from p2pkad.net.libp2p.network import Libp2pNetwork
 from p2pkad.net.libp2p.peerstore import BoundedPeerStore
-from p2pkad.net.libp2p.transport import Transport
+from p2pkad.net.libp2p.transport import Place, Transport
 from p2pkad.wire.addresses import decode_address
 
 KNOWN_PEERS = 1000
@@ -126,11 +126,11 @@ class ArmouredSwarm(Swarm):
         )
         self.auto_connector = NoAutoConnector(self)
 
-    async def _admit(self) -> bool:
-        return await self.backbone.admit()
+    async def _admit(self, place: Place) -> bool:
+        return await self.backbone.admit(place)
 
-    def _left(self) -> None:
-        self.backbone.left()
+    def _left(self, place: Place) -> None:
+        self.backbone.left(place)
 
     def abandon(self) -> None:
         """Close the sockets that are left when closing was cut short."""

@@ -42,6 +42,16 @@ ATTEMPT: ContextVar[Attempt] = ContextVar("ATTEMPT")
 """What is dialled in this context. The tasks of the connection inherit it and keep it alive: it refers to nothing else."""
 
 
+class Place:
+    """What an inbound connection has from its admission on. Compared by identity."""
+
+    __slots__ = ()
+
+
+PLACE: ContextVar[Place] = ContextVar("PLACE")
+"""That of the inbound connection that shakes hands in this context."""
+
+
 class Stream(TrioTCPStream):
     """A TCP stream that reads ahead, knows IPv6 addresses, and calls `closed` when this end closes it."""
 
@@ -79,9 +89,10 @@ class Stream(TrioTCPStream):
 
 
 class Transport(TCP):
-    """admit: asked for each inbound connection before its handshake; False closes it. left: told when it is over."""
+    """admit: asked for each inbound connection before its handshake; False closes it. left: told when it is over, however
+    far it came."""
 
-    def __init__(self, admit: Callable[[], Awaitable[bool]], left: Callable[[], None]) -> None:
+    def __init__(self, admit: Callable[[Place], Awaitable[bool]], left: Callable[[Place], None]) -> None:
         super().__init__()
         self._admit = admit
         self._left = left
@@ -107,14 +118,16 @@ class Transport(TCP):
 
             stream = Stream(accepted.stream, closed)
             self._open.add(stream)
+            place = Place()
+            PLACE.set(place)  # of this task, which serves nothing else
             with trio.CancelScope() as scope:
-                if not await self._admit():
+                if not await self._admit(place):
                     await stream.close()
                     return
                 try:
                     await handler_function(stream)
                 finally:
-                    self._left()
+                    self._left(place)
 
         return TCPListener(handle)
 

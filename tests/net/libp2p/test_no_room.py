@@ -14,8 +14,9 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from p2pkad.core.messages import AnyReply
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import PeerBusy, PeerUnreachable
-from p2pkad.net.base import Request
+from p2pkad.net.base import Gone, Request
 from p2pkad.net.libp2p.backbone import MAX_QUEUED
+from p2pkad.net.libp2p.transport import Place
 from p2pkad.wire.addresses import parse_address
 from tests.net.libp2p.ends import End, an_end, ends, eventually, soon
 from tests.net.libp2p.test_dialer import PEER
@@ -100,6 +101,40 @@ async def test_the_place_of_a_connection_that_has_ended_is_given_away_once(monke
         assert len(full.network.connections()) <= 4
 
 
+@pytest.mark.parametrize("ended_by", ["us", "them"])
+async def test_the_place_of_a_connection_is_free_once_whoever_ended_it(monkeypatch, ended_by):
+    monkeypatch.setattr("p2pkad.net.connections.SETTLE", 0.0)
+    async with an_end(max_connections=4, connection_reserve=0) as full, ends(6) as others:
+        for number, newcomer in enumerate(others):
+            if number == 4:
+                await (full.network.disconnect(others[0].id) if ended_by == "us" else others[0].network.disconnect(full.id))
+                await full.hears(Gone)
+            await newcomer.network.connect(full.info, soon())
+            await eventually(partial(connected, full, newcomer))
+        assert len(full.told(Gone)) == 2, "one that ended, and one for the last"
+
+
+@pytest.mark.parametrize("inbound", [True, False])
+async def test_for_each_new_connection_one_is_closed_while_those_that_go_are_still_closing(monkeypatch, inbound):
+    async def takes_its_time(connection: SwarmConn) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr("p2pkad.net.connections.SETTLE", 0.0)
+    async with an_end(max_connections=8, connection_reserve=0, close_timeout=300.0) as full, ends(12) as others:
+        for other in others[:8]:
+            await other.network.connect(full.info, soon())
+            await eventually(partial(connected, full, other))
+        with monkeypatch.context() as meanwhile, trio.fail_after(20):
+            meanwhile.setattr(SwarmConn, "close", takes_its_time)
+            async with trio.open_nursery() as nursery:
+                for other in others[8:]:
+                    here, there = (other, full) if inbound else (full, other)
+                    nursery.start_soon(here.network.connect, there.info, soon())
+            await eventually(lambda: all(connected(full, other) for other in others[8:]))
+        assert len(full.told(Gone)) == 4
+        assert len(full.network.connections()) == 8
+
+
 async def test_who_cannot_be_let_in_is_turned_away_before_anything_is_spent_on_it(monkeypatch):
     monkeypatch.setattr("p2pkad.net.libp2p.backbone.PATIENCE", 0.05)
     async with (
@@ -133,9 +168,10 @@ async def test_who_waits_at_the_door_comes_in_first_come_first_served():
         door = full.host.backbone
 
         async def come(number: int) -> None:
-            assert await door.admit()
+            place = Place()
+            assert await door.admit(place)
             came.append(number)
-            door.left()
+            door.left(place)
 
         async with trio.open_nursery() as waiting, trio.open_nursery() as asking:
             for other in others:
