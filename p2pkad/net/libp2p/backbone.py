@@ -208,22 +208,31 @@ class Backbone(INotifee):
         Raises PeerUnreachable, PeerBusy, LocalLimit, NodeClosed.
         """
         if self.find(peer.id) is None:
-            await self._room_to_dial(peer.id, deadline)
-        if self.find(peer.id) is None:
-            await self.dialer.dial(peer)
+            await self._dial(peer, deadline)
         held = self.find(peer.id)
         if held is None:
             raise PeerBusy(peer.id, [("", "it closed the connection at once")])
         return held
 
     def waits_for_room(self, peer: PeerId) -> bool:
-        """Whether a peer is to be dialled and there is no room for that, or it is dialled and may have none."""
+        """Whether a peer is to be dialled and there is no room for that, or it is dialled and had to wait for room here, or may
+        have none there."""
         return peer in self._short_of_room or self.dialer.is_answered(peer)
+
+    async def _dial(self, peer: PeerInfo, deadline: float) -> None:
+        if self.dialer.dials(peer.id) or self._may_dial():
+            await self.dialer.dial(peer)
+            return
+        # For as long as the dial takes, too: only with it does the peer get its chance to answer.
+        with self._short_of_room.during(peer.id):
+            await self._room_to_dial(peer.id, deadline)
+            if self.find(peer.id) is None:
+                await self.dialer.dial(peer)
 
     async def _room_to_dial(self, peer: PeerId, deadline: float) -> None:
         # Half of the time is for the dial and what it is for.
         patience = (deadline - trio.current_time()) / 2
-        with trio.move_on_after(max(0.0, patience)), self._short_of_room.during(peer):
+        with trio.move_on_after(max(0.0, patience)):
             while self.find(peer) is None and not self.dialer.dials(peer) and not self._may_dial():
                 await self._moment()
             return

@@ -95,13 +95,16 @@ class Dialling:
 
     async def dial(self, peer: PeerInfo, deadline: float) -> Held[Line]:
         """A connection to a peer that has none. Raises PeerUnreachable, PeerBusy, LocalLimit; Late at the deadline."""
-        dial = self._dials.get(peer.id)
-        if dial is None and not self._may_dial():
+        if peer.id in self._dials or self._may_dial():
+            return await self._join(peer, deadline)
+        self._short_of_room = Tally() if self._short_of_room is None else self._short_of_room
+        with self._short_of_room.during(peer.id):  # for as long as the dial takes, too, as on a real host
             await self._room_to_dial(peer.id, deadline)
             open_ones = self._host.connections.of(peer.id)
-            if open_ones:
-                return open_ones[0]
-            dial = self._dials.get(peer.id)
+            return open_ones[0] if open_ones else await self._join(peer, deadline)
+
+    async def _join(self, peer: PeerInfo, deadline: float) -> Held[Line]:
+        dial = self._dials.get(peer.id)
         if dial is None:
             dial = self._dials[peer.id] = Dial(peer.id)
             self._world.dials += 1
@@ -114,7 +117,8 @@ class Dialling:
         return held
 
     def waits_for_room(self, peer: PeerId) -> bool:
-        """Whether a peer is to be dialled and there is no room for that, or it was dialled and has none so far."""
+        """Whether a peer is to be dialled and there is no room for that, or it is dialled and had to wait for room here, or has
+        none there so far."""
         if self._short_of_room is not None and peer in self._short_of_room:
             return True
         dial = self._dials.get(peer)
@@ -150,8 +154,7 @@ class Dialling:
     async def _room_to_dial(self, peer: PeerId, deadline: float) -> None:
         # As on a real host, half of the time is for the dial and what it is for.
         self._room = trio.lowlevel.ParkingLot() if self._room is None else self._room
-        self._short_of_room = Tally() if self._short_of_room is None else self._short_of_room
-        with trio.move_on_after(max(0.0, (deadline - trio.current_time()) / 2)), self._short_of_room.during(peer):
+        with trio.move_on_after(max(0.0, (deadline - trio.current_time()) / 2)):
             while not (self._host.connections.of(peer) or peer in self._dials or self._may_dial()):
                 with trio.move_on_after(IDLE / 5):
                     await self._room.park()

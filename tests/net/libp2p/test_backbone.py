@@ -44,6 +44,35 @@ async def test_a_host_whose_peers_are_all_in_use_says_that_it_is_its_own_limit()
 
 
 @pytest.mark.scenario("L18")
+async def test_who_had_to_wait_for_room_is_waited_for_while_it_is_dialled(monkeypatch):
+    dialled = trio.Event()
+
+    async def nobody_answers(peer: PeerInfo) -> None:
+        dialled.set()
+        await trio.sleep_forever()
+
+    async with (
+        an_end(max_connections=4, connection_reserve=0) as small,
+        ends(5, handler=hold) as others,
+        trio.open_nursery() as nursery,
+    ):
+        async with trio.open_nursery() as asking:
+            for other in others[:4]:
+                asking.start_soon(small.ask, other)
+            await eventually(lambda: all(other.requests for other in others[:4]))
+            monkeypatch.setattr(small.host.backbone.dialer, "dial", nobody_answers)
+            nursery.start_soon(small.ask, others[4])
+            await eventually(lambda: small.network.waits_for_room(others[4].id))
+            assert not dialled.is_set()
+            asking.cancel_scope.cancel()
+        await dialled.wait()
+        assert small.network.waits_for_room(others[4].id)
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await eventually(lambda: not small.network.waits_for_room(others[4].id))
+
+
+@pytest.mark.scenario("L18")
 async def test_the_connection_that_is_closed_is_the_one_of_least_use_and_it_says_so_and_why(monkeypatch, caplog):
     caplog.set_level("DEBUG", logger="p2pkad.net.libp2p.backbone")
     monkeypatch.setattr("p2pkad.net.connections.GRACE", 0.0)

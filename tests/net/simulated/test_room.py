@@ -93,3 +93,29 @@ def test_the_own_limit_is_waited_out_and_then_said_to_be_the_own() -> None:
             nursery.cancel_scope.cancel()
 
     run_simulated(main)
+
+
+@pytest.mark.scenario("L18")
+def test_who_had_to_wait_for_room_is_waited_for_until_it_is_connected() -> None:
+    async def main() -> None:
+        async with World.open(latency=LATENCY) as world, AsyncExitStack() as stack, trio.open_nursery() as nursery:
+            town = Town(stack, world)
+            full = await town.inhabitant(FULL)
+            newcomer, *others = [town.info(await town.inhabitant()) for _ in range(5)]
+            async with trio.open_nursery() as asking:
+                for host in town.hosts[2:]:
+                    host.answers_late = 60.0
+                for other in others:
+                    asking.start_soon(keeps_asking, full, other)
+                await trio.sleep(1)
+                nursery.start_soon(keeps_asking, full, newcomer)
+                await trio.sleep(1)
+                asking.cancel_scope.cancel()
+            while full.connection(newcomer.id) is None:
+                assert full.waits_for_room(newcomer.id)
+                await trio.sleep(LATENCY)
+            await trio.sleep(LATENCY)
+            assert not full.waits_for_room(newcomer.id)
+            nursery.cancel_scope.cancel()
+
+    run_simulated(main)
