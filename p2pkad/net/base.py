@@ -115,8 +115,9 @@ class Network(Protocol):
         ...
 
     def waits_for_room(self, peer: PeerId) -> bool:
-        """Whether a peer that is not connected is only waited for because connections are limited: this end has no room to dial
-        it, or somebody answered at its address and has not let this end in."""
+        """Whether a peer that is not connected may be waited for only because connections are limited: this end has no room to
+        dial it, or had none until the dial that is under way; or somebody answered at its address and has not let this end in.
+        Whoever accepts the dial and says nothing more, for whatever reason, looks the same from here."""
         ...
 
     def connections(self) -> Mapping[PeerId, Connection]:
