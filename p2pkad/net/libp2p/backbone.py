@@ -245,7 +245,7 @@ class Backbone(INotifee):
         return len(self._handshakes) < self.connections.most_handshakes and self._make_room()
 
     def _make_room(self) -> bool:
-        # Those that have ended gave their places back, and are told of later: letting them go would free these once more.
+        # Those that have ended take no place, although that is told later: nobody has to go in their stead.
         for held in [held for held in self.connections if not alive(held.handle)]:
             self._remove(held.handle)
         # What is being dialled or shakes hands has its place already.

@@ -81,7 +81,7 @@ def connected(one: End, other: End) -> bool:
     return other.id in one.network.connections()
 
 
-async def test_the_place_of_a_connection_that_has_ended_is_given_away_once(monkeypatch):
+async def test_the_place_of_a_connection_that_has_ended_is_free_before_it_is_told_and_once(monkeypatch):
     async def says_nothing(connection: SwarmConn) -> None:
         """The news of an end may come late."""
 
@@ -94,10 +94,13 @@ async def test_the_place_of_a_connection_that_has_ended_is_given_away_once(monke
                 await newcomer.network.connect(full.info, soon())
                 await eventually(partial(connected, full, newcomer))
 
-        await come(*others[:4])
-        await others[0].network.disconnect(full.id)
+        *staying, leaving, newcomer, another = others
+        await come(*staying, leaving)
+        await leaving.network.disconnect(full.id)
         await eventually(lambda: len(full.network.connections()) == 3)
-        await come(*others[4:])
+        await come(newcomer)
+        assert full.network.connections().keys() == {each.id for each in (*staying, newcomer)}, "nobody had to go"
+        await come(another)
         assert len(full.network.connections()) <= 4
 
 
