@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -13,8 +12,6 @@ import trio
 
 from tests.scenarios import carried
 from tests.support.stalls import StallWatcher
-
-TESTS = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,19 +29,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     wanted = config.getoption("scenario")
     if wanted:
         config.hook.pytest_deselected(items=[item for item in items if not carried(item) & set(wanted)])
         items[:] = [item for item in items if carried(item) & set(wanted)]
-    measured = [TESTS / Path(room).name for room in config.getoption("cov_source", None) or ()]
-    for item in items:
-        # Measuring doubles the time of a test. What a room promises its own tests have to show, those that were thought out:
-        # what others happen to run is not tested, and what a search finds is not the same tomorrow.
-        own = any(item.path.is_relative_to(room) for room in measured)
-        if measured and (not own or item.get_closest_marker("hypothesis")):
-            item.add_marker("no_cover")
 
 
 @pytest.fixture
