@@ -1,25 +1,35 @@
-"""Foreign peers, built once: a binary in the cache for each state of its sources.
+"""Foreign peers, built once: a program in the cache for each state of its sources.
 
-A machine without the toolchain is no error here: `go_peer` returns None after a loud line, and whoever cannot do
-without it says so (`--require go`).
+A machine without a toolchain is no error here: `go_peer`, `rust_peer` and `js_peer` return None after a loud line, and
+whoever cannot do without it says so (`--require go`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "interop"
 GO_SOURCES = ROOT / "interop" / "peers" / "go"
+RUST_SOURCES = ROOT / "interop" / "peers" / "rust"
+JS_SOURCES = ROOT / "interop" / "peers" / "js"
 
 GO_MISSING = "NOT RUN: go toolchain missing"
+RUST_MISSING = "NOT RUN: rust toolchain missing"
+JS_MISSING = "NOT RUN: npm missing"
 
-# A cold build takes about 50 s on two cores, downloads not included.
+# What npm installs decides these; the sources of the peer come on top.
+JS_PACKAGES = ("package.json", "package-lock.json", ".npmrc")
+
+# A cold build takes about 50 s on two cores for go, 100 s for rust, 20 s for js, downloads not included.
 BUILD_SECONDS = 900
 
 
@@ -35,23 +45,82 @@ def go_peer() -> Path | None:
     binary = CACHE / f"go-peer-{fingerprint(GO_SOURCES, '*.go', 'go.mod', 'go.sum')}"
     if binary.exists():
         return binary
-    go = shutil.which("go")
+    go = toolchain("go", GO_MISSING)
     if go is None:
-        print(GO_MISSING, file=sys.stderr)
         return None
-    CACHE.mkdir(parents=True, exist_ok=True)
-    print("building the go peer (about a minute when cold)", file=sys.stderr, flush=True)
-    started = time.monotonic()
-    unfinished = binary.with_suffix(f".{time.time_ns()}")
-    try:
+    with building("go", binary) as unfinished:
         # -trimpath: the same bytes wherever the repository lies. -buildvcs=false: a clone without .git builds too.
         compile_with([go, "build", "-trimpath", "-buildvcs=false", "-o", str(unfinished), "."], GO_SOURCES)
-        unfinished.replace(binary)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    print(f"built in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    forget_older(binary)
     return binary
+
+
+def rust_peer() -> Path | None:
+    """The rust peer's binary, as `go_peer`. What cargo made of its libraries stays in the cache, for the next build."""
+    binary = CACHE / f"rust-peer-{fingerprint(RUST_SOURCES, 'src/*.rs', 'Cargo.toml', 'Cargo.lock')}"
+    if binary.exists():
+        return binary
+    cargo = toolchain("cargo", RUST_MISSING)
+    if cargo is None:
+        return None
+    target = CACHE / "rust-target"
+    with building("rust", binary) as unfinished:
+        compile_with([cargo, "build", "--locked", "--quiet"], RUST_SOURCES, {"CARGO_TARGET_DIR": str(target)})
+        shutil.copy2(target / "debug" / "peer", unfinished)
+    return binary
+
+
+def js_peer() -> Path | None:
+    """A directory with the js peer, `main.js`, and all that it needs, Node included; otherwise as `go_peer`."""
+    directory = CACHE / f"js-peer-{fingerprint(JS_SOURCES, '*.js', *JS_PACKAGES)}"
+    if directory.exists():
+        return directory
+    npm = toolchain("npm", JS_MISSING)
+    if npm is None:
+        return None
+    packages = js_packages(npm)
+    with building("js", directory) as unfinished:
+        unfinished.mkdir()
+        for source in JS_SOURCES.glob("*.js"):
+            shutil.copy2(source, unfinished)
+        shutil.copy2(JS_SOURCES / "package.json", unfinished)
+        (unfinished / "node_modules").symlink_to(Path("..") / packages.name / "node_modules")
+    return directory
+
+
+def js_packages(npm: str) -> Path:
+    """A directory with what the lock file names, installed. No package gets to run anything while it is installed."""
+    directory = CACHE / f"js-packages-{fingerprint(JS_SOURCES, *JS_PACKAGES)}"
+    if not directory.exists():
+        with building("packages of the js", directory) as unfinished:
+            unfinished.mkdir()
+            for name in JS_PACKAGES:
+                shutil.copy2(JS_SOURCES / name, unfinished)
+            compile_with([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], unfinished)
+    return directory
+
+
+def toolchain(name: str, missing: str) -> str | None:
+    """Where a program is. None, after a loud line: it is not there."""
+    program = shutil.which(name)
+    if program is None:
+        print(missing, file=sys.stderr)
+    return program
+
+
+@contextlib.contextmanager
+def building(language: str, product: Path) -> Iterator[Path]:
+    """Under the name that this yields the product is to be made. It gets its own when it is whole, and replaces older ones."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    print(f"building the {language} peer (a minute or two when cold)", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    unfinished = product.with_suffix(f".{time.time_ns()}")
+    try:
+        yield unfinished
+        unfinished.replace(product)
+    finally:
+        remove(unfinished)
+    print(f"built in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    forget_older(product)
 
 
 def fingerprint(directory: Path, *patterns: str) -> str:
@@ -63,19 +132,35 @@ def fingerprint(directory: Path, *patterns: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def compile_with(command: list[str], directory: Path) -> None:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+def compile_with(command: list[str], directory: Path, environment: Mapping[str, str] | None = None) -> None:
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS,
+        check=False,
+    )
     if done.returncode:
         raise BuildFailed(f"{' '.join(command)}\n{done.stderr.strip()}")
 
 
-def forget_older(binary: Path) -> None:
+def forget_older(product: Path) -> None:
     # A binary that is running stays alive without its name.
-    family, _, _ = binary.name.rpartition("-")
-    for other in binary.parent.glob(f"{family}-*"):
-        if other != binary:
-            other.unlink(missing_ok=True)
+    family, _, _ = product.name.rpartition("-")
+    for other in product.parent.glob(f"{family}-*"):
+        if other != product:
+            remove(other)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
-    print(go_peer() or "")
+    for build in (go_peer, rust_peer, js_peer):
+        print(build() or "")

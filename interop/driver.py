@@ -77,6 +77,17 @@ def go_language(binary: Path) -> Language:
     return Language((str(binary),))
 
 
+def rust_language(binary: Path) -> Language:
+    """The peer of `peers/rust`, as `builds.rust_peer` makes it."""
+    return Language((str(binary),))
+
+
+def js_language(directory: Path) -> Language:
+    """The peer of `peers/js`, as `builds.js_peer` makes it, on the Node that was installed with it."""
+    (node,) = directory.glob("node_modules/node-*/bin/node")
+    return Language((str(node), str(directory / "main.js")))
+
+
 def py_language() -> Language:
     """p2pkad from this repository, installed or not."""
     search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))

@@ -45,6 +45,7 @@ type request struct {
 	InFlight int             `json:"in_flight"`
 	Requests int             `json:"requests"`
 	Values   [][]byte        `json:"values"`
+	Type     string          `json:"type"`
 
 	// What a record is made of.
 	Private  []byte    `json:"private"`

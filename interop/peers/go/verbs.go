@@ -33,6 +33,7 @@ var verbs = map[string]verb{
 	"routing_table":  routingTable,
 	"connections":    connections,
 	"set_mode":       setMode,
+	"request":        rawRequest,
 
 	"kad_ping":      kadPing,
 	"frames":        frames,
