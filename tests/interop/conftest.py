@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import p2pkad
+from p2pkad.net.base import Network
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "interop"))
 
 from builds import GO_MISSING, JS_MISSING, RUST_MISSING, go_peer, js_peer, rust_peer
@@ -38,3 +41,11 @@ def language_of() -> Callable[[str], Language]:
 async def driver(tmp_path: Path) -> AsyncIterator[Driver]:
     async with open_driver(tmp_path) as one:
         yield one
+
+
+@pytest.fixture
+async def raw() -> AsyncIterator[Network]:
+    """Our host without a node on it, for requests that no node would send."""
+    host = p2pkad.new_host(p2pkad.HostConfig(listen=("/ip4/127.0.0.1/tcp/0",)))
+    async with host.run(), host.open_network(protocol="/violence/kad/1.0.0", max_message=1 << 22) as network:
+        yield network

@@ -1,0 +1,214 @@
+"""Where js-libp2p does otherwise than p2pkad, go and the specification, and that we get on with it all the same.
+
+A test marked with a deviation turns red when js stops deviating: then its line in interop/DEVIATIONS.md goes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from driver import Driver, Language, Peer, PeerError, eventually, plain, unbase64
+
+import p2pkad
+from p2pkad.core.messages import FindNode, FindNodeReply, GetProviders, Ping, PingReply, PutValue
+from p2pkad.core.peers import PeerInfo
+from p2pkad.core.records import Record
+from p2pkad.errors import RemoteProtocolError, RequestFailed
+from p2pkad.identity import Identity, peer_id
+from p2pkad.net.base import Network
+from tests.interop.asking import announce, ask, becomes_provider, knows, open_node, providers_of, put, table_of, value_at
+
+pytestmark = pytest.mark.foreign
+
+KEY = b"/violence/servers/alpha"
+CONTENT = p2pkad.content_key(b"something")
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def language(language_of: Callable[[str], Language]) -> Language:
+    return language_of("js")
+
+
+@pytest.fixture
+async def js(driver: Driver, language: Language) -> Peer:
+    """A js server, alone so far."""
+    return await driver.start("js", language, validator=["violence=opaque", "ipns=ipns"])
+
+
+@pytest.mark.deviation("js-worse-replaces-better")
+@pytest.mark.scenario("V3")
+async def test_a_worse_record_replaces_a_better_one_on_js_but_not_here(js: Peer, raw: Network) -> None:
+    async with open_node(js.address) as node:
+        await knows(js, node.id)
+        await node.put_value(KEY, b"new")
+        await put(raw, js, KEY, b"late")
+        assert await value_at(raw, js, KEY) == b"late"
+        assert await node.get_value(KEY) == b"new"
+
+
+@pytest.mark.deviation("js-puts-unjudged")
+@pytest.mark.scenario("V2", "V3")
+async def test_js_sends_what_its_own_validator_refuses_and_we_refuse_it(js: Peer) -> None:
+    async with open_node(js.address) as node:
+        await knows(js, node.id)
+        await node.put_value(KEY, b"new")
+        for key, value in ((KEY, b"late"), (b"/pk/" + node.id, b"no key")):
+            with pytest.raises(PeerError, match="nobody stored it"):
+                await js.ask("put", key=key, value=value)
+        assert await node.local_value(KEY) == b"new"
+
+
+@pytest.mark.deviation("js-key-of-the-record")
+async def test_a_record_under_the_wrong_key_is_stored_under_its_own_by_js(js: Peer, raw: Network) -> None:
+    with pytest.raises(RemoteProtocolError):
+        await ask(raw, js, PutValue(KEY, Record(KEY + b"2", b"value")))
+    assert await value_at(raw, js, KEY) is None
+    assert await value_at(raw, js, KEY + b"2") == b"value"
+
+
+@pytest.mark.scenario("V2")
+async def test_js_refuses_what_we_would_not_send(js: Peer, raw: Network) -> None:
+    for key in (b"/pk/" + raw.id, b"/nobody/a", b"plain"):
+        with pytest.raises(RequestFailed):
+            await put(raw, js, key, b"value")
+
+
+@pytest.mark.deviation("js-keeps-clients")
+@pytest.mark.scenario("M2")
+async def test_js_keeps_a_server_that_turned_client_and_others_do_without_it(js: Peer) -> None:
+    async with open_node(js.address) as node, open_node(js.address) as other:
+        await knows(js, node.id, other.id)
+        await node.set_mode("client")
+
+        async def ours() -> set[str]:
+            return {str(info.id) for info in other.routing_table()}
+
+        await eventually(ours, {js.id}.__eq__, within=PATIENCE, what="the client is gone from our table")
+        assert await table_of(js) == {str(node.id), str(other.id)}
+        await other.put_value(KEY, b"value")
+        assert await node.get_value(KEY) == b"value"
+        assert [info.id for info in await other.closest_peers(KEY)] == [peer_id(js.id)]
+
+
+@pytest.mark.deviation("js-admits-hearsay")
+@pytest.mark.scenario("M1")
+async def test_js_admits_a_client_that_it_hears_of_and_we_do_not(js: Peer, driver: Driver, language: Language) -> None:
+    async with open_node(js.address, mode="client") as client, open_node(js.address) as server:
+        await client.wait_ready(timeout=PATIENCE)
+        await server.wait_ready(timeout=PATIENCE)
+        await client.provide(CONTENT)
+        other = await driver.start("other", language, validator="violence=opaque")
+        await other.ask("bootstrap", peers=[js.address])
+        await becomes_provider(js, CONTENT, str(client.id))
+        await other.ask("find_providers", key=CONTENT)
+        await knows(other, js.id, server.id, client.id)
+        await server.connect(other.address, timeout=PATIENCE)
+        found = await server.closest_peers(client.id)
+        assert client.id not in {info.id for info in (*found, *server.routing_table())}
+
+
+@pytest.mark.scenario("P2")
+async def test_js_ignores_a_provider_that_is_somebody_else(js: Peer, raw: Network) -> None:
+    own = PeerInfo(raw.id, raw.local_addresses())
+    await announce(raw, js, CONTENT, PeerInfo(Identity.generate().id, own.addresses), own)
+    assert await becomes_provider(js, CONTENT, str(own.id))
+    assert set(await providers_of(js, CONTENT)) == {str(own.id)}
+
+
+@pytest.mark.deviation("js-content-is-a-cid")
+@pytest.mark.parametrize("key", [b"\x00\x04abcd", b"hello"])
+async def test_js_has_no_providers_of_what_is_no_cid_of_version_0(key: bytes, js: Peer, raw: Network) -> None:
+    await announce(raw, js, key, PeerInfo(raw.id, raw.local_addresses()))
+    with pytest.raises(RequestFailed):
+        await ask(raw, js, GetProviders(key))
+
+
+@pytest.mark.deviation("js-names-the-target-twice")
+async def test_js_names_the_peer_that_was_asked_for_twice_and_once_is_enough_for_us(js: Peer, raw: Network) -> None:
+    async with open_node(js.address) as node, open_node(js.address) as seeker:
+        await knows(js, node.id, seeker.id)
+        reply = await ask(raw, js, FindNode(node.id))
+        assert isinstance(reply, FindNodeReply)
+        assert [info.id for info in reply.closer].count(node.id) == 2
+        found = [info.id for info in await seeker.closest_peers(node.id)]
+        assert sorted(found) == sorted([node.id, peer_id(js.id)])
+
+
+async def test_js_tells_its_own_entry_to_who_asks_for_it(js: Peer, raw: Network) -> None:
+    reply = await ask(raw, js, FindNode(peer_id(js.id)))
+    assert isinstance(reply, FindNodeReply)
+    assert [info.id for info in reply.closer] == [peer_id(js.id)]
+
+
+@pytest.mark.deviation("js-remembers-the-gone")
+async def test_js_finds_a_peer_that_has_left(js: Peer) -> None:
+    async with open_node(js.address) as node:
+        await knows(js, node.id)
+        gone = str(node.id)
+
+    async def connections() -> int:
+        return int((await js.ask("connections"))["count"])
+
+    await eventually(connections, lambda count: count == 0, within=PATIENCE, what="the connection is closed")
+    assert (await js.ask("find_peer", peer=gone))["peer"]["id"] == gone
+
+
+@pytest.mark.deviation("js-tells-keys-unasked")
+@pytest.mark.scenario("V10")
+async def test_public_keys_validate_on_both_sides(js: Peer, raw: Network) -> None:
+    """js knows the key of whom it is connected to, although nobody put it."""
+    made = await js.ask("public_key")
+    key, value = unbase64(made["key"]), unbase64(made["value"])
+    assert await value_at(raw, js, b"/pk/" + raw.id) is not None
+    async with open_node(js.address) as node:
+        await knows(js, node.id)
+        await js.ask("put", key=key, value=value)
+        assert await node.local_value(key) == value
+        own = Identity.generate()
+        await node.put_value(b"/pk/" + own.id, own.public_key.to_protobuf())
+        assert unbase64((await js.ask("get", key=b"/pk/" + own.id))["value"]) == own.public_key.to_protobuf()
+
+
+@pytest.mark.scenario("V3", "V10")
+async def test_names_are_published_and_resolved_on_both_sides(js: Peer) -> None:
+    owner, expires = Identity.generate(), time.time() + 3600
+    key = b"/ipns/" + owner.id
+    first, second = (p2pkad.sign_ipns_record(owner, b"/ipfs/bafkqaaa", sequence=n, expires=expires) for n in (4, 5))
+    made = await js.ask("sign_name", value=b"/ipns/example.com", sequence=1, expires="2100-01-01T00:00:00Z")
+    of_js, key_of_js = unbase64(made["value"]), unbase64(made["key"])
+    async with open_node(js.address, validators={"ipns": p2pkad.IpnsValidator()}) as node:
+        await knows(js, node.id)
+        await js.ask("put", key=key_of_js, value=of_js)
+        assert p2pkad.open_ipns_record(key_of_js, await node.get_value(key_of_js)).value == b"/ipns/example.com"
+        for record in (first, second):
+            assert peer_id(js.id) in (await node.put_value(key, record)).stored
+            assert unbase64((await js.ask("get", key=key))["value"]) == record
+        choice = await js.ask("choose", key=key, values=[plain(each) for each in (first, second, first)])
+        assert choice["best"] == 1
+        with pytest.raises(PeerError, match="refused"):
+            await js.ask("judge", key=key, value=of_js)
+
+
+@pytest.mark.scenario("W6")
+async def test_js_echoes_the_ping_of_the_protocol(js: Peer, raw: Network) -> None:
+    assert isinstance(await ask(raw, js, Ping()), PingReply)
+
+
+@pytest.mark.scenario("W1", "W2")
+@pytest.mark.parametrize("kind", ["FIND_NODE", "GET_VALUE", "GET_PROVIDERS", "PUT_VALUE", "ADD_PROVIDER", "PING"])
+async def test_each_request_of_js_is_answered_here(js: Peer, kind: str) -> None:
+    async with open_node() as node:
+        key = KEY if kind.endswith("VALUE") else CONTENT
+        reply = await js.ask("request", peer=node.addresses[0], type=kind, key=key, value=b"value")
+        assert reply["type"] == (None if kind == "ADD_PROVIDER" else kind)
+        if kind == "PUT_VALUE":
+            assert unbase64(reply["record"]["value"]) == await node.local_value(key) == b"value"
+        if kind == "ADD_PROVIDER":
+
+            async def providers() -> list[str]:
+                return [str(info.id) for info in await node.local_providers(key)]
+
+            await eventually(providers, [js.id].__eq__, within=PATIENCE, what="js is a provider")
