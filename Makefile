@@ -20,7 +20,7 @@ run: setup ## a server node, with its key in .p2pkad
 check: setup ## ruff, mypy, tests, coverage: what needs nothing but this checkout
 	@$(PY) .ci/verify.py check
 
-test: setup ## the same, the wheel, attacks on a stock py-libp2p host, and real go peers where there is a go
+test: setup ## the same, the wheel, attacks on a stock py-libp2p host, real go, rust and js peers where their tools are
 	@$(PY) .ci/verify.py test
 
 contact: setup ## p2pkad nodes and a real go-libp2p peer in several processes: who gets what from whom

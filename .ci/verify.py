@@ -30,7 +30,10 @@ COVERAGE_NEEDED = 97.0
 """Per cent, of the lines and of the branches of these rooms together."""
 
 CONTACT = {"go": ["interop/contact.py"]}
-"""By toolchain, as the command is called: what talks to real peers built with it."""
+"""By language: what talks to real peers in it, besides the foreign tests."""
+
+TOOLCHAINS = {"go": "go", "cargo": "rust", "npm": "js"}
+"""As their commands are called, and the language of the peers that are built with them."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,12 @@ TEST: dict[str, Step] = {
 
 def foreign_steps() -> tuple[dict[str, Step], list[str]]:
     """The steps for the toolchains that are there, and the names of those that are not."""
-    there = {name: program for name, program in CONTACT.items() if shutil.which(name)}
-    steps: dict[str, Step] = {f"contact with {name}": command("python", *program) for name, program in there.items()}
+    there = {name: language for name, language in TOOLCHAINS.items() if shutil.which(name)}
+    programs = {language: CONTACT[language] for language in there.values() if language in CONTACT}
+    steps: dict[str, Step] = {f"contact with {name}": command("python", *program) for name, program in programs.items()}
     if there:
         steps = {"foreign tests": pytest("-m", "foreign"), **steps}
-    return steps, [name for name in CONTACT if name not in there]
+    return steps, [name for name in TOOLCHAINS if name not in there]
 
 
 def main(what: str) -> int:
@@ -145,7 +149,7 @@ def main(what: str) -> int:
     for name, outcome, seconds in rows:
         print(f"{'ok    ' if outcome.ok else 'FAILED'} {name:18} {seconds:6.1f} s   {outcome.note}".rstrip())
     for name in missing:
-        print(f"ABSENT there is no {name} on the PATH: NO {name} PEER WAS TALKED TO")
+        print(f"ABSENT there is no {name} on the PATH: NO {TOOLCHAINS[name]} PEER WAS TALKED TO")
     print("all passed" if not failed else f"failed: {', '.join(failed)}")
     return 1 if failed else 0
 
