@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+import trio
 from driver import Driver, Language, Peer, PeerError, eventually, plain, unbase64
 
 import p2pkad
@@ -124,6 +125,19 @@ async def test_js_has_no_providers_of_what_is_no_cid_of_version_0(key: bytes, js
     await announce(raw, js, key, PeerInfo(raw.id, raw.local_addresses()))
     with pytest.raises(RequestFailed):
         await ask(raw, js, GetProviders(key))
+
+
+@pytest.mark.scenario("W1")
+async def test_js_gets_all_news_that_it_can_read_whatever_else_it_is_told(js: Peer) -> None:
+    readable = [p2pkad.content_key(b"%d" % number) for number in range(10)]
+    async with open_node(js.address) as node:
+        await knows(js, node.id)
+        async with trio.open_nursery() as nursery:
+            for number, key in enumerate(readable):
+                nursery.start_soon(node.provide, b"\x00\x06bytes%d" % number)
+                nursery.start_soon(node.provide, key)
+        for key in readable:
+            await becomes_provider(js, key, str(node.id))
 
 
 @pytest.mark.deviation("js-names-the-target-twice")
