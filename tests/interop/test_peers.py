@@ -18,8 +18,12 @@ from driver import Driver, Language, Peer, PeerError, eventually, py_language, u
 from libp2p.crypto.ed25519 import create_new_key_pair
 
 import p2pkad
+from p2pkad.core.messages import FindNode, FindNodeReply
 from p2pkad.identity import Identity, peer_id
+from p2pkad.net.base import Network
+from p2pkad.node.membership import MAX_ADDRESSES_PER_PEER
 from p2pkad.validators.opaque import OpaqueValidator
+from p2pkad.wire.addresses import parse_peer
 
 pytestmark = pytest.mark.foreign
 
@@ -269,6 +273,22 @@ async def test_a_forged_record_of_theirs_is_refused_here(driver: Driver, languag
         assert await node.local_value(forged) is None
         await forger.ask("request", peer=node.addresses[0], type="PUT_VALUE", key=KEY, value=b"value")
         assert await node.local_value(KEY) == b"value"
+
+
+@pytest.mark.scenario("W6", "L14")
+async def test_of_a_peer_with_many_addresses_others_are_told_as_many_as_we_keep(
+    driver: Driver, language: Language, raw: Network
+) -> None:
+    async with open_node() as node:
+        many = await driver.start("many", language, validator="violence=opaque", listen=["/ip4/127.0.0.1/tcp/0"] * 30)
+        await many.ask("bootstrap", peers=[node.addresses[0]])
+        await is_known(node, many)
+        await many.ask("closest_peers", key=KEY)
+        response = await raw.request(parse_peer(node.addresses[0]), FindNode(peer_id(many.id)), trio.current_time() + PATIENCE)
+        assert isinstance(response.message, FindNodeReply)
+        told = [str(address) for info in response.message.closer for address in info.addresses]
+        assert len(told) == MAX_ADDRESSES_PER_PEER
+        assert set(told) < {text.partition("/p2p/")[0] for text in many.addresses}
 
 
 async def test_py_peers_answer_the_same_verbs(peer: Peer, driver: Driver) -> None:
