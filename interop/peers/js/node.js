@@ -12,6 +12,9 @@ import { createLibp2p } from 'libp2p'
 // All peers of a test share one host, which libp2p lets in five times a second.
 const CONNECTIONS_A_SECOND = 1000
 
+// To one peer. By default it is one, and the verb would be in the way of the routing table, or the other way round.
+const PINGS_AT_ONCE = 8
+
 // For the first look around itself, before which the DHT does nothing else.
 const FIRST_LOOK_MILLISECONDS = 1
 
@@ -30,7 +33,7 @@ export class Node {
       services: {
         identify: identify(),
         identifyPush: identifyPush(), // without it nobody would hear of a change of modes
-        ping: ping(),
+        ping: ping({ maxOutboundStreams: PINGS_AT_ONCE }),
         dht: kadDHT({
           protocol: config.protocol,
           clientMode: config.mode === 'client',
