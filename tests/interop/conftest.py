@@ -13,14 +13,8 @@ from p2pkad.net.base import Network
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "interop"))
 
-from builds import GO_MISSING, JS_MISSING, RUST_MISSING, go_peer, js_peer, rust_peer
-from driver import Driver, Language, go_language, js_language, open_driver, rust_language
-
-PEERS: dict[str, tuple[Callable[[], Path | None], Callable[[Path], Language], str]] = {
-    "go": (go_peer, go_language, GO_MISSING),
-    "rust": (rust_peer, rust_language, RUST_MISSING),
-    "js": (js_peer, js_language, JS_MISSING),
-}
+from driver import Driver, Language, open_driver
+from implementations import IMPLEMENTATIONS
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +22,10 @@ def language_of() -> Callable[[str], Language]:
     """How to start the peers in a language. The test is skipped where they cannot be built."""
 
     def find(name: str) -> Language:
-        build, language, missing = PEERS[name]
-        product = build()
-        if product is None:
-            pytest.skip(missing)
-        return language(product)
+        language = IMPLEMENTATIONS[name].language()
+        if language is None:
+            pytest.skip(IMPLEMENTATIONS[name].missing)
+        return language
 
     return find
 
