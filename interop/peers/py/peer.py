@@ -1,6 +1,6 @@
 """A p2pkad node that does what it is told: requests as JSON lines on standard input, answers on standard output.
 
-CONTROL.md describes the protocol, which peers in every language share. This one uses p2pkad's public names only.
+CONTROL.md describes the protocol, which peers in every language share. This one uses p2pkad's public names, `request` apart.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ import trio
 from libp2p.crypto.ed25519 import create_new_key_pair
 
 import p2pkad
+from p2pkad.core.messages import PutValue, PutValueReply
 from p2pkad.core.peers import PeerInfo
+from p2pkad.core.records import Record
 from p2pkad.identity import Identity
 from p2pkad.validators.opaque import OpaqueValidator
 from p2pkad.validators.public_key import PublicKeyValidator
+from p2pkad.wire.addresses import parse_peer
 
 VALIDATORS = {"opaque": OpaqueValidator, "pk": PublicKeyValidator}
 ANSWER_SECONDS = 30.0
 # What a verb may take beyond its time-out, which its own deadlines should make it keep.
 GRACE_SECONDS = 1.0
 CHUNK = 64 * 1024
+MAX_MESSAGE = 1 << 22
 
 # The first that fits counts. What fits none is a defect of p2pkad and says so.
 KINDS: tuple[tuple[type[BaseException], str], ...] = (
@@ -139,6 +143,24 @@ async def set_mode(node: p2pkad.KademliaService, request: Request) -> Fields:
     return {"mode": node.mode}
 
 
+async def request(node: p2pkad.KademliaService, request: Request) -> Fields:
+    """One PUT_VALUE, from a host that has nothing to do with the node, which sends neither single requests nor bad records."""
+    if request["type"] != "PUT_VALUE":
+        raise NotImplementedError("p2pkad sends no single request but PUT_VALUE")
+    record = Record(bytes_of(request["key"]), bytes_of(request["value"]))
+    host, deadline = p2pkad.new_host(p2pkad.HostConfig(listen=())), trio.current_time() + request["timeout"]
+    async with host.run(), host.open_network(protocol=node.protocol, max_message=MAX_MESSAGE) as network:
+        response = await network.request(parse_peer(request["peer"]), PutValue(record.key, record), deadline)
+    assert isinstance(response.message, PutValueReply)
+    kept = response.message.record
+    return {
+        "type": "PUT_VALUE",
+        "record": {"key": text_of(kept.key), "value": text_of(kept.value)},
+        "closer": [],
+        "providers": [],
+    }
+
+
 VERBS: dict[str, Verb] = {
     verb.__name__: verb
     for verb in (
@@ -156,6 +178,7 @@ VERBS: dict[str, Verb] = {
         routing_table,
         connections,
         set_mode,
+        request,
     )
 }
 
