@@ -6,7 +6,7 @@ PYTHON ?=
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: help setup run check test contact bench bench-sim week mutants scenarios protos wheel clean
+.PHONY: help setup run check test contact interop bench bench-sim week mutants scenarios protos wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: setup ## the same, the wheel, attacks on a stock py-libp2p host, real go, 
 
 contact: setup ## p2pkad nodes and a real go-libp2p peer in several processes: who gets what from whom
 	@$(PY) interop/contact.py $(ARGS)
+
+interop: setup ## go, rust, js and p2pkad peers in every role: who understands whom, in tables. ARGS=--list
+	@$(PY) interop/run.py $(ARGS)
 
 bench: setup ## measure it on this machine, side by side with py-libp2p
 	@$(PY) bench/run.py $(ARGS)

@@ -1,0 +1,143 @@
+"""Plays cells: a network for each stage and bootstrap implementation, its cells one after the other.
+
+Cells that fail leave the logs of their peers behind, as they were at that moment, and the command that repeats them. A
+network in which a peer ends by itself is broken off: its remaining cells are red.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+from cells import Cell, Result, Verdict, judged
+from driver import Language, NeverHappened, PeerDied, PeerError, PeerSilent, open_driver
+from stages import Network, Stage, names_of
+from trials import Wrong
+
+CELL_SECONDS = 40.0
+"""More than an answer may take, so that a peer's own word on what went wrong comes first."""
+FAILURES = (PeerError, PeerSilent, PeerDied, NeverHappened, Wrong)
+
+
+@dataclass(slots=True)
+class Run:
+    """What came out. versions: by implementation, what its peers said of themselves. seconds: all of it took."""
+
+    seed: str
+    results: list[Result] = field(default_factory=list)
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def count(self, verdict: Verdict) -> int:
+        """How many cells came out so."""
+        return sum(result.verdict is verdict for result in self.results)
+
+    @property
+    def summary(self) -> str:
+        """All counts on one line."""
+        return ", ".join(f"{self.count(verdict)} {verdict}" for verdict in Verdict)
+
+
+class Matrix:
+    """Plays cells with the implementations that there are.
+
+    missing: by implementation, why there are no others. tell: gets each result as soon as it is there.
+    """
+
+    def __init__(
+        self,
+        languages: Mapping[str, Language],
+        missing: Mapping[str, str],
+        seed: str,
+        logs: Path,
+        tell: Callable[[Result], None],
+    ) -> None:
+        self._languages = languages
+        self._missing = missing
+        self._logs = logs
+        self._tell = tell
+        self._run = Run(seed)
+
+    async def play(self, cells: Sequence[Cell]) -> Run:
+        """All of these cells, whatever becomes of them; the results in the same order."""
+        began = trio.current_time()
+        possible = []
+        for cell in cells:
+            if absent := sorted(cell.needs - set(self._languages)):
+                self._note(Result(cell, Verdict.NOT_RUN, "; ".join(self._missing[name] for name in absent)))
+            else:
+                possible.append(cell)
+        for (stage, bootstrap), group in by_network(possible).items():
+            await self._play_network(stage, bootstrap, group)
+        order = {cell: place for place, cell in enumerate(cells)}
+        self._run.results.sort(key=lambda result: order[result.cell])
+        self._run.seconds = trio.current_time() - began
+        return self._run
+
+    async def _play_network(self, stage: Stage, bootstrap: str, cells: list[Cell]) -> None:
+        logs, left = self._logs / f"{stage}-{bootstrap}", list(cells)
+        try:
+            async with open_driver(logs) as driver:
+                network = Network(driver, stage, bootstrap, self._languages, self._run.seed)
+                await network.gather(cells)
+                while left:
+                    result = await play_cell(network, left[0])
+                    self._note(result, logs)
+                    left.pop(0)
+                    self._run.versions.update(network.versions)
+        except FAILURES as error:
+            for cell in left:
+                self._note(Result(cell, Verdict.RED, f"the network was broken off: {error}"), logs)
+
+    def _note(self, result: Result, logs: Path | None = None) -> None:
+        self._run.results.append(result)
+        if logs is not None and result.verdict is Verdict.RED:
+            keep_logs(result.cell, self._run.seed, logs, self._logs / "failed" / file_name(result.cell))
+        self._tell(result)
+
+
+def by_network(cells: Iterable[Cell]) -> dict[tuple[Stage, str], list[Cell]]:
+    """Cells that are played in one network, in their order; those of one writer follow each other within a scenario."""
+    groups: dict[tuple[Stage, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.scenario.stage, cell.cast["bootstrap"]), []).append(cell)
+    return groups
+
+
+async def play_cell(network: Network, cell: Cell) -> Result:
+    """One cell, to whatever end. Never raises, except when the driver is ended."""
+    began = trio.current_time()
+    try:
+        with trio.fail_after(CELL_SECONDS):
+            scene = await network.scene(cell)
+            began = trio.current_time()
+            seen = await cell.scenario.observe(scene)
+    except FAILURES as error:
+        return Result(cell, Verdict.RED, str(error), trio.current_time() - began)
+    except trio.TooSlowError:
+        return Result(cell, Verdict.RED, f"not done within {CELL_SECONDS:g} s", trio.current_time() - began)
+    return judged(cell, seen, trio.current_time() - began)
+
+
+def keep_logs(cell: Cell, seed: str, logs: Path, place: Path) -> None:
+    """Copy what there is of the logs and transcripts of a cell's peers, and write down how to repeat it."""
+    place.mkdir(parents=True, exist_ok=True)
+    for name in names_of(cell):
+        for log in (logs / f"{name}.log", logs / f"{name}.jsonl"):
+            if log.exists():
+                shutil.copy2(log, place)
+    (place / "repeat").write_text(f"{command(cell, seed)}\n")
+
+
+def command(cell: Cell, seed: str) -> str:
+    """What repeats a cell, with the same peer ids and the same keys."""
+    words = ["python", "interop/run.py", "--scenario", cell.scenario.name, "--cell", cell.place, "--seed", seed]
+    return shlex.join(words)
+
+
+def file_name(cell: Cell) -> str:
+    return "-".join([cell.scenario.name, *cell.peers])

@@ -1,0 +1,147 @@
+"""Values: written by one, kept by another, read by a third."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import base58
+import trials
+from cells import PAIR, TRIPLE, Deviation, Role, Scenario
+from driver import PeerError, unbase64
+from stages import Scene, Stage
+from trials import Node, Wrong
+
+READ = "read over the network"
+LARGE = 15_000
+"""Bytes. With its key and what is around it, the record still fits a message of 16 KiB."""
+ROUNDS = 10
+
+
+async def put_get(scene: Scene) -> str:
+    """What the writer puts, the reader gets."""
+    read = await trials.value(scene.writer, scene.reader, scene.key)
+    return "held already" if read.held else READ
+
+
+async def written(scene: Scene, key: bytes, value: bytes) -> str:
+    """The writer puts; p2pkad and another peer of the writer's kind get."""
+    await scene.writer.peer.ask("put", key=key, value=value)
+    for reader in (scene.reader, scene.other):
+        if await read_by(reader, key) != value:
+            raise Wrong(f"{reader} got something else")
+    return READ
+
+
+async def large_value(scene: Scene) -> str:
+    """A value that nearly fills a message."""
+    return await written(scene, scene.key, scene.digest.ljust(LARGE, b"\x00\xff"))
+
+
+async def binary_key(scene: Scene) -> str:
+    """A key that is no text in any encoding."""
+    return await written(scene, b"/violence/\x00\xff/\xc3\x28" + scene.digest, b"value")
+
+
+async def public_key(scene: Scene) -> str:
+    """The writer's own key, under /pk. An Ed25519 id has the key in it, behind the two bytes that say how long it is."""
+    own = base58.b58decode(scene.writer.peer.id)
+    return await written(scene, b"/pk/" + own, own[2:])
+
+
+async def identical(scene: Scene) -> str:
+    """The writer sends one record twice."""
+    for _ in range(2):
+        await send(scene, scene.key, b"value")
+    return "acknowledged twice"
+
+
+async def stale(scene: Scene) -> str:
+    """The writer sends a record, and then one that its validator ranks below. What do others read then?"""
+    await send(scene, scene.key, b"new")
+    with contextlib.suppress(PeerError):
+        await send(scene, scene.key, b"late")
+    return {b"new": "the better one is read", b"late": "the worse one is read"}[await read_by(scene.other, scene.key)]
+
+
+async def forged(scene: Scene) -> str:
+    """The writer sends, under somebody's /pk, what is not the key."""
+    key = b"/pk/" + base58.b58decode(scene.bootstrap.peer.id)
+    try:
+        await send(scene, key, scene.digest)
+    except PeerError as error:
+        if error.kind != "failed":
+            raise
+        taken = "refused"
+    else:
+        taken = "taken"
+    with contextlib.suppress(PeerError):
+        if await read_by(scene.reader, key) == scene.digest:
+            return f"{taken}, and p2pkad returns it"
+    return taken
+
+
+async def one_stream(scene: Scene) -> str:
+    """Announcements, which have no reply, between requests that have one."""
+    for number in range(ROUNDS):
+        content, key = scene.content[:-1] + bytes([number]), scene.key + b"/%d" % number
+        await scene.writer.peer.ask("provide", key=content)
+        await scene.writer.peer.ask("put", key=key, value=key)
+        await scene.writer.peer.ask("closest_peers", key=key)
+        if await read_by(scene.reader, key) != key:
+            raise Wrong(f"round {number} was mixed up")
+    return "all in order"
+
+
+async def send(scene: Scene, key: bytes, value: bytes) -> None:
+    """One PUT_VALUE from the writer to the bootstrap peer. Raises PeerError when it is not acknowledged."""
+    where = scene.bootstrap.peer.address
+    await scene.writer.peer.ask("request", peer=where, type="PUT_VALUE", key=key, value=value)
+
+
+async def read_by(reader: Node, key: bytes) -> bytes:
+    return unbase64((await reader.peer.ask("get", key=key))["value"])
+
+
+def pair(
+    name: str,
+    says: str,
+    ids: tuple[str, ...],
+    observe: Callable[[Scene], Awaitable[str]],
+    wanted: str = READ,
+    deviations: tuple[Deviation, ...] = (),
+) -> Scenario:
+    return Scenario(name, says, ids, Stage.HUB, PAIR, observe, wanted, deviations)
+
+
+def keeps(name: str) -> dict[Role, str]:
+    return {"bootstrap": name}
+
+
+ALL = (
+    Scenario("put-get", "what one puts another gets from a third", ("V1",), Stage.HUB, TRIPLE, put_get, READ),
+    pair(
+        "stale-record",
+        "a worse record does not replace a better one",
+        ("V3",),
+        stale,
+        "the better one is read",
+        (
+            Deviation("rust-worse-replaces-better", "the worse one is read", keeps("rust")),
+            Deviation("js-worse-replaces-better", "the worse one is read", keeps("js")),
+        ),
+    ),
+    pair(
+        "forged-record",
+        "a record that its validator refuses is not taken",
+        ("V2",),
+        forged,
+        "refused",
+        (Deviation("rust-validates-nothing", "taken", keeps("rust")),),
+    ),
+    pair("identical-record", "the same record again is acknowledged", ("V3", "W6"), identical, "acknowledged twice"),
+    pair("binary-key", "keys are bytes", ("V9",), binary_key),
+    pair("public-key", "a record of /pk validates everywhere", ("V10",), public_key),
+    pair("large-value", f"a value of {LARGE} bytes fits", ("W6",), large_value),
+    pair("one-stream", "announcements do not get into the way of requests", ("W1", "W2"), one_stream, "all in order"),
+)

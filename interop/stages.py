@@ -1,0 +1,123 @@
+"""Networks that cells are played in: one peer that the others begin with, and a writer and a reader of each implementation.
+
+  hub     the bootstrap peer alone serves: what is written is there or nowhere, and who reads has to ask it
+  open    writers serve, too, and have to be found
+
+A network lives as long as its cells last. Readers come first and writers when a cell wants them, so that nobody has met
+before whom a cell lets find each other. Each cell has keys of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from cells import Cell
+from driver import Driver, Language, Peer, eventually
+from trials import Node
+
+Mode = Literal["server", "client"]
+
+SETTLE_SECONDS = 20.0
+"""For a peer to enter a routing table on a machine that does other things as well."""
+
+
+class Stage(StrEnum):
+    """Who serves besides the bootstrap peer: nobody, or the writers."""
+
+    HUB = "hub"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The peers of a cell. other: the reader of the writer's implementation. digest: the same for the same seed and cell."""
+
+    bootstrap: Node
+    writer: Node
+    reader: Node
+    other: Node
+    digest: bytes
+
+    @property
+    def key(self) -> bytes:
+        """A record's key that no other cell has."""
+        return b"/violence/" + self.digest.hex().encode()
+
+    @property
+    def content(self) -> bytes:
+        """A multihash that no other cell has."""
+        return b"\x12\x20" + self.digest
+
+
+class Network:
+    """The peers that begin with one bootstrap peer. They end with their driver."""
+
+    def __init__(self, driver: Driver, stage: Stage, bootstrap: str, languages: Mapping[str, Language], seed: str) -> None:
+        self._driver = driver
+        self._stage = stage
+        self._first = bootstrap
+        self._languages = languages
+        self._seed = seed
+        self._nodes: dict[str, Node] = {}
+        self.versions: dict[str, dict[str, str]] = {}
+        """By implementation, what its peers say of themselves."""
+
+    async def gather(self, cells: list[Cell]) -> None:
+        """Start the bootstrap peer and all readers of these cells. Raises what the driver raises, and NeverHappened."""
+        await self._start("bootstrap", self._first, "server")
+        for name in dict.fromkeys(name for cell in cells for name in cell.readers):
+            await self._start(f"{name}-reader", name, "client", joins=True)
+
+    async def scene(self, cell: Cell) -> Scene:
+        """The peers of a cell. Starts the writer if need be; raises as `gather`."""
+        writer, (reader, other) = cell.cast["writer"], cell.readers
+        if f"{writer}-writer" not in self._nodes:
+            mode: Mode = "client" if self._stage is Stage.HUB else "server"
+            await self._start(f"{writer}-writer", writer, mode, joins=True)
+        return Scene(
+            self._nodes["bootstrap"],
+            self._nodes[f"{writer}-writer"],
+            self._nodes[f"{reader}-reader"],
+            self._nodes[f"{other}-reader"],
+            hashlib.sha256(f"{self._seed} {cell}".encode()).digest(),
+        )
+
+    async def _start(self, name: str, implementation: str, mode: Mode, joins: bool = False) -> None:
+        peer = await self._driver.start(
+            name,
+            self._languages[implementation],
+            mode=mode,
+            seed=f"{self._seed} {self._stage} {self._first} {name}",
+            validator="violence=opaque",
+        )
+        self.versions[implementation] = peer.versions
+        if joins:
+            await join(peer, self._nodes["bootstrap"].peer, mode)
+        self._nodes[name] = Node(peer, "go" if implementation == "go" else mode)
+
+
+async def join(peer: Peer, bootstrap: Peer, mode: Mode) -> None:
+    """Bring a peer into the network: it knows the bootstrap peer, and is in its table if it serves."""
+    await peer.ask("bootstrap", peers=bootstrap.addresses)
+    if mode == "server":
+        await lists(bootstrap, peer, True, SETTLE_SECONDS)
+
+
+async def lists(peer: Peer, other: Peer, listed: bool, within: float) -> None:
+    """Wait until `other` is in the routing table of a peer, or is not. Raises NeverHappened."""
+
+    async def look() -> bool:
+        return other.id in {entry["id"] for entry in (await peer.ask("routing_table"))["peers"]}
+
+    what = f"{other.name} is {'' if listed else 'not '}in the routing table of {peer.name}"
+    await eventually(look, lambda found: found is listed, within=within, what=what)
+
+
+def names_of(cell: Cell) -> list[str]:
+    """What the logs of a cell's peers are called, each once."""
+    readers = (f"{name}-reader" for name in cell.readers)
+    return list(dict.fromkeys(["bootstrap", f"{cell.cast['writer']}-writer", *readers]))
