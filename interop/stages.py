@@ -1,7 +1,8 @@
 """Networks that cells are played in: one peer that the others begin with, and a writer and a reader of each implementation.
 
-  hub     the bootstrap peer alone serves: what is written is there or nowhere, and who reads has to ask it
-  open    writers serve, too, and have to be found
+  hub       the bootstrap peer alone serves: what is written is there or nowhere, and who reads has to ask it
+  open      writers serve, too, and have to be found
+  crowded   the same, with writers of so many addresses that answers which name them all grow large
 
 A network lives as long as its cells last. Readers come first and writers when a cell wants them, so that nobody has met
 before whom a cell lets find each other. Each cell has keys of its own.
@@ -19,6 +20,9 @@ from cells import Cell
 from driver import Driver, Language, Peer, eventually
 from trials import Node
 
+ADDRESSES = 30
+"""Of a writer on a crowded stage."""
+
 Mode = Literal["server", "client"]
 
 SETTLE_SECONDS = 20.0
@@ -26,10 +30,11 @@ SETTLE_SECONDS = 20.0
 
 
 class Stage(StrEnum):
-    """Who serves besides the bootstrap peer: nobody, or the writers."""
+    """Who serves besides the bootstrap peer: nobody, or the writers; and whether these have many addresses."""
 
     HUB = "hub"
     OPEN = "open"
+    CROWDED = "crowded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,8 @@ class Network:
         writer, (reader, other) = cell.cast["writer"], cell.readers
         if f"{writer}-writer" not in self._nodes:
             mode: Mode = "client" if self._stage is Stage.HUB else "server"
-            await self._start(f"{writer}-writer", writer, mode, joins=True)
+            addresses = ADDRESSES if self._stage is Stage.CROWDED else 1
+            await self._start(f"{writer}-writer", writer, mode, joins=True, addresses=addresses)
         return Scene(
             self._nodes["bootstrap"],
             self._nodes[f"{writer}-writer"],
@@ -86,11 +92,12 @@ class Network:
             hashlib.sha256(f"{self._seed} {cell}".encode()).digest(),
         )
 
-    async def _start(self, name: str, implementation: str, mode: Mode, joins: bool = False) -> None:
+    async def _start(self, name: str, implementation: str, mode: Mode, joins: bool = False, addresses: int = 1) -> None:
         peer = await self._driver.start(
             name,
             self._languages[implementation],
             mode=mode,
+            listen=["/ip4/127.0.0.1/tcp/0"] * addresses,
             seed=f"{self._seed} {self._stage} {self._first} {name}",
             validator="violence=opaque",
         )

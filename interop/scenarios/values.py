@@ -15,6 +15,8 @@ from trials import Node, Wrong
 READ = "read over the network"
 LARGE = 15_000
 """Bytes. With its key and what is around it, the record still fits a message of 16 KiB."""
+FULL = 16_000
+"""Bytes. Nothing else fits a message beside such a record, no peer of many addresses at any rate."""
 ROUNDS = 10
 
 
@@ -35,7 +37,7 @@ async def written(scene: Scene, key: bytes, value: bytes) -> str:
 
 async def large_value(scene: Scene) -> str:
     """A value that nearly fills a message."""
-    return await written(scene, scene.key, scene.digest.ljust(LARGE, b"\x00\xff"))
+    return await written(scene, scene.key, scene.digest.ljust(LARGE, b"\xff"))
 
 
 async def binary_key(scene: Scene) -> str:
@@ -81,6 +83,19 @@ async def forged(scene: Scene) -> str:
     return taken
 
 
+async def full_answer(scene: Scene) -> str:
+    """The bootstrap peer answers with a record and as many nearer peers as fit. Can the reader read it?"""
+    value = scene.digest.ljust(FULL, b"\xff")
+    await send(scene, scene.key, value)
+    try:
+        got = await read_by(scene.other, scene.key)
+    except PeerError as error:
+        if error.kind == "not_found":
+            return "not found"
+        raise
+    return READ if got == value else "something else"
+
+
 async def one_stream(scene: Scene) -> str:
     """Announcements, which have no reply, between requests that have one."""
     for number in range(ROUNDS):
@@ -118,6 +133,11 @@ def keeps(name: str) -> dict[Role, str]:
     return {"bootstrap": name}
 
 
+def too_large_for_rust(name: str) -> Deviation:
+    """What an implementation that cuts no answers sends, rust does not read."""
+    return Deviation(f"{name}-answers-of-any-size", "not found", {"bootstrap": name, "writer": "rust"})
+
+
 ALL = (
     Scenario("put-get", "what one puts another gets from a third", ("V1",), Stage.HUB, TRIPLE, put_get, READ),
     pair(
@@ -144,4 +164,14 @@ ALL = (
     pair("public-key", "a record of /pk validates everywhere", ("V10",), public_key),
     pair("large-value", f"a value of {LARGE} bytes fits", ("W6",), large_value),
     pair("one-stream", "announcements do not get into the way of requests", ("W1", "W2"), one_stream, "all in order"),
+    Scenario(
+        "full-answer",
+        "an answer that names peers beside a large record stays within 16 KiB",
+        ("W6",),
+        Stage.CROWDED,
+        PAIR,
+        full_answer,
+        READ,
+        (too_large_for_rust("go"), too_large_for_rust("rust"), too_large_for_rust("js")),
+    ),
 )
