@@ -28,6 +28,7 @@ from matrix import Matrix, Run, command, file_name
 from scenarios import SCENARIOS
 
 LOGS = ROOT / ".cache" / "interop" / "run"
+README = ROOT / "README.md"
 CELL_LOGS = ROOT / ".cache" / "interop" / "cell"
 """Of a cell that is repeated: those of the run in which it was red stay."""
 
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--cell", type=partial(implementations, separator="/"), help="one cell of a scenario: go/p2pkad/rust")
     made.add_argument("--seed", default=secrets.token_hex(3), help="makes all keys, so that a run can be repeated")
     made.add_argument("--require", type=foreign, default=(), help="fail where these toolchains are missing")
+    made.add_argument("--readme", action="store_true", help="write the short table into README.md, too")
     made.add_argument("--list", action="store_true", help="the scenarios, and what holds in them")
     return made
 
@@ -136,6 +138,8 @@ def main() -> int:
     matrix = Matrix(languages, missing, options.seed, logs, Progress(len(cells), options.seed, logs))
     run = trio.run(matrix.play, cells)
     report(run, missing, logs)
+    if options.readme:
+        README.write_text(tables.in_readme(README.read_text(), run))
     return 1 if run.count(Verdict.RED) or set(options.require) & set(missing) else 0
 
 

@@ -15,6 +15,7 @@ from matrix import Run, command
 SIGNS = {Verdict.GREEN: "✓", Verdict.DEVIATION: "≠", Verdict.RED: "✗", Verdict.NOT_RUN: "·"}
 COLOURS = {Verdict.GREEN: "#2e9e5b", Verdict.DEVIATION: "#d9a21b", Verdict.RED: "#d1383d", Verdict.NOT_RUN: "#9aa0a6"}
 LEGEND = "✓ as it should be, ≠ an expected deviation, ✗ red, · not run: a toolchain is missing"
+BEGIN, END = "<!-- the matrix, by `python interop/run.py --readme` -->", "<!-- the end of the matrix -->"
 PAGE_OF_LINES = "DEVIATIONS.md"
 
 STYLE = """
@@ -43,6 +44,7 @@ def markdown(run: Run) -> str:
     """Versions, counts, a table for each scenario, then what deviates and what is red."""
     parts = [f"# Who understands whom\n\n{run.summary}. Seed `{run.seed}`, {run.seconds:.0f} s.\n\n{LEGEND}."]
     parts.append(_markdown_table(["implementation", "versions"], ([name, text] for name, text in versions(run).items())))
+    parts.append(by_implementation(run))
     for scenario, results in by_scenario(run):
         rows = ([f"**{name}**", *map(_sign, row)] for name, row in grid(results))
         table = _markdown_table([_corner(scenario), *columns(results)], rows)
@@ -51,6 +53,30 @@ def markdown(run: Run) -> str:
         lines = [f"- {result.cell}: {_one_line(result.detail)}\n  `{command(result.cell, run.seed)}`" for result in red]
         parts.append("## Red\n\n" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def by_implementation(run: Run) -> str:
+    """A row for each scenario, a column for each implementation: of the cells that it takes part in, how many are what."""
+    names = list(dict.fromkeys(name for result in run.results for name in result.cell.peers))
+    rows = []
+    for scenario, results in by_scenario(run):
+        parts = ([result for result in results if name in result.cell.peers] for name in names)
+        rows.append([scenario.name, *(_shares(part) for part in parts)])
+    return _markdown_table(["", *names], rows)
+
+
+def _shares(results: Sequence[Result]) -> str:
+    verdicts = [result.verdict for result in results]
+    return " ".join(f"{SIGNS[verdict]} {verdicts.count(verdict)}" for verdict in Verdict if verdict in verdicts)
+
+
+def in_readme(readme: str, run: Run) -> str:
+    """A page with the table of `by_implementation` between its two comments. Raises ValueError: it has no such comments."""
+    head, begin, rest = readme.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"there is no {BEGIN} with an {END} below it")
+    return f"{head}{begin}\n{by_implementation(run)}\n\n{LEGEND}.\n{end}{tail}"
 
 
 def _markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -88,3 +88,22 @@ def test_the_command_repeats_one_cell_with_its_keys(run: Run) -> None:
 def test_cells_of_one_stage_and_bootstrap_peer_share_a_network(run: Run) -> None:
     groups = by_network(result.cell for result in run.results)
     assert {place: len(cells) for place, cells in groups.items()} == {(Stage.HUB, "a"): 6, (Stage.HUB, "b"): 6}
+
+
+def test_each_implementation_has_a_column_for_the_cells_that_it_takes_part_in(run: Run) -> None:
+    assert tables.by_implementation(run).splitlines()[2:] == [
+        "| read | ✓ 6 ✗ 1 | ✓ 6 ✗ 1 |",
+        "| keep | ✓ 1 ≠ 1 · 1 | ≠ 2 · 1 |",
+    ]
+
+
+def test_the_front_page_gets_the_table_between_its_comments_and_nothing_else_changes(run: Run) -> None:
+    page = f"above\n{tables.BEGIN}\nold\n{tables.END}\nbelow\n"
+    written = tables.in_readme(page, run)
+    assert tables.by_implementation(run) in written
+    assert "old" not in written
+    assert written.startswith(f"above\n{tables.BEGIN}\n")
+    assert written.endswith(f"\n{tables.END}\nbelow\n")
+    assert tables.in_readme(written, run) == written
+    with pytest.raises(ValueError, match="there is no"):
+        tables.in_readme("nothing", run)
