@@ -57,7 +57,7 @@ class Deviation:
 class Scenario:
     """says: the sentence that holds in a green cell. ids: of docs/scenarios.md. wanted: what `observe` sees then.
 
-    deviations: the first one that applies counts.
+    deviations: the first one that applies counts. only: who can play a role, where that is not everybody.
     """
 
     name: str
@@ -68,6 +68,12 @@ class Scenario:
     observe: Callable[[Scene], Awaitable[str]]
     wanted: str
     deviations: tuple[Deviation, ...] = ()
+    only: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)
+
+    def can_be(self, peers: tuple[str, ...]) -> bool:
+        """Whether these can play its roles."""
+        cast = zip(self.roles, peers, strict=True)
+        return all(name in self.only.get(role, (name,)) for role, name in cast)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,7 @@ def cells_of(scenarios: Iterable[Scenario], implementations: Sequence[str], plac
         Cell(scenario, peers)
         for scenario in scenarios
         for peers in product(implementations, repeat=len(scenario.roles))
-        if place in (None, peers)
+        if place in (None, peers) and scenario.can_be(peers)
     ]
 
 

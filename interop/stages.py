@@ -20,6 +20,8 @@ from cells import Cell
 from driver import Driver, Language, Peer, eventually
 from trials import Node
 
+VALIDATORS = ["violence=opaque", "ipns=ipns"]
+"""Of all but rust, which knows nothing of names, and keeps them all the same."""
 ADDRESSES = 30
 """Of a writer on a crowded stage."""
 
@@ -99,7 +101,7 @@ class Network:
             mode=mode,
             listen=["/ip4/127.0.0.1/tcp/0"] * addresses,
             seed=f"{self._seed} {self._stage} {self._first} {name}",
-            validator="violence=opaque",
+            validator=VALIDATORS[: 1 if implementation == "rust" else None],
         )
         self.versions[implementation] = peer.versions
         if joins:

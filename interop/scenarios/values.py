@@ -18,6 +18,7 @@ LARGE = 15_000
 FULL = 16_000
 """Bytes. Nothing else fits a message beside such a record, no peer of many addresses at any rate."""
 ROUNDS = 10
+FAR = "2100-01-01T00:00:00Z"
 
 
 async def put_get(scene: Scene) -> str:
@@ -49,6 +50,14 @@ async def public_key(scene: Scene) -> str:
     """The writer's own key, under /pk. An Ed25519 id has the key in it, behind the two bytes that say how long it is."""
     own = base58.b58decode(scene.writer.peer.id)
     return await written(scene, b"/pk/" + own, own[2:])
+
+
+async def signed_name(scene: Scene) -> str:
+    """A name that the writer signs with its own key, twice: the one of the higher sequence counts."""
+    for sequence in (1, 2):
+        made = await scene.writer.peer.ask("sign_name", value=b"/ipfs/bafkqaaa", sequence=sequence, expires=FAR)
+        seen = await written(scene, unbase64(made["key"]), unbase64(made["value"]))
+    return seen
 
 
 async def identical(scene: Scene) -> str:
@@ -162,6 +171,16 @@ ALL = (
     pair("identical-record", "the same record again is acknowledged", ("V3", "W6"), identical, "acknowledged twice"),
     pair("binary-key", "keys are bytes", ("V9",), binary_key),
     pair("public-key", "a record of /pk validates everywhere", ("V10",), public_key),
+    Scenario(
+        "name",
+        "a signed record of /ipns validates everywhere, and the newer one counts",
+        ("V3", "V10"),
+        Stage.HUB,
+        PAIR,
+        signed_name,
+        READ,
+        only={"writer": ("go", "js", "p2pkad")},
+    ),
     pair("large-value", f"a value of {LARGE} bytes fits", ("W6",), large_value),
     pair("one-stream", "announcements do not get into the way of requests", ("W1", "W2"), one_stream, "all in order"),
     Scenario(

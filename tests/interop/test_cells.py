@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from cells import DEVIATIONS, Cell, UnknownLine, Verdict, cells_of, check_lines, judged
 from scenarios import SCENARIOS
 from stages import names_of
 
 from tests.interop.made_up import KEEP, READ
+from tests.scenarios import TABLE, listed
 
 
 def test_every_combination_of_implementations_is_a_cell() -> None:
@@ -19,6 +22,11 @@ def test_every_combination_of_implementations_is_a_cell() -> None:
 
 def test_a_place_names_one_cell_of_each_scenario_with_so_many_roles() -> None:
     assert [str(cell) for cell in cells_of([READ, KEEP], ["b", "a"], ("b", "a", "b"))] == ["read b/a/b"]
+
+
+def test_who_cannot_play_a_role_does_not() -> None:
+    alone = replace(KEEP, only={"writer": ("b",)})
+    assert [cell.place for cell in cells_of([alone], ["a", "b"])] == ["a/b", "b/b"]
 
 
 @pytest.mark.parametrize(
@@ -71,3 +79,7 @@ def test_scenarios_have_a_name_and_a_wish_of_their_own() -> None:
     for name, scenario in SCENARIOS.items():
         assert name == scenario.name
         assert all(deviation.seen != scenario.wanted for deviation in scenario.deviations)
+
+
+def test_the_ids_of_scenarios_are_those_of_the_page() -> None:
+    assert {id_ for scenario in SCENARIOS.values() for id_ in scenario.ids} <= set(listed(TABLE.read_text()))

@@ -25,13 +25,13 @@ from libp2p.crypto.ed25519 import create_new_key_pair
 import p2pkad
 from p2pkad.core.messages import PutValue, PutValueReply
 from p2pkad.core.peers import PeerInfo
-from p2pkad.core.records import Record
+from p2pkad.core.records import Record, parse_time
 from p2pkad.identity import Identity
 from p2pkad.validators.opaque import OpaqueValidator
 from p2pkad.validators.public_key import PublicKeyValidator
 from p2pkad.wire.addresses import parse_peer
 
-VALIDATORS = {"opaque": OpaqueValidator, "pk": PublicKeyValidator}
+VALIDATORS = {"opaque": OpaqueValidator, "pk": PublicKeyValidator, "ipns": p2pkad.IpnsValidator}
 ANSWER_SECONDS = 30.0
 # What a verb may take beyond its time-out, which its own deadlines should make it keep.
 GRACE_SECONDS = 1.0
@@ -183,11 +183,26 @@ VERBS: dict[str, Verb] = {
 }
 
 
+def signing(identity: Identity) -> Verb:
+    """The verb `sign_name`: a record of /ipns, by the node's own key."""
+
+    async def sign_name(node: p2pkad.KademliaService, request: Request) -> Fields:
+        expires = parse_time(request["expires"])
+        if expires is None:
+            raise p2pkad.LocalProtocolError(f"{request['expires']!r} is no time")
+        value = bytes_of(request["value"])
+        record = p2pkad.sign_ipns_record(identity, value, sequence=request.get("sequence", 0), expires=expires)
+        return {"key": text_of(b"/ipns/" + identity.id), "value": text_of(record)}
+
+    return sign_name
+
+
 class Controller:
     """Turns lines into verbs and results into lines. Verbs run concurrently."""
 
-    def __init__(self, node: p2pkad.KademliaService, output: trio.abc.SendStream) -> None:
+    def __init__(self, node: p2pkad.KademliaService, identity: Identity, output: trio.abc.SendStream) -> None:
         self._node = node
+        self._verbs = {**VERBS, "sign_name": signing(identity)}
         self._output = output
         self._writing = trio.Lock()
 
@@ -226,7 +241,7 @@ class Controller:
         await self._write({"id": request.get("id"), **answer, "seconds": time.perf_counter() - started})
 
     async def _result(self, request: Request) -> Fields:
-        verb = VERBS.get(request.get("verb", ""))
+        verb = self._verbs.get(request.get("verb", ""))
         if verb is None:
             raise NotImplementedError(f"verb {request.get('verb')!r}")
         try:
@@ -271,7 +286,7 @@ def options_of(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--protocol", default="/violence/kad/1.0.0")
     parser.add_argument("--mode", choices=("server", "client"))
     parser.add_argument("--bootstrap", action="append")
-    parser.add_argument("--validator", action="append", default=[], help="NAMESPACE=KIND, kind pk or opaque")
+    parser.add_argument("--validator", action="append", default=[], help="NAMESPACE=KIND, kind pk, opaque or ipns")
     parser.add_argument("--bucket-size", type=int, help="peers in a bucket, and the replication factor k")
     parser.add_argument("--alpha", type=int)
     parser.add_argument("--beta", type=int)
@@ -282,9 +297,13 @@ def options_of(arguments: list[str]) -> dict[str, Any]:
     options["validators"] = {namespace: VALIDATORS[kind]() for namespace, kind in kinds}
     if "bucket_size" in options:
         options["k"] = options["bucket_size"]
-    if "seed" in options:
-        options["identity"] = Identity(create_new_key_pair(hashlib.sha256(options.pop("seed").encode()).digest()))
+    seed = options.pop("seed", None)
+    options["identity"] = Identity.generate() if seed is None else identity_of(seed)
     return options
+
+
+def identity_of(seed: str) -> Identity:
+    return Identity(create_new_key_pair(hashlib.sha256(seed.encode()).digest()))
 
 
 async def lines_of(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
@@ -304,7 +323,7 @@ async def main() -> None:
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(end_on_signal, nursery.cancel_scope)
-        controller = Controller(node, output)
+        controller = Controller(node, options["identity"], output)
         await controller.ready()
         await controller.serve(lines_of(given))
         nursery.cancel_scope.cancel()
