@@ -17,6 +17,8 @@ def answer(request: dict[str, object]) -> None:
     match request["verb"]:
         case "echo":
             say(id=request["id"], ok=True, seconds=0.0, said=request)
+        case "bootstrap":
+            say(id=request["id"], ok=True, seconds=0.0, table=1)
         case "fail":
             say(id=request["id"], ok=False, seconds=0.0, error={"kind": "not_found", "text": "there is none"})
         case "wait":
@@ -32,7 +34,7 @@ def answer(request: dict[str, object]) -> None:
 
 
 if "--mute" not in sys.argv:
-    say(event="ready", peer={"id": "12D3Fake", "addresses": ["/ip4/127.0.0.1/tcp/1/p2p/12D3Fake"]})
+    say(event="ready", peer={"id": "12D3Fake", "addresses": ["/ip4/127.0.0.1/tcp/1/p2p/12D3Fake"]}, versions={"fake": "1"})
 for text in sys.stdin:
     asked = json.loads(text)
     if asked["verb"] == "wait":
