@@ -56,6 +56,16 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def parsed() -> argparse.Namespace:
+    """The command line. Ends the program with status 2 for one that makes no sense."""
+    made = parser()
+    options = made.parse_args()
+    whole = (options.peers, options.scenario, options.cell) == (tuple(IMPLEMENTATIONS), tuple(SCENARIOS), None)
+    if options.readme and not whole:
+        made.error("--readme shows the whole matrix: leave --peers, --scenario and --cell out")
+    return options
+
+
 def listing() -> str:
     """A line for each scenario."""
     rows = [
@@ -118,14 +128,15 @@ def report(run: Run, missing: dict[str, str], place: Path) -> None:
 
 
 def main() -> int:
-    options = parser().parse_args()
+    options = parsed()
     check_lines(SCENARIOS.values(), DEVIATIONS.read_text())
     if options.list:
         print(listing())
         return 0
     cells = chosen(options)
     if not cells:
-        print(f"interop: no scenario of these has {len(options.cell)} roles")
+        players = "/".join(options.cell) if options.cell else ",".join(options.peers)
+        print(f"interop: there is no cell of {players} in {','.join(options.scenario)}")
         return 2
     try:
         languages, missing = built(cells)

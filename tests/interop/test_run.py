@@ -30,10 +30,12 @@ def test_the_list_has_a_line_for_each_scenario() -> None:
         (["--peers", "go,python"], "no 'python' among go, rust, js, p2pkad"),
         (["--scenario", "put-got"], "no 'put-got' among find-client, find-peer"),
         (["--cell", "go/go/"], "no '' among go"),
-        (["--scenario", "put-get", "--cell", "go/rust"], "no scenario of these has 2 roles"),
+        (["--scenario", "put-get", "--cell", "go/rust"], "there is no cell of go/rust in put-get"),
+        (["--scenario", "name", "--peers", "rust"], "there is no cell of rust in name"),
+        (["--readme", "--peers", "go"], "--readme shows the whole matrix"),
     ],
 )
-def test_what_there_is_not_ends_with_status_2_and_says_what_there_is(arguments: list[str], complaint: str) -> None:
+def test_what_cannot_be_played_ends_with_status_2_and_says_what_there_is(arguments: list[str], complaint: str) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert complaint in done.stderr + done.stdout
