@@ -109,7 +109,7 @@ def by_network(cells: Iterable[Cell]) -> dict[tuple[Stage, str], list[Cell]]:
 
 
 async def play_cell(network: Network, cell: Cell) -> Result:
-    """One cell, to whatever end. Never raises, except when the driver is ended."""
+    """One cell, to whatever end: an answer that no scenario reckons with is one, too. Raises only when it is cancelled."""
     began = trio.current_time()
     try:
         with trio.fail_after(CELL_SECONDS):
@@ -120,6 +120,8 @@ async def play_cell(network: Network, cell: Cell) -> Result:
         return Result(cell, Verdict.RED, str(error), trio.current_time() - began)
     except trio.TooSlowError:
         return Result(cell, Verdict.RED, f"not done within {CELL_SECONDS:g} s", trio.current_time() - began)
+    except Exception as error:
+        return Result(cell, Verdict.RED, repr(error), trio.current_time() - began)
     return judged(cell, seen, trio.current_time() - began)
 
 

@@ -84,3 +84,13 @@ async def test_a_peer_that_cannot_makes_its_cell_red_and_no_other(tmp_path: Path
     run = await play("seed", tmp_path, [], observe="fail")
     assert {each.detail for each in run.results} == {f"{name}-reader: fail: not_found: there is none" for name in "ab"}
     assert len(run.results) == run.count(Verdict.RED) == 8
+
+
+async def test_an_answer_that_no_scenario_reckons_with_is_red(tmp_path: Path) -> None:
+    async def look(scene: Scene) -> str:
+        return str((await scene.reader.peer.ask("echo"))["value"])
+
+    run = await Matrix({"a": FAKE}, {}, "seed", tmp_path, lambda result: None).play(
+        cells_of([replace(READ, observe=look)], "a")
+    )
+    assert [(each.verdict, each.detail) for each in run.results] == [(Verdict.RED, "KeyError('value')")]
