@@ -6,23 +6,44 @@ from cells import PAIR, Deviation, Scenario
 from driver import NeverHappened
 from stages import SETTLE_SECONDS, Scene, Stage, lists
 
-SWITCH_SECONDS = 5.0
+SWITCH_SECONDS = 10.0
 """For a switch to get around. js tells of it a second later."""
 
 
 async def switch(scene: Scene) -> str:
-    """The writer turns client and then server again. What does the table of the bootstrap peer make of it?"""
-    where, who = scene.bootstrap.peer, scene.writer.peer
-    await lists(where, who, True, SETTLE_SECONDS)
+    """The writer, a client, turns server, client, server. What does the table of the bootstrap peer make of it?
+
+    It is the only other server there is: nobody else can bring its name up again, having heard of the switch later.
+    """
+    who = scene.writer.peer
+    await enters(scene)
     await who.ask("set_mode", mode="client")
     try:
-        await lists(where, who, False, SWITCH_SECONDS)
+        await lists(scene.bootstrap.peer, who, False, SWITCH_SECONDS)
         seen = "leaves the table, and returns"
     except NeverHappened:
         seen = "stays in the table"
+    await enters(scene)
+    await retire(scene, leaves=seen != "stays in the table")
+    return seen
+
+
+async def enters(scene: Scene) -> None:
+    """The writer turns server, and the table of the bootstrap peer has it and is done with asking it.
+
+    What rust and js were asked before a switch they answer after it, and go takes who answers for a server.
+    """
+    where, who = scene.bootstrap.peer, scene.writer.peer
     await who.ask("set_mode", mode="server")
     await lists(where, who, True, SETTLE_SECONDS)
-    return seen
+    await where.ask("bootstrap", peers=who.addresses)
+
+
+async def retire(scene: Scene, leaves: bool) -> None:
+    """The writer is a client again, as the cells of others want it."""
+    await scene.writer.peer.ask("set_mode", mode="client")
+    if leaves:
+        await lists(scene.bootstrap.peer, scene.writer.peer, False, SETTLE_SECONDS)
 
 
 async def client_hidden(scene: Scene) -> str:
@@ -47,7 +68,7 @@ ALL = (
         "modes",
         "who turns client leaves the routing table, and returns as a server",
         ("M2", "M3"),
-        Stage.OPEN,
+        Stage.HUB,
         PAIR,
         switch,
         "leaves the table, and returns",
