@@ -10,6 +10,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,10 @@ def carried(item: pytest.Item) -> set[str]:
     return {id_ for mark in item.iter_markers("scenario") for id_ in mark.args}
 
 
-def held() -> set[str]:
-    """The ids that some test of this checkout is marked with."""
-    return set().union(*(marked(path.read_text()) for path in TESTS.rglob("*.py")))
+@cache
+def held() -> frozenset[str]:
+    """The ids that some test of this checkout is marked with. It reads them all: once is enough."""
+    return frozenset().union(*(marked(path.read_text()) for path in TESTS.rglob("*.py")))
 
 
 def broken() -> set[str]:

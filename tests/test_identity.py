@@ -124,17 +124,17 @@ class TestPublicKey:
             PublicKey.from_protobuf(marshalled(2, long))
 
     @pytest.mark.parametrize(
-        "key",
+        "new_key",
         [
-            rsa.generate_private_key(65537, 1024),
-            ec.generate_private_key(ec.BrainpoolP256R1()),
-            dsa.generate_private_key(1024),
+            lambda: rsa.generate_private_key(65537, 1024),
+            lambda: ec.generate_private_key(ec.BrainpoolP256R1()),
+            lambda: dsa.generate_private_key(1024),
         ],
         ids=["short RSA", "a curve that go does not know", "DSA"],
     )
-    def test_refuses_keys_that_libp2p_does_not_use(self, key):
+    def test_refuses_keys_that_libp2p_does_not_use(self, new_key):
         with pytest.raises(RemoteProtocolError, match="not one that libp2p uses"):
-            PublicKey.from_protobuf(marshalled(3, der(key.public_key())))
+            PublicKey.from_protobuf(marshalled(3, der(new_key().public_key())))
 
     def test_refuses_a_huge_exponent(self):
         numbers = PublicKey.from_protobuf(go("RSA", "public"))._key.public_numbers()
@@ -166,12 +166,12 @@ class TestIdentity:
         assert Identity.generate().id != Identity.generate().id
 
     @pytest.mark.parametrize(
-        "key_pair",
-        [libp2p.crypto.secp256k1.create_new_key_pair(), libp2p.crypto.rsa.create_new_key_pair(2048)],
+        "new_key_pair",
+        [libp2p.crypto.secp256k1.create_new_key_pair, lambda: libp2p.crypto.rsa.create_new_key_pair(2048)],
         ids=["Secp256k1", "RSA"],
     )
-    def test_takes_other_key_pairs_of_libp2p(self, key_pair):
-        identity = Identity(key_pair)
+    def test_takes_other_key_pairs_of_libp2p(self, new_key_pair):
+        identity = Identity(new_key_pair())
         assert identity.public_key.verify(b"data", identity.sign(b"data"))
 
     def test_never_shows_its_private_key(self):
