@@ -53,6 +53,12 @@ class Deviation:
         return all(cell.cast.get(role) == name for role, name in self.roles.items())
 
 
+def too_large_for_rust(seen: str) -> tuple[Deviation, ...]:
+    """What implementations that cut no answers send, rust does not read."""
+    cut_nothing = ("go", "rust", "js")
+    return tuple(Deviation(f"{name}-answers-of-any-size", seen, {"bootstrap": name, "writer": "rust"}) for name in cut_nothing)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scenario:
     """says: the sentence that holds in a green cell. ids: of docs/scenarios.md. wanted: what `observe` sees then.

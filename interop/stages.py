@@ -2,7 +2,7 @@
 
   hub       the bootstrap peer alone serves: what is written is there or nowhere, and who reads has to ask it
   open      writers serve, too, and have to be found
-  crowded   the same, with writers of so many addresses that answers which name them all grow large
+  crowded   the same, beside fifteen more, all with so many addresses that answers which name them grow large
 
 A network lives as long as its cells last. Readers come first and writers when a cell wants them, so that nobody has met
 before whom a cell lets find each other. Each cell has keys of its own.
@@ -22,17 +22,21 @@ from trials import Node
 
 VALIDATORS = ["violence=opaque", "ipns=ipns"]
 """Of all but rust, which knows nothing of names, and keeps them all the same."""
-ADDRESSES = 30
-"""Of a writer on a crowded stage."""
+ADDRESSES = 100
+"""Of each server on a crowded stage."""
+CROWD = 15
+"""Servers more on a crowded stage. With the others they are no more than the 20 that an answer names and a lookup asks."""
+CROWD_IS = ("rust", "go", "p2pkad")
+"""What they are, if it is there: the one that starts quickest comes first."""
 
 Mode = Literal["server", "client"]
 
-SETTLE_SECONDS = 20.0
+SETTLE_SECONDS = 60.0
 """For a peer to enter a routing table on a machine that does other things as well."""
 
 
 class Stage(StrEnum):
-    """Who serves besides the bootstrap peer: nobody, or the writers; and whether these have many addresses."""
+    """Who serves besides the bootstrap peer: nobody, the writers, or a crowd with many addresses."""
 
     HUB = "hub"
     OPEN = "open"
@@ -78,6 +82,13 @@ class Network:
         await self._start("bootstrap", self._first, "server")
         for name in dict.fromkeys(name for cell in cells for name in cell.readers):
             await self._start(f"{name}-reader", name, "client", joins=True)
+        if self._stage is Stage.CROWDED:
+            name = next(name for name in CROWD_IS if name in self._languages)
+            for number in range(CROWD):
+                await self._start(f"{name}-{number}", name, "server", addresses=ADDRESSES)
+                crowd = self._nodes[f"{name}-{number}"].peer
+                await crowd.ask("connect", peer=self._nodes["bootstrap"].peer.address)
+                await lists(self._nodes["bootstrap"].peer, crowd, True, SETTLE_SECONDS)
 
     async def scene(self, cell: Cell) -> Scene:
         """The peers of a cell. Starts the writer if need be; raises as `gather`."""

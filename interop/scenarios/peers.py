@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base58
 import trials
-from cells import PAIR, TRIPLE, Deviation, Scenario
+from cells import PAIR, TRIPLE, Deviation, Scenario, too_large_for_rust
 from driver import PeerError
-from stages import Scene, Stage
+from stages import ADDRESSES, CROWD, Scene, Stage
 
 FOUND = "found, with the address"
+ITSELF = "its own entry comes first"
+READABLE = "others are named"
 
 
 async def find(scene: Scene) -> str:
@@ -28,6 +31,30 @@ async def ping(scene: Scene) -> str:
     return "answered"
 
 
+async def own_id(scene: Scene) -> str:
+    """The writer asks the bootstrap peer who is near the bootstrap peer: go lets nobody into a full table who names nobody."""
+    where = scene.bootstrap.peer
+    answer = await scene.writer.peer.ask("request", peer=where.address, type="FIND_NODE", key=base58.b58decode(where.id))
+    match answer["closer"]:
+        case []:
+            return "nobody is named"
+        case [first, *_] if trials.reaches(first, where):
+            return ITSELF
+        case _:
+            return "others are named"
+
+
+async def crowded_answer(scene: Scene) -> str:
+    """A client of the writer's kind looks for the nearest peers. It knows the bootstrap peer alone: can it read its answer?
+
+    Whom it meets goes into its table, even those whose own answers it cannot read.
+    """
+    reader = scene.other.peer
+    found = (await reader.ask("closest_peers", key=scene.content))["peers"]
+    met = (await reader.ask("routing_table"))["peers"]
+    return READABLE if {entry["id"] for entry in (*found, *met)} - {scene.bootstrap.peer.id} else "nobody is named"
+
+
 ALL = (
     Scenario(
         "find-client",
@@ -40,5 +67,26 @@ ALL = (
         (Deviation("rust-knows-no-clients", "not found", {"bootstrap": "rust"}),),
     ),
     Scenario("find-peer", "who reads finds a server that it has not met", ("F1", "L2"), Stage.OPEN, TRIPLE, find, FOUND),
+    Scenario(
+        "own-id",
+        "who is asked for its own id names itself first",
+        ("L6",),
+        Stage.HUB,
+        PAIR,
+        own_id,
+        ITSELF,
+        (Deviation("rust-never-lists-itself", "nobody is named", {"bootstrap": "rust"}),),
+        {"writer": ("go", "js", "p2pkad")},
+    ),
+    Scenario(
+        "crowded-answer",
+        f"an answer that names more than {CROWD} peers of {ADDRESSES} addresses stays within 16 KiB",
+        ("W6", "L14"),
+        Stage.CROWDED,
+        PAIR,
+        crowded_answer,
+        READABLE,
+        too_large_for_rust("nobody is named"),
+    ),
     Scenario("ping", "pings are answered on both sides of one connection", (), Stage.HUB, PAIR, ping, "answered"),
 )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import trials
-from cells import TRIPLE, Scenario
+from cells import PAIR, TRIPLE, Scenario
+from driver import PeerError
 from stages import Scene, Stage
+from trials import Wrong
 
 FOUND = "found over the network"
 
@@ -13,6 +17,20 @@ async def provide_find(scene: Scene) -> str:
     """The writer provides, the reader finds it with its address."""
     read = await trials.provider(scene.writer, scene.reader, scene.content)
     return "held already" if read.held else FOUND
+
+
+async def forged(scene: Scene) -> str:
+    """Somebody announces that it provides something, and then that somebody else does. The latter must not be believed."""
+    writer, where, victim = scene.writer.peer, scene.bootstrap.peer, scene.other.peer.id
+    announcement = {"peer": where.address, "type": "ADD_PROVIDER", "key": scene.content}
+    await writer.ask("request", **announcement)
+    with contextlib.suppress(PeerError):
+        await writer.ask("request", **announcement, provider=victim)
+    held = (await where.ask("holds", key=scene.content))["providers"]
+    if not held:
+        raise Wrong("nothing is believed")
+    found = (await scene.reader.peer.ask("find_providers", key=scene.content))["providers"]
+    return "believed" if victim in {entry["id"] for entry in (*held, *found)} else "not believed"
 
 
 ALL = (
@@ -24,5 +42,15 @@ ALL = (
         TRIPLE,
         provide_find,
         FOUND,
+    ),
+    Scenario(
+        "forged-provider",
+        "a provider is announced by itself or not at all",
+        ("P2",),
+        Stage.HUB,
+        PAIR,
+        forged,
+        "not believed",
+        only={"writer": ("p2pkad",)},
     ),
 )

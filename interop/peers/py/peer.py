@@ -1,12 +1,12 @@
 """A p2pkad node that does what it is told: requests as JSON lines on standard input, answers on standard output.
 
-CONTROL.md describes the protocol, which peers in every language share. This one uses p2pkad's public names, `request` apart.
+CONTROL.md describes the protocol, which peers in every language share. This one uses p2pkad's public names, `request` apart
+(single.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import hashlib
 import json
 import os
@@ -15,28 +15,25 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 from typing import Any
 
 import trio
+from answers import Fields, Request, bytes_of, info, infos, text_of
 from libp2p.crypto.ed25519 import create_new_key_pair
+from single import request
 
 import p2pkad
-from p2pkad.core.messages import PutValue, PutValueReply
-from p2pkad.core.peers import PeerInfo
-from p2pkad.core.records import Record, parse_time
+from p2pkad.core.records import parse_time
 from p2pkad.identity import Identity
 from p2pkad.validators.opaque import OpaqueValidator
 from p2pkad.validators.public_key import PublicKeyValidator
-from p2pkad.wire.addresses import parse_peer
 
 VALIDATORS = {"opaque": OpaqueValidator, "pk": PublicKeyValidator, "ipns": p2pkad.IpnsValidator}
 ANSWER_SECONDS = 30.0
 # What a verb may take beyond its time-out, which its own deadlines should make it keep.
 GRACE_SECONDS = 1.0
-CHUNK = 64 * 1024
-MAX_MESSAGE = 1 << 22
 
 # The first that fits counts. What fits none is a defect of p2pkad and says so.
 KINDS: tuple[tuple[type[BaseException], str], ...] = (
@@ -53,8 +50,6 @@ KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (p2pkad.P2pkadError, "failed"),
 )
 
-Request = dict[str, Any]
-Fields = dict[str, Any]
 Verb = Callable[[p2pkad.KademliaService, Request], Awaitable[Fields]]
 
 
@@ -141,24 +136,6 @@ async def connections(node: p2pkad.KademliaService, request: Request) -> Fields:
 async def set_mode(node: p2pkad.KademliaService, request: Request) -> Fields:
     await node.set_mode(request["mode"])
     return {"mode": node.mode}
-
-
-async def request(node: p2pkad.KademliaService, request: Request) -> Fields:
-    """One PUT_VALUE, from a host that has nothing to do with the node, which sends neither single requests nor bad records."""
-    if request["type"] != "PUT_VALUE":
-        raise NotImplementedError("p2pkad sends no single request but PUT_VALUE")
-    record = Record(bytes_of(request["key"]), bytes_of(request["value"]))
-    host, deadline = p2pkad.new_host(p2pkad.HostConfig(listen=())), trio.current_time() + request["timeout"]
-    async with host.run(), host.open_network(protocol=node.protocol, max_message=MAX_MESSAGE) as network:
-        response = await network.request(parse_peer(request["peer"]), PutValue(record.key, record), deadline)
-    assert isinstance(response.message, PutValueReply)
-    kept = response.message.record
-    return {
-        "type": "PUT_VALUE",
-        "record": {"key": text_of(kept.key), "value": text_of(kept.value)},
-        "closer": [],
-        "providers": [],
-    }
 
 
 VERBS: dict[str, Verb] = {
@@ -261,22 +238,6 @@ def kind_of(error: Exception) -> str:
             return kind
     traceback.print_exception(error)
     return "defect"
-
-
-def info(peer: PeerInfo) -> Fields:
-    return {"id": str(peer.id), "addresses": [address.text for address in peer.addresses]}
-
-
-def infos(peers: Iterable[PeerInfo]) -> list[Fields]:
-    return [info(peer) for peer in peers]
-
-
-def bytes_of(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
-
-
-def text_of(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def options_of(arguments: list[str]) -> dict[str, Any]:
