@@ -18,8 +18,8 @@ from driver import Language, NeverHappened, PeerDied, PeerError, PeerSilent, ope
 from stages import Network, Stage, names_of
 from trials import Wrong
 
-CELL_SECONDS = 40.0
-"""More than an answer may take, so that a peer's own word on what went wrong comes first."""
+CELL_SECONDS = 180.0
+"""More than answers may take, so that a peer's own word on what went wrong comes first."""
 FAILURES = (PeerError, PeerSilent, PeerDied, NeverHappened, Wrong)
 
 
@@ -91,7 +91,8 @@ class Matrix:
                     self._run.versions.update(network.versions)
         except FAILURES as error:
             for cell in left:
-                self._note(Result(cell, Verdict.RED, f"the network was broken off: {error}"), logs)
+                cause = str(error) if cell is left[0] else f"in {left[0]}"
+                self._note(Result(cell, Verdict.RED, f"the network was broken off: {cause}"), logs)
 
     def _note(self, result: Result, logs: Path | None = None) -> None:
         self._run.results.append(result)

@@ -16,7 +16,8 @@ SIGNS = {Verdict.GREEN: "✓", Verdict.DEVIATION: "≠", Verdict.RED: "✗", Ver
 COLOURS = {Verdict.GREEN: "#2e9e5b", Verdict.DEVIATION: "#d9a21b", Verdict.RED: "#d1383d", Verdict.NOT_RUN: "#9aa0a6"}
 LEGEND = "✓ as it should be, ≠ an expected deviation, ✗ red, · not run: a toolchain is missing"
 BEGIN, END = "<!-- the matrix, by `python interop/run.py --readme` -->", "<!-- the end of the matrix -->"
-PAGE_OF_LINES = "DEVIATIONS.md"
+PAGE_OF_LINES = "../../../interop/DEVIATIONS.md"
+"""Seen from where tables are written, .cache/interop/run."""
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 68rem; padding: 0 1rem }

@@ -21,7 +21,7 @@ Kind = Literal["server", "client", "go"]
 # Enough to keep two cores busy, few enough that none waits long for its turn.
 AT_ONCE = 8
 # For what is still on its way: ADD_PROVIDER has no reply, so an announcement may be when `provide` returns.
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)

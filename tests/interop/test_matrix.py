@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from cells import Result, Scenario, Verdict, cells_of
+from cells import TRIPLE, Result, Scenario, Verdict, cells_of
 from driver import Language
 from matrix import Matrix, Run
 from stages import Scene
@@ -14,6 +14,7 @@ from stages import Scene
 from tests.interop.made_up import KEEP, READ
 
 FAKE = Language((sys.executable, str(Path(__file__).with_name("fake_peer.py"))))
+KEEP_BY_A = replace(KEEP, roles=TRIPLE)
 MORTAL = Language((sys.executable, "-c", "import sys; sys.exit('there is no port left')"))
 
 
@@ -34,7 +35,13 @@ async def test_a_network_whose_peer_dies_is_red_and_the_next_one_is_played(tmp_p
     assert {each.verdict for each in run.results} == {Verdict.RED}
     assert len(run.results) == 8
     assert all("the network was broken off" in each.detail for each in run.results)
-    assert all("there is no port left" in each.detail for each in run.results)
+
+
+async def test_why_a_network_was_broken_off_is_said_once(tmp_path: Path) -> None:
+    run = await Matrix({"a": MORTAL}, {}, "seed", tmp_path, lambda result: None).play(cells_of([READ, KEEP_BY_A], "a"))
+    first, second = (each.detail for each in run.results)
+    assert "there is no port left" in first
+    assert second == "the network was broken off: in read a/a/a"
 
 
 async def test_a_red_cell_leaves_logs_and_the_command_that_repeats_it(tmp_path: Path) -> None:

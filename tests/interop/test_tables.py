@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 import tables
-from cells import Cell, Result, Verdict, cells_of
+from cells import DEVIATIONS, Cell, Result, Verdict, cells_of
 from matrix import Run, by_network, command
+from run import CELL_LOGS, LOGS
 from stages import Stage
 
 from tests.interop.made_up import KEEP, READ
@@ -40,7 +41,7 @@ def test_markdown_has_a_row_for_all_roles_but_the_last(run: Run) -> None:
     assert "| bootstrap/writer \\ reader | a | b |" in text
     assert "| **a/b** | ✓ | ✗ |" in text
     assert "| **a** | ✓ | · |" in text
-    assert "| **b** | [≠](DEVIATIONS.md#loses) | [≠](DEVIATIONS.md#loses) |" in text
+    assert "| **b** | [≠](../../../interop/DEVIATIONS.md#loses) | [≠](../../../interop/DEVIATIONS.md#loses) |" in text
     assert "- read a/b/b: <garbage>, instead of: read\n  `python interop/run.py --scenario read" in text
 
 
@@ -56,6 +57,11 @@ def test_json_has_every_cell_and_the_versions(run: Run) -> None:
         "deviation": None,
         "seconds": 1.0,
     }
+
+
+def test_deviations_are_linked_to_the_page_that_is_in_the_repository() -> None:
+    for place in (LOGS, CELL_LOGS):
+        assert (place / tables.PAGE_OF_LINES).resolve() == DEVIATIONS
 
 
 class Squares(HTMLParser):
