@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.scenarios import TABLE, broken, held, listed, marked
+from tests.scenarios import TABLE, broken, held, listed, marked, met, played, promised
 
 DONE = {
     *(f"L{number}" for number in range(1, 19)),
@@ -32,6 +32,26 @@ def test_what_was_held_once_is_held_still():
 
 def test_of_what_is_held_each_was_seen_to_fail():
     assert DONE - broken() == set()
+
+
+def test_what_is_said_to_be_tried_with_other_implementations_is():
+    _, _, missing = TABLE.read_text().partition("\n## Not there yet\n")
+    assert promised(TABLE.read_text()) - met() == promised(missing)
+
+
+def test_the_ids_that_cells_of_the_matrix_carry_are_those_of_its_scenarios():
+    source = """
+ALL = (Scenario("put-get", "V1 holds", ("V1", "L2")), *pair("turn", "it turns", ("M1",), Deviation("js-5", "lost")))
+NOT = ("V9",)
+"""
+    assert played(source) == {"V1", "L2", "M1"}
+
+
+def test_a_row_promises_other_implementations_where_it_names_peers():
+    assert promised("| L1 | A ring. | host |\n| L2 | Its peers. | |\n| L3 | Two. | peers |\n| L4 | A. | host, peers |") == {
+        "L3",
+        "L4",
+    }
 
 
 def test_marks_are_found_on_tests_classes_and_parameters():
