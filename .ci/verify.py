@@ -1,7 +1,8 @@
 """The steps of `make check` and `make test`, one after the other, and one table at the end.
 
     verify.py check    what needs nothing but this checkout
-    verify.py test     the same, then the wheel, the attacks on a stock host, the mutants, and every peer in another language
+    verify.py test     the same, then the wheel, the attacks on a stock host, the mutants, and peers in other languages: tests
+                       of each, and the matrix of all
 
 A step that fails does not stop the others. A toolchain that is not there is announced at the end and fails nothing,
 unless it is named in REQUIRE (`REQUIRE=go .ci/run`).
@@ -122,13 +123,23 @@ TEST: dict[str, Step] = {
 }
 
 
+def matrix() -> Outcome:
+    """Who understands whom, of those that there are."""
+    counts = SCRATCH / "interop" / "run" / "matrix.json"
+    counts.unlink(missing_ok=True)
+    ok = run(BIN / "python", "interop/run.py")
+    if not counts.exists():
+        return Outcome(False, "the run broke off")
+    return Outcome(ok, ", ".join(f"{count} {verdict}" for verdict, count in json.loads(counts.read_text())["counts"].items()))
+
+
 def foreign_steps() -> tuple[dict[str, Step], list[str]]:
     """The steps for the toolchains that are there, and the names of those that are not."""
     there = {name: language for name, language in TOOLCHAINS.items() if shutil.which(name)}
     programs = {language: CONTACT[language] for language in there.values() if language in CONTACT}
     steps: dict[str, Step] = {f"contact with {name}": command("python", *program) for name, program in programs.items()}
     if there:
-        steps = {"foreign tests": pytest("-m", "foreign"), **steps}
+        steps = {"foreign tests": pytest("-m", "foreign"), **steps, "interop matrix": matrix}
     return steps, [name for name in TOOLCHAINS if name not in there]
 
 
