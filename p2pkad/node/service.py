@@ -1,6 +1,6 @@
 """A Kademlia node: what an application holds in its hands.
 
-The service puts the rooms of `node/` together on one network and offers their work as methods. Every method that asks
+The service has the rooms of `node/` (node/rooms.py) on one network and offers their work as methods. Every method that asks
 others for one thing takes `timeout=` (seconds for all of it; None takes the configured one), and every one raises NodeClosed
 once the service is closed.
 """
@@ -17,32 +17,16 @@ import trio
 
 from p2pkad.config import KademliaConfig, Mode
 from p2pkad.core.address_book import Pin
-from p2pkad.core.keyspace import SHA256
 from p2pkad.core.peers import PeerId, PeerInfo, merged
 from p2pkad.errors import ConfigError, NodeClosed, NotReady
-from p2pkad.events import LookupEnded, ModeChanged, NodeEvent, PeerAdmitted, PeerReturned
+from p2pkad.events import ModeChanged, NodeEvent
 from p2pkad.identity import peer_id
 from p2pkad.net.base import Connected, Gone, Host, Identified, Network, NetworkEvent, OwnAddressesChanged, Usefulness
-from p2pkad.node.asking import Asking
-from p2pkad.node.bootstrap import Bootstrap
 from p2pkad.node.clock import SYSTEM, Clock
-from p2pkad.node.cycle import Cycle
-from p2pkad.node.finding import Finding
-from p2pkad.node.lookout import Lookout
-from p2pkad.node.maintenance import Chore, Maintenance
-from p2pkad.node.membership import Membership
-from p2pkad.node.publishing import Publishing
-from p2pkad.node.querying import Querying
-from p2pkad.node.refreshing import Refreshing
-from p2pkad.node.republishing import Republishing
-from p2pkad.node.responding import Responding
 from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
-from p2pkad.node.sweeping import Sweeping
+from p2pkad.node.rooms import put_together, store_of
 from p2pkad.node.telling import Telling
 from p2pkad.store.base import Store
-from p2pkad.store.memory import MemoryStore
-from p2pkad.validators.base import Validators
-from p2pkad.validators.public_key import PublicKeyValidator
 from p2pkad.wire.addresses import address_text, parse_peer
 from p2pkad.wire.content import Content, multihash_of
 
@@ -336,42 +320,20 @@ class KademliaService:
         with self._call():
             return await self._finding.closest_peers(key, count=count, timeout=timeout)
 
-    # How the rooms are put together
+    # Between the network and the rooms
 
     def _assemble(self, network: Network) -> None:
-        config, clock = self._config, self._clock
         self._network = network
-        self._store = self._given_store or MemoryStore(
-            SHA256.key(network.id),
-            max_records=config.max_records,
-            max_provider_keys=config.max_provider_keys,
-            max_providers_per_key=config.max_providers_per_key,
-            max_bytes=config.max_store_bytes,
+        self._store = self._given_store or store_of(network.id, self._config)
+        rooms = put_together(
+            network, self._store, self._config, self._clock, self._random, self._tell, self._bootstrap_peers, self._spawn
         )
-        validators = Validators({"pk": PublicKeyValidator(), **config.validators}, config.default_validator)
-        self._membership = Membership(network.id, config, clock, self._tell)
-        asking = Asking(network, self._membership, validators, config, clock, self._random)
-        bootstrap = Bootstrap(asking, self._membership, self._bootstrap_peers, config, clock, self._random, self._tell)
-        self._querying = Querying(asking, self._membership, bootstrap, config, clock, self._tell)
-        cycle = Cycle(self._store, config, clock, self._random, self._membership.changed.unpark_all)
-        self._publishing = Publishing(
-            network, self._membership, asking, self._querying, self._store, validators, config, clock, cycle, self._spawn
-        )
-        self._finding = Finding(
-            network, self._membership, self._querying, self._publishing, self._store, validators, config, clock
-        )
-        self._responding = Responding(network, self._membership, self._store, validators, config, clock, self._random)
-        self._refreshing = Refreshing(self._membership, self._querying, config, clock, self._random)
-        self._tell.subscribe(self._refreshing.on_event, LookupEnded | PeerAdmitted | PeerReturned)
-        lookout = Lookout(self._membership, clock, self._random)
-        sweeping = Sweeping(self._membership, self._store, config.expire_interval, clock, self._random)
-        republishing = Republishing(self._membership, self._publishing, cycle, clock, self._tell)
-        chores: list[Chore] = [bootstrap, self._refreshing, lookout, republishing, sweeping]
-        self._maintenance = Maintenance(self._membership, asking, chores, config, clock)
+        self._membership, self._querying, self._maintenance = rooms.membership, rooms.querying, rooms.maintenance
+        self._publishing, self._finding, self._refreshing = rooms.publishing, rooms.finding, rooms.refreshing
         for peer in self._bootstrap_peers:
-            self._membership.book.pin(peer.id, Pin.BOOTSTRAP, clock.monotonic())
+            self._membership.book.pin(peer.id, Pin.BOOTSTRAP, self._clock.monotonic())
             self._learn(peer)
-        network.serve(self._responding.answer)
+        network.serve(rooms.responding.answer)
         network.subscribe(self._on_network_event)
         network.rank_connections(self._usefulness)
 

@@ -1,0 +1,92 @@
+"""The rooms of `node/` on one network: each is made once, and handed those that it works with.
+
+membership    everybody asks it who is known and what is thought of them
+asking        one request; on it bootstrap, and on both querying, the lookups
+cycle         what is the node's own and when it is due: publishing puts it there, republishing takes it out
+maintenance   runs the chores: bootstrap, refreshing, lookout, republishing, sweeping
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from p2pkad.config import KademliaConfig
+from p2pkad.core.keyspace import SHA256
+from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.events import LookupEnded, PeerAdmitted, PeerReturned
+from p2pkad.net.base import Network
+from p2pkad.node.asking import Asking
+from p2pkad.node.bootstrap import Bootstrap
+from p2pkad.node.clock import Clock
+from p2pkad.node.cycle import Cycle
+from p2pkad.node.finding import Finding
+from p2pkad.node.lookout import Lookout
+from p2pkad.node.maintenance import Chore, Maintenance
+from p2pkad.node.membership import Membership
+from p2pkad.node.publishing import Publishing
+from p2pkad.node.querying import Querying
+from p2pkad.node.refreshing import Refreshing
+from p2pkad.node.republishing import Republishing
+from p2pkad.node.responding import Responding
+from p2pkad.node.sweeping import Sweeping
+from p2pkad.node.telling import Telling
+from p2pkad.store.base import Store
+from p2pkad.store.memory import MemoryStore
+from p2pkad.validators.base import Validators
+from p2pkad.validators.public_key import PublicKeyValidator
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Those that a service itself turns to. The others are known to these."""
+
+    membership: Membership
+    querying: Querying
+    publishing: Publishing
+    finding: Finding
+    responding: Responding
+    refreshing: Refreshing
+    maintenance: Maintenance
+
+
+def store_of(own: PeerId, config: KademliaConfig) -> Store:
+    """The store of a node that was given none: in memory, within the bounds of its configuration."""
+    return MemoryStore(
+        SHA256.key(own),
+        max_records=config.max_records,
+        max_provider_keys=config.max_provider_keys,
+        max_providers_per_key=config.max_providers_per_key,
+        max_bytes=config.max_store_bytes,
+    )
+
+
+def put_together(
+    network: Network,
+    store: Store,
+    config: KademliaConfig,
+    clock: Clock,
+    dice: Random,
+    tell: Telling,
+    bootstrap_peers: Sequence[PeerInfo],
+    spawn: Callable[..., None],
+) -> Rooms:
+    """The rooms, none of which does anything yet. spawn: starts a task that lives as long as the service at most."""
+    validators = Validators({"pk": PublicKeyValidator(), **config.validators}, config.default_validator)
+    membership = Membership(network.id, config, clock, tell)
+    asking = Asking(network, membership, validators, config, clock, dice)
+    bootstrap = Bootstrap(asking, membership, bootstrap_peers, config, clock, dice, tell)
+    querying = Querying(asking, membership, bootstrap, config, clock, tell)
+    cycle = Cycle(store, config, clock, dice, membership.changed.unpark_all)
+    publishing = Publishing(network, membership, asking, querying, store, validators, config, clock, cycle, spawn)
+    finding = Finding(network, membership, querying, publishing, store, validators, config, clock)
+    responding = Responding(network, membership, store, validators, config, clock, dice)
+    refreshing = Refreshing(membership, querying, config, clock, dice)
+    tell.subscribe(refreshing.on_event, LookupEnded | PeerAdmitted | PeerReturned)
+    lookout = Lookout(membership, clock, dice)
+    sweeping = Sweeping(membership, store, config.expire_interval, clock, dice)
+    republishing = Republishing(membership, publishing, cycle, clock, tell)
+    chores: list[Chore] = [bootstrap, refreshing, lookout, republishing, sweeping]
+    maintenance = Maintenance(membership, asking, chores, config, clock)
+    return Rooms(membership, querying, publishing, finding, responding, refreshing, maintenance)
