@@ -24,7 +24,7 @@ from p2pkad.errors import QuorumNotMet, RemoteProtocolError
 from p2pkad.net.base import Handler, Network, Request
 from p2pkad.node.results import PutReceipt
 from p2pkad.node.service import KademliaService
-from tests.behaviour.conftest import BehaviourNetwork
+from tests.behaviour.conftest import PATIENCE, BehaviourNetwork
 from tests.support.worlds import address
 
 KEY = b"/v/key"
@@ -59,8 +59,8 @@ class Crowd:
             self.near.append(PeerInfo(peer.id, peer.local_addresses()))
         self.near.sort(key=lambda info: SHA256.key(info.id) ^ SHA256.key(self.key))
         for info in self.near:
-            await node.connect(info)
-        await node.wait_ready(peers=count, timeout=10)
+            await node.connect(info, timeout=PATIENCE)
+        await node.wait_ready(peers=count, timeout=PATIENCE)
 
     async def answer(self, own: PeerId, request: Request) -> AnyReply | None:
         if own in self.silent and not isinstance(request.message, FindNode):

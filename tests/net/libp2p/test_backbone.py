@@ -104,6 +104,7 @@ async def test_a_newcomer_gets_a_place_at_a_host_that_is_full_of_its_table(monke
 
 async def test_inbound_connections_leave_the_reserve_free(monkeypatch):
     monkeypatch.setattr("p2pkad.net.connections.GRACE", 0.0)
+    monkeypatch.setattr("p2pkad.net.connections.SETTLE", 0.0)
     async with an_end(max_connections=6, connection_reserve=2) as small, ends(8) as others:
         for other in others:
             await other.network.connect(small.info, soon())
