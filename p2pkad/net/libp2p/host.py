@@ -33,7 +33,6 @@ from libp2p.peer.peerstore import PeerStoreError
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.tls.transport import PROTOCOL_ID as TLS
-from libp2p.security.tls.transport import TLSTransport
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
@@ -51,6 +50,7 @@ from p2pkad.net.libp2p.listening import expand, missing, parse, probe
 from p2pkad.net.libp2p.logs import keep_quiet
 from p2pkad.net.libp2p.network import Libp2pNetwork
 from p2pkad.net.libp2p.peerstore import BoundedPeerStore
+from p2pkad.net.libp2p.tls import Tls
 from p2pkad.net.libp2p.transport import Place, Transport
 from p2pkad.wire.addresses import decode_address
 
@@ -77,7 +77,7 @@ def new_host(config: HostConfig, *, muxer: type[MuxerMultistream] = MuxerMultist
     # Never without a list: py-libp2p would offer plaintext, too.
     offers: dict[str, tuple[TProtocol, ISecureTransport]] = {
         "noise": (NOISE, NoiseTransport(key_pair, noise_privkey=create_new_noise_key_pair().private_key)),
-        "tls": (TLS, TLSTransport(key_pair)),
+        "tls": (TLS, Tls(key_pair)),
     }
     upgrader = TransportUpgrader(dict(offers[name] for name in config.security), {})
     upgrader.muxer_multistream = muxer({TProtocol(YAMUX): Yamux})
