@@ -6,7 +6,7 @@ PYTHON ?=
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: help setup run check test contact interop bench bench-sim week mutants scenarios protos wheel clean
+.PHONY: help setup run check test contact interop networks bench bench-sim week mutants scenarios protos wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ contact: setup ## p2pkad nodes and a real go-libp2p peer in several processes: w
 
 interop: setup ## go, rust, js and p2pkad peers in every role: who understands whom, in tables. ARGS=--list
 	@$(PY) interop/run.py $(ARGS)
+	$(if $(ARGS),,@$(PY) interop/networks.py)
+
+networks: setup ## four networks of twenty peers, five of each: what they read of each other, also when a third is killed
+	@$(PY) interop/networks.py $(ARGS)
 
 bench: setup ## measure it on this machine, side by side with py-libp2p
 	@$(PY) bench/run.py $(ARGS)

@@ -2,7 +2,7 @@
 
     verify.py check    what needs nothing but this checkout
     verify.py test     the same, then the wheel, the attacks on a stock host, the mutants, and peers in other languages: tests
-                       of each, and the matrix of all
+                       of each, the matrix of all, and networks of them
 
 A step that fails does not stop the others. A toolchain that is not there is announced at the end and fails nothing,
 unless it is named in REQUIRE (`REQUIRE=go .ci/run`).
@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
@@ -126,14 +127,36 @@ TEST: dict[str, Step] = {
 }
 
 
-def matrix() -> Outcome:
-    """Who understands whom, of those that there are."""
-    counts = SCRATCH / "interop" / "run" / "matrix.json"
-    counts.unlink(missing_ok=True)
-    ok = run(BIN / "python", "interop/run.py")
-    if not counts.exists():
-        return Outcome(False, "the run broke off")
-    return Outcome(ok, ", ".join(f"{count} {verdict}" for verdict, count in json.loads(counts.read_text())["counts"].items()))
+def interop(program: str, results: str, note: Callable[[Any], str]) -> Step:
+    """A program that leaves results as JSON below .cache/interop, of which a note is made."""
+    path = SCRATCH / "interop" / results
+
+    def step() -> Outcome:
+        path.unlink(missing_ok=True)
+        ok = run(BIN / "python", program)
+        return Outcome(ok, note(json.loads(path.read_text()))) if path.exists() else Outcome(False, "the run broke off")
+
+    return step
+
+
+def verdicts(matrix: Any) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in matrix["counts"].items())
+
+
+def shares(networks: Any) -> str:
+    """What part of what it read was right, by the implementation that reads."""
+    reads, right = Counter[str](), Counter[str]()
+    for share in (share for network in networks["networks"] for share in network["shares"]):
+        reads[share["reader"]] += share["reads"]
+        right[share["reader"]] += share["right"]
+    return ", ".join(f"{name} reads {100 * right[name] / count:.1f} %" for name, count in reads.items())
+
+
+INTEROP: dict[str, Step] = {
+    "interop matrix": interop("interop/run.py", "run/matrix.json", verdicts),
+    "interop networks": interop("interop/networks.py", "networks/networks.json", shares),
+}
+"""Who understands whom, and what is read in networks of all, of those that there are."""
 
 
 def foreign_steps() -> tuple[dict[str, Step], list[str]]:
@@ -142,7 +165,7 @@ def foreign_steps() -> tuple[dict[str, Step], list[str]]:
     programs = {language: CONTACT[language] for language in there.values() if language in CONTACT}
     steps: dict[str, Step] = {f"contact with {name}": command("python", *program) for name, program in programs.items()}
     if there:
-        steps = {"foreign tests": pytest("-m", "foreign"), **steps, "interop matrix": matrix}
+        steps = {"foreign tests": pytest("-m", "foreign"), **steps, **INTEROP}
     return steps, [name for name in TOOLCHAINS if name not in there]
 
 

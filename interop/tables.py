@@ -17,7 +17,7 @@ COLOURS = {Verdict.GREEN: "#2e9e5b", Verdict.DEVIATION: "#d9a21b", Verdict.RED: 
 LEGEND = "✓ as it should be, ≠ an expected deviation, ✗ red, · not run: a toolchain is missing"
 BEGIN, END = "<!-- the matrix, by `python interop/run.py --readme` -->", "<!-- the end of the matrix -->"
 PAGE_OF_LINES = "../../../interop/DEVIATIONS.md"
-"""Seen from where tables are written, .cache/interop/run."""
+"""Seen from where tables are written: .cache/interop/run, .cache/interop/networks."""
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 68rem; padding: 0 1rem }
@@ -44,11 +44,11 @@ def _counts(results: Sequence[Result]) -> str:
 def markdown(run: Run) -> str:
     """Versions, counts, a table for each scenario, then what deviates and what is red."""
     parts = [f"# Who understands whom\n\n{run.summary}. Seed `{run.seed}`, {run.seconds:.0f} s.\n\n{LEGEND}."]
-    parts.append(_markdown_table(["implementation", "versions"], ([name, text] for name, text in versions(run).items())))
+    parts.append(markdown_table(["implementation", "versions"], ([name, text] for name, text in versions(run).items())))
     parts.append(by_implementation(run))
     for scenario, results in by_scenario(run):
         rows = ([f"**{name}**", *map(_sign, row)] for name, row in grid(results))
-        table = _markdown_table([_corner(scenario), *columns(results)], rows)
+        table = markdown_table([_corner(scenario), *columns(results)], rows)
         parts.append(f"## {scenario.name}\n\n{scenario.says} ({' '.join(scenario.ids)})\n\n{table}")
     if red := [result for result in run.results if result.verdict is Verdict.RED]:
         lines = [f"- {result.cell}: {_one_line(result.detail)}\n  `{command(result.cell, run.seed)}`" for result in red]
@@ -63,7 +63,7 @@ def by_implementation(run: Run) -> str:
     for scenario, results in by_scenario(run):
         parts = ([result for result in results if name in result.cell.peers] for name in names)
         rows.append([scenario.name, *(_shares(part) for part in parts)])
-    return _markdown_table(["", *names], rows)
+    return markdown_table(["", *names], rows)
 
 
 def _shares(results: Sequence[Result]) -> str:
@@ -80,7 +80,8 @@ def in_readme(readme: str, run: Run) -> str:
     return f"{head}{begin}\n{by_implementation(run)}\n\n{LEGEND}.\n{end}{tail}"
 
 
-def _markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows below a head."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
