@@ -26,8 +26,8 @@ ADDRESSES = 100
 """Of each server on a crowded stage."""
 CROWD = 15
 """Servers more on a crowded stage. With the others they are no more than the 20 that an answer names and a lookup asks."""
-CROWD_IS = ("rust", "go", "p2pkad")
-"""What they are, if it is there: the one that starts quickest comes first."""
+CROWD_IS: Mapping[str, Mapping[str, object]] = {"go": {"refresh": False}, "rust": {}, "p2pkad": {}}
+"""What they are, and its flags: the first one that is there. go can be told not to look for the others of the crowd."""
 
 Mode = Literal["server", "client"]
 
@@ -83,12 +83,7 @@ class Network:
         for name in dict.fromkeys(name for cell in cells for name in cell.readers):
             await self._start(f"{name}-reader", name, "client", joins=True)
         if self._stage is Stage.CROWDED:
-            name = next(name for name in CROWD_IS if name in self._languages)
-            for number in range(CROWD):
-                await self._start(f"{name}-{number}", name, "server", addresses=ADDRESSES)
-                crowd = self._nodes[f"{name}-{number}"].peer
-                await crowd.ask("connect", peer=self._nodes["bootstrap"].peer.address)
-                await lists(self._nodes["bootstrap"].peer, crowd, True, SETTLE_SECONDS)
+            await self._crowd()
 
     async def scene(self, cell: Cell) -> Scene:
         """The peers of a cell. Starts the writer if need be; raises as `gather`."""
@@ -105,7 +100,26 @@ class Network:
             hashlib.sha256(f"{self._seed} {cell}".encode()).digest(),
         )
 
+    async def _crowd(self) -> None:
+        """Servers that the bootstrap peer knows, and that know it alone."""
+        name = next(name for name in CROWD_IS if name in self._languages)
+        bootstrap = self._nodes["bootstrap"].peer
+        for number in range(CROWD):
+            peer = await self._run(f"{name}-{number}", name, "server", ADDRESSES, **CROWD_IS[name])
+            await peer.ask("connect", peer=bootstrap.address)
+            await lists(bootstrap, peer, True, SETTLE_SECONDS)
+
     async def _start(self, name: str, implementation: str, mode: Mode, joins: bool = False, addresses: int = 1) -> None:
+        peer = await self._run(name, implementation, mode, addresses)
+        if joins:
+            try:
+                await join(peer, self._nodes["bootstrap"].peer, mode)
+            except Exception:
+                await peer.kill()  # the next cell that wants it starts it anew, under the same id
+                raise
+        self._nodes[name] = Node(peer, "go" if implementation == "go" else mode)
+
+    async def _run(self, name: str, implementation: str, mode: Mode, addresses: int, **options: object) -> Peer:
         peer = await self._driver.start(
             name,
             self._languages[implementation],
@@ -113,11 +127,10 @@ class Network:
             listen=["/ip4/127.0.0.1/tcp/0"] * addresses,
             seed=f"{self._seed} {self._stage} {self._first} {name}",
             validator=VALIDATORS[: 1 if implementation == "rust" else None],
+            **options,
         )
         self.versions[implementation] = peer.versions
-        if joins:
-            await join(peer, self._nodes["bootstrap"].peer, mode)
-        self._nodes[name] = Node(peer, "go" if implementation == "go" else mode)
+        return peer
 
 
 async def join(peer: Peer, bootstrap: Peer, mode: Mode) -> None:

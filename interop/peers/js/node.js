@@ -18,6 +18,9 @@ const PINGS_AT_ONCE = 8
 // For the first look around itself, before which the DHT does nothing else.
 const FIRST_LOOK_MILLISECONDS = 1
 
+// By default kad-dht gives a peer 5 seconds. Twenty peers of a test share two processors, with others: who asked decides how long.
+const PATIENCE = { minTimeout: 30_000 }
+
 const SPOKEN = ['libp2p', '@libp2p/kad-dht', '@libp2p/identify', '@libp2p/noise', '@libp2p/yamux', 'ipns']
 
 export class Node {
@@ -41,6 +44,11 @@ export class Node {
           alpha: config.alpha,
           validators: config.validators,
           selectors: config.selectors,
+          networkDialTimeout: PATIENCE,
+          pingNewContactTimeout: PATIENCE,
+          pingOldContactTimeout: PATIENCE,
+          onPeerConnectTimeout: PATIENCE.minTimeout,
+          incomingMessageTimeout: PATIENCE.minTimeout,
           peerInfoMapper: passthroughMapper, // loopback is a network like any other
           initialQuerySelfInterval: FIRST_LOOK_MILLISECONDS
         })
