@@ -158,4 +158,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
+        print("\ninterop: interrupted; there are no tables of this run")
         sys.exit(130)
