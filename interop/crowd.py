@@ -41,8 +41,8 @@ class Setting:
     """What makes a network, and who does what in it.
 
     each: peers of an implementation. records: values, and as many provider records. readers: of a record, in an
-    implementation. bucket_size: smaller than the network, so that a reader seldom holds what it reads, and larger than
-    the third that is killed, so that all of it is still there.
+    implementation. bucket_size: less than half of the network, so that most readers do not hold what they read, and more
+    than the third that is killed, so that all of it is still there.
     """
 
     seed: str
