@@ -187,9 +187,13 @@ class Libp2pNetwork:
         self._tell(Gone(peer))
 
     def identified(self, peer: PeerId, news: News) -> None:
+        server = self._protocol in news.protocols
+        if not server and peer in self._pools:
+            # rust and js go on answering on open streams, and who answers is taken for a server. A fresh one they refuse.
+            self._pools[peer].empty()
         # A connection that is ending as well: what was told over it is to be believed as before.
         remote = next((held.remote_address for held in self._backbone.connections.of(peer)), None)
-        self._tell(Identified(peer, self._protocol in news.protocols, news.addresses, remote))
+        self._tell(Identified(peer, server, news.addresses, remote))
 
     def own_addresses_changed(self) -> None:
         self._tell(OwnAddressesChanged(self.local_addresses()))

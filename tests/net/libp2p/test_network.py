@@ -8,6 +8,7 @@ from p2pkad.core.messages import AddProvider, FindNode, FindNodeReply, GetProvid
 from p2pkad.core.peers import PeerInfo
 from p2pkad.errors import LocalProtocolError, PeerUnreachable, RequestFailed
 from p2pkad.net.base import Connected, Gone, Identified
+from p2pkad.net.libp2p.serving import Server
 from tests.net.libp2p.ends import an_end, eventually, soon
 
 
@@ -69,6 +70,17 @@ async def test_a_switch_of_mode_reaches_a_connected_peer():
         await one.network.set_server(True)
         assert (await other.hears(Identified, count=4)).server
         assert not other.told(Gone)
+
+
+@pytest.mark.scenario("M3")
+async def test_who_turned_client_is_not_asked_on_a_stream_that_is_open(monkeypatch):
+    monkeypatch.setattr(Server, "reset_all", lambda server: None)  # rust and js go on answering there
+    async with an_end() as asker, an_end() as server:
+        await asker.ask(server)
+        await server.network.set_server(False)
+        assert not (await asker.hears(Identified, count=2)).server
+        with pytest.raises(RequestFailed, match="does not speak /test/kad"):
+            await asker.ask(server)
 
 
 async def test_connecting_and_leaving_are_told_to_both_ends():
