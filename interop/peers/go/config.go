@@ -51,7 +51,7 @@ func parseConfig(arguments []string) (config, error) {
 	flags.IntVar(&c.alpha, "alpha", 10, "requests of a lookup in flight")
 	flags.IntVar(&c.beta, "beta", 3, "nearest peers that must have answered")
 	flags.StringVar(&c.seed, "seed", "", "makes the identity from this text instead of from randomness")
-	flags.BoolVar(&c.record, "record", false, "keep the frames of outbound streams for the verb frames")
+	flags.BoolVar(&c.record, "record", false, "keep the frames of the protocol for the verb frames")
 	flags.BoolVar(&c.refresh, "refresh", true, "refresh the routing table by itself")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"sync"
 
 	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
@@ -13,7 +14,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // frame is a message with its length as it went over the wire, and what it says
@@ -29,21 +32,60 @@ func newFrame(wire []byte) *frame {
 	if err := proto.Unmarshal(wire[prefix:], &message); err != nil {
 		return &frame{Wire: wire}
 	}
-	text, err := protojson.Marshal(&message)
+	text, err := asJSON(&message)
 	if err != nil {
 		return &frame{Wire: wire}
 	}
 	return &frame{Wire: wire, Message: text}
 }
 
-// exchange is a request and its reply, which is nil for a request that gets none.
-type exchange struct {
-	Peer    peer.ID `json:"peer"`
-	Request *frame  `json:"request"`
-	Reply   *frame  `json:"reply"`
+// Fields that rust-libp2p adds to a record (libp2p-kad, dht.proto), and that
+// this implementation keeps without knowing them.
+const (
+	publisherField protowire.Number = 666 // bytes
+	ttlField       protowire.Number = 777 // uint32
+)
+
+func asJSON(message *pb.Message) (json.RawMessage, error) {
+	text, err := protojson.Marshal(message)
+	added := addedByRust(message.Record.ProtoReflect().GetUnknown())
+	if err != nil || len(added) == 0 {
+		return text, err
+	}
+	var whole map[string]any
+	if err := json.Unmarshal(text, &whole); err != nil {
+		return nil, err
+	}
+	maps.Copy(whole["record"].(map[string]any), added)
+	return json.Marshal(whole)
 }
 
-// recorder keeps the exchanges on all outbound streams, in the order of the requests.
+// addedByRust reads the publisher and the ttl among the unknown fields of a record.
+func addedByRust(unknown protoreflect.RawFields) fields {
+	found := fields{}
+	for len(unknown) > 0 {
+		number, kind, length := protowire.ConsumeField(unknown)
+		value := unknown[protowire.SizeTag(number):length]
+		switch {
+		case number == publisherField && kind == protowire.BytesType:
+			found["publisher"], _ = protowire.ConsumeBytes(value)
+		case number == ttlField && kind == protowire.VarintType:
+			found["ttl"], _ = protowire.ConsumeVarint(value)
+		}
+		unknown = unknown[length:]
+	}
+	return found
+}
+
+// exchange is a request and its reply, which is nil for a request that gets none.
+type exchange struct {
+	Peer     peer.ID `json:"peer"`
+	Outbound bool    `json:"outbound"` // the request is this node's own
+	Request  *frame  `json:"request"`
+	Reply    *frame  `json:"reply"`
+}
+
+// recorder keeps the exchanges on all streams, in the order of the requests.
 type recorder struct {
 	mu   sync.Mutex
 	kept []*exchange
@@ -61,10 +103,10 @@ func (r *recorder) take() []exchange {
 	return taken
 }
 
-func (r *recorder) request(to peer.ID, wire []byte) *exchange {
+func (r *recorder) request(with peer.ID, outbound bool, wire []byte) *exchange {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	begun := &exchange{Peer: to, Request: newFrame(wire)}
+	begun := &exchange{Peer: with, Outbound: outbound, Request: newFrame(wire)}
 	r.kept = append(r.kept, begun)
 	return begun
 }
@@ -92,8 +134,7 @@ func kadPing(ctx context.Context, n *node, req *request) (fields, error) {
 	return fields{}, n.dht.Ping(ctx, id)
 }
 
-// recordingHost is a host whose outbound streams tell a recorder what passes.
-// Inbound ones are the outbound ones of somebody else, who can record them.
+// recordingHost is a host whose streams tell a recorder what passes.
 type recordingHost struct {
 	host.Host
 	recorder *recorder
@@ -104,28 +145,36 @@ func (h recordingHost) NewStream(ctx context.Context, p peer.ID, ids ...protocol
 	if err != nil {
 		return nil, err
 	}
-	return newRecordedStream(stream, h.recorder), nil
+	recorded := &recordedStream{Stream: stream}
+	recorded.written.done, recorded.read.done = h.recorder.parts(stream, true)
+	return recorded, nil
 }
 
-// recordedStream cuts what is written into requests and what is read into
-// replies. The DHT has one request outstanding on a stream, so a reply belongs
-// to the latest one.
+func (h recordingHost) SetStreamHandler(id protocol.ID, handle network.StreamHandler) {
+	h.Host.SetStreamHandler(id, func(stream network.Stream) {
+		recorded := &recordedStream{Stream: stream}
+		recorded.read.done, recorded.written.done = h.recorder.parts(stream, false)
+		handle(recorded)
+	})
+}
+
+// parts are what the requests on a stream are handed to, and its replies. The
+// protocol has one request outstanding on a stream, so a reply belongs to the
+// latest one.
+func (r *recorder) parts(stream network.Stream, outbound bool) (request, reply func(wire []byte)) {
+	var latest *exchange
+	with := stream.Conn().RemotePeer()
+	request = func(wire []byte) { latest = r.request(with, outbound, wire) }
+	return request, func(wire []byte) { r.reply(latest, wire) }
+}
+
+// recordedStream cuts what is written and what is read into frames.
 type recordedStream struct {
 	network.Stream
 	written, read splitter
 }
 
-func newRecordedStream(stream network.Stream, r *recorder) *recordedStream {
-	var latest *exchange
-	to := stream.Conn().RemotePeer()
-	return &recordedStream{
-		Stream:  stream,
-		written: splitter{done: func(wire []byte) { latest = r.request(to, wire) }},
-		read:    splitter{done: func(wire []byte) { r.reply(latest, wire) }},
-	}
-}
-
-// Write shows the recorder the request before it leaves, so that no reply can overtake it.
+// Write shows the recorder a request before it leaves, so that no reply can overtake it.
 func (s *recordedStream) Write(p []byte) (int, error) {
 	s.written.feed(p)
 	return s.Stream.Write(p)
