@@ -3,6 +3,6 @@
 The order is the one in which a network plays them. Finding peers comes first: who has met somebody answers from memory.
 """
 
-from scenarios import modes, peers, providers, values
+from scenarios import modes, peers, providers, streams, values
 
-SCENARIOS = {scenario.name: scenario for scenario in (*peers.ALL, *values.ALL, *providers.ALL, *modes.ALL)}
+SCENARIOS = {scenario.name: scenario for scenario in (*peers.ALL, *values.ALL, *providers.ALL, *streams.ALL, *modes.ALL)}

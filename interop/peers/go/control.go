@@ -32,20 +32,21 @@ var errRefused = errors.New("refused")
 
 // request is one line of input: a verb and what that verb needs.
 type request struct {
-	ID       json.RawMessage `json:"id"`
-	Verb     string          `json:"verb"`
-	Timeout  float64         `json:"timeout"` // seconds; 0 takes the default
-	Key      []byte          `json:"key"`
-	Value    []byte          `json:"value"`
-	Peer     string          `json:"peer"`
-	Peers    []string        `json:"peers"`
-	Count    int             `json:"count"`
-	Quorum   int             `json:"quorum"`
-	Mode     string          `json:"mode"`
-	InFlight int             `json:"in_flight"`
-	Requests int             `json:"requests"`
-	Values   [][]byte        `json:"values"`
-	Type     string          `json:"type"`
+	ID        json.RawMessage `json:"id"`
+	Verb      string          `json:"verb"`
+	Timeout   float64         `json:"timeout"` // seconds; 0 takes the default
+	Key       []byte          `json:"key"`
+	Value     []byte          `json:"value"`
+	Peer      string          `json:"peer"`
+	Peers     []string        `json:"peers"`
+	Count     int             `json:"count"`
+	Quorum    int             `json:"quorum"`
+	Mode      string          `json:"mode"`
+	InFlight  int             `json:"in_flight"`
+	Requests  int             `json:"requests"`
+	Values    [][]byte        `json:"values"`
+	Type      string          `json:"type"`
+	HalfClose bool            `json:"half_close"`
 
 	// What a record is made of.
 	Private  []byte    `json:"private"`

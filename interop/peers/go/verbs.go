@@ -34,6 +34,7 @@ var verbs = map[string]verb{
 	"connections":    connections,
 	"set_mode":       setMode,
 	"request":        rawRequest,
+	"stream":         rawStream,
 
 	"kad_ping":      kadPing,
 	"frames":        frames,

@@ -5,6 +5,7 @@ import { bytesOf, contentOf, Failure, idOf, noPeers, textOf } from './answers.js
 import { parseAddress, parseMode, UsageError } from './config.js'
 import { choose, judge, publicKey, signName } from './records.js'
 import { rawRequest } from './request.js'
+import { rawStream } from './stream.js'
 
 // How often something is looked at that has no event.
 const POLL_MILLISECONDS = 10
@@ -25,6 +26,7 @@ export const VERBS = {
   connections,
   set_mode: setMode,
   request: rawRequest,
+  stream: rawStream,
 
   judge,
   choose,

@@ -14,6 +14,8 @@ pub struct Config {
     pub bucket_size: NonZeroUsize,
     pub alpha: Option<NonZeroUsize>,
     pub key: Keypair,
+    /// Requests leave in one packet with the negotiation of their stream.
+    pub lazy: bool,
     /// Flags that were given and for which libp2p-kad has no setting.
     pub ignored: Vec<&'static str>,
 }
@@ -38,6 +40,7 @@ impl Config {
             bucket_size: libp2p::kad::K_VALUE,
             alpha: None,
             key: Keypair::generate_ed25519(),
+            lazy: false,
             ignored: Vec::new(),
         };
         let mut arguments = arguments;
@@ -76,6 +79,7 @@ impl Config {
                 read::<NonZeroUsize>(name, &value)?;
                 self.ignored.push("beta");
             }
+            "--lazy" => self.lazy = read(name, &value)?,
             "--seed" => self.key = seeded(&value),
             _ => return Err(format!("there is no flag {name}")),
         }

@@ -49,6 +49,8 @@ pub struct Request {
     pub mode: String,
     #[serde(default)]
     pub r#type: String,
+    #[serde(default)]
+    pub half_close: bool,
 }
 
 /// Says that the node serves and where, then answers requests until the input

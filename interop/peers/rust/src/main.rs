@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod node;
 mod query;
+mod stream;
 mod verbs;
 
 use std::{env, process::ExitCode};

@@ -15,7 +15,7 @@ use std::{
 use futures::StreamExt;
 use libp2p::{
     Multiaddr, PeerId, Swarm, SwarmBuilder,
-    core::{ConnectedPoint, Endpoint},
+    core::{ConnectedPoint, Endpoint, upgrade::Version},
     identify,
     kad::{self, GetProvidersOk, QueryId, QueryResult, store::MemoryStore},
     noise, ping,
@@ -265,7 +265,10 @@ fn swarm_of(config: &Config) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
             ping: ping::Behaviour::default(),
             streams: libp2p_stream::Behaviour::new(),
         })?
-        .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE))
+        .with_swarm_config(|swarm| {
+            let swarm = swarm.with_idle_connection_timeout(IDLE);
+            if config.lazy { swarm.with_substream_upgrade_protocol_override(Version::V1Lazy) } else { swarm }
+        })
         .build();
     Ok(swarm)
 }

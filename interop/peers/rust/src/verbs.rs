@@ -22,6 +22,7 @@ use crate::{
     control::Request,
     node::{Handle, Kad, Node, without_repeats},
     query::Query,
+    stream::raw_stream,
 };
 
 /// How often something is looked at that has no event.
@@ -46,6 +47,7 @@ pub async fn run(verb: &str, handle: &Handle, request: &Request) -> Answer {
         "connections" => connections(handle).await,
         "set_mode" => set_mode(handle, request).await,
         "request" => raw_request(handle, request).await,
+        "stream" => raw_stream(handle, request).await,
         _ => Err(Failure::new("unsupported", format!("verb {verb:?}"))),
     }
 }
@@ -284,7 +286,7 @@ async fn raw_request(handle: &Handle, request: &Request) -> Answer {
 }
 
 /// Connects, unless there is a connection.
-async fn reach(handle: &Handle, peer: &str) -> Result<PeerId, Failure> {
+pub async fn reach(handle: &Handle, peer: &str) -> Result<PeerId, Failure> {
     let address: Multiaddr = peer.parse().map_err(|error| Failure::usage(format!("peer {peer:?}: {error}")))?;
     let id = config::peer_of(&address).map_err(Failure::usage)?;
     let dialled = handle.with(move |node| node.dial(id, address)).await??;
@@ -302,6 +304,6 @@ fn key_of(request: &Request) -> Result<RecordKey, Failure> {
     Ok(RecordKey::from(bytes(&request.key, "key")?))
 }
 
-fn bytes(text: &str, name: &str) -> Result<Vec<u8>, Failure> {
+pub fn bytes(text: &str, name: &str) -> Result<Vec<u8>, Failure> {
     bytes_of(text).map_err(|error| Failure::usage(format!("{name}: {error}")))
 }

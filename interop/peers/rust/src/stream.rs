@@ -1,0 +1,56 @@
+//! Bytes on a stream of its own, and the frames that come back.
+
+use std::io;
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use serde_json::json;
+
+use crate::{
+    answers::{Answer, Failure, fields, text_of},
+    control::Request,
+    node::Handle,
+    verbs::{bytes, reach},
+};
+
+pub async fn raw_stream(handle: &Handle, request: &Request) -> Answer {
+    let data = bytes(&request.value, "value")?;
+    let id = reach(handle, &request.peer).await?;
+    let protocol = handle.with(|node| node.kad().protocol_names()[0].clone()).await?;
+    let opened = handle.streams.clone().open_stream(id, protocol).await;
+    let mut stream = opened.map_err(|error| Failure::new("failed", error))?;
+    let failed = |error: io::Error| Failure::new("failed", error);
+    stream.write_all(&data).await.map_err(failed)?;
+    stream.flush().await.map_err(failed)?;
+    if request.half_close {
+        stream.close().await.map_err(failed)?;
+    }
+    // As many frames, or all until the stream ends when the count is 0.
+    let mut frames = Vec::new();
+    let mut end = None;
+    while end.is_none() && (request.count == 0 || frames.len() < request.count) {
+        match frame(&mut stream).await {
+            Ok(found) => frames.push(text_of(&found)),
+            // A reset looks the same to a reader.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => end = Some("closed"),
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(fields(json!({"frames": frames, "end": end})))
+}
+
+/// One message, without the varint in front that says how long it is.
+async fn frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let (mut length, mut shift) = (0_usize, 0);
+    loop {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await?;
+        length |= usize::from(byte[0] & 0x7f) << shift;
+        shift += 7;
+        if byte[0] < 0x80 {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    Ok(body)
+}
