@@ -160,8 +160,11 @@ VERBS: dict[str, Verb] = {
 }
 
 
-def signing(identity: Identity) -> Verb:
-    """The verb `sign_name`: a record of /ipns, by the node's own key."""
+def of_own_key(identity: Identity) -> dict[str, Verb]:
+    """The verbs that make records of the node's own key: `public_key` for /pk, `sign_name` for /ipns."""
+
+    async def public_key(node: p2pkad.KademliaService, request: Request) -> Fields:
+        return {"key": text_of(b"/pk/" + identity.id), "value": text_of(identity.public_key.to_protobuf())}
 
     async def sign_name(node: p2pkad.KademliaService, request: Request) -> Fields:
         expires = parse_time(request["expires"])
@@ -171,7 +174,7 @@ def signing(identity: Identity) -> Verb:
         record = p2pkad.sign_ipns_record(identity, value, sequence=request.get("sequence", 0), expires=expires)
         return {"key": text_of(b"/ipns/" + identity.id), "value": text_of(record)}
 
-    return sign_name
+    return {"public_key": public_key, "sign_name": sign_name}
 
 
 class Controller:
@@ -179,7 +182,7 @@ class Controller:
 
     def __init__(self, node: p2pkad.KademliaService, identity: Identity, output: trio.abc.SendStream) -> None:
         self._node = node
-        self._verbs = {**VERBS, "sign_name": signing(identity)}
+        self._verbs = {**VERBS, **of_own_key(identity)}
         self._output = output
         self._writing = trio.Lock()
 

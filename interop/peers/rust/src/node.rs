@@ -17,6 +17,7 @@ use libp2p::{
     Multiaddr, PeerId, Swarm, SwarmBuilder,
     core::{ConnectedPoint, Endpoint, upgrade::Version},
     identify,
+    identity::PublicKey,
     kad::{self, GetProvidersOk, QueryId, QueryResult, store::MemoryStore},
     noise, ping,
     swarm::{
@@ -55,6 +56,7 @@ type Command = Box<dyn FnOnce(&mut Node) + Send>;
 
 pub struct Node {
     pub swarm: Swarm<Behaviour>,
+    pub key: PublicKey,
     pub connections: HashMap<ConnectionId, (PeerId, ConnectedPoint)>,
     pub choices: HashMap<String, Choice>,
     pub ignored: Vec<&'static str>,
@@ -85,6 +87,7 @@ impl Node {
         let streams = swarm.behaviour().streams.new_control();
         let mut node = Self {
             swarm,
+            key: config.key.public(),
             connections: HashMap::new(),
             choices: config.choices,
             ignored: config.ignored,

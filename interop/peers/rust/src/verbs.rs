@@ -48,6 +48,7 @@ pub async fn run(verb: &str, handle: &Handle, request: &Request) -> Answer {
         "set_mode" => set_mode(handle, request).await,
         "request" => raw_request(handle, request).await,
         "stream" => raw_stream(handle, request).await,
+        "public_key" => public_key(handle).await,
         _ => Err(Failure::new("unsupported", format!("verb {verb:?}"))),
     }
 }
@@ -283,6 +284,13 @@ async fn raw_request(handle: &Handle, request: &Request) -> Answer {
         }
         _ => Err(Failure::new("failed", "the peer did not store it")),
     }
+}
+
+/// The record that the node's own key has under /pk.
+async fn public_key(handle: &Handle) -> Answer {
+    let public = handle.with(|node| node.key.clone()).await?;
+    let key = [b"/pk/".as_slice(), &public.to_peer_id().to_bytes()].concat();
+    Ok(fields(json!({"key": text_of(&key), "value": text_of(&public.encode_protobuf())})))
 }
 
 /// Connects, unless there is a connection.
