@@ -17,7 +17,7 @@ from p2pkad.node.clock import SYSTEM
 from p2pkad.node.membership import Membership
 from p2pkad.node.service import KademliaService
 from p2pkad.wire.addresses import parse_peer
-from tests.behaviour.conftest import BehaviourNetwork
+from tests.behaviour.conftest import PATIENCE, BehaviourNetwork
 from tests.support.worlds import address, peer_id
 
 
@@ -103,7 +103,7 @@ async def test_who_accepts_and_stays_silent_is_not_admitted(network: BehaviourNe
         await trio.sleep_forever()
 
     peer = await network.start_peer(silent)
-    await one.connect(PeerInfo(peer.id, peer.local_addresses()))
+    await one.connect(PeerInfo(peer.id, peer.local_addresses()), timeout=PATIENCE)
     await network.until(lambda: bool(asked), "it is checked")
     await trio.sleep(0.3)  # longer than the check may take
     assert not table(one)
@@ -180,7 +180,7 @@ async def test_a_peer_that_falls_silent_leaves_the_table_though_lookups_do_not_w
         return FindNodeReply(())
 
     peer = await network.start_peer(answer)
-    await node.connect(PeerInfo(peer.id, peer.local_addresses()))
+    await node.connect(PeerInfo(peer.id, peer.local_addresses()), timeout=PATIENCE)
     await network.until(lambda: table(node) == {other.id, peer.id}, "both are known")
     answering = False
     assert [info.id for info in await node.closest_peers(b"key")] == [other.id]
