@@ -29,6 +29,7 @@ contact: setup ## p2pkad nodes and a real go-libp2p peer in several processes: w
 interop: setup ## go, rust, js and p2pkad peers in every role: who understands whom, in tables. ARGS=--list
 	@$(PY) interop/run.py $(ARGS)
 	$(if $(ARGS),,@$(PY) interop/networks.py)
+	$(if $(ARGS),,@$(PY) interop/kad_dht.py)
 
 networks: setup ## four networks of twenty peers, five of each: what they read of each other, also when a third is killed
 	@$(PY) interop/networks.py $(ARGS)

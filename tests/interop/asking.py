@@ -21,8 +21,8 @@ PATIENCE = 20.0
 
 def open_node(*bootstrap: str, **options: Any) -> Any:
     """A node of ours on loopback, that takes anything under /violence/."""
-    options = {"validators": {"violence": OpaqueValidator()}, **options}
-    return p2pkad.open_node(listen=("/ip4/127.0.0.1/tcp/0",), protocol="/violence/kad/1.0.0", bootstrap=bootstrap, **options)
+    options = {"validators": {"violence": OpaqueValidator()}, "protocol": "/violence/kad/1.0.0", **options}
+    return p2pkad.open_node(listen=("/ip4/127.0.0.1/tcp/0",), bootstrap=bootstrap, **options)
 
 
 async def ask(raw: Network, peer: Peer, message: AnyRequest, within: float = PATIENCE) -> AnyReply:

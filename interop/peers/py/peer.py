@@ -1,26 +1,20 @@
-"""A p2pkad node that does what it is told: requests as JSON lines on standard input, answers on standard output.
+"""A p2pkad node that does what it is told, by the lines of CONTROL.md.
 
-CONTROL.md describes the protocol, which peers in every language share. This one uses p2pkad's public names, `request` apart
-(single.py).
+It uses p2pkad's public names, `request` apart (single.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
-import platform
-import signal
 import sys
-import time
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
-from importlib.metadata import version
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import trio
-from answers import Fields, Request, bytes_of, info, infos, text_of
+from answers import info, infos
+from control import Fields, Kinds, Request, bytes_of, obey, text_of, versions_of
 from libp2p.crypto.ed25519 import create_new_key_pair
 from single import request
 
@@ -31,22 +25,16 @@ from p2pkad.validators.opaque import OpaqueValidator
 from p2pkad.validators.public_key import PublicKeyValidator
 
 VALIDATORS = {"opaque": OpaqueValidator, "pk": PublicKeyValidator, "ipns": p2pkad.IpnsValidator}
-ANSWER_SECONDS = 30.0
-# What a verb may take beyond its time-out, which its own deadlines should make it keep.
-GRACE_SECONDS = 1.0
-
-# The first that fits counts. What fits none is a defect of p2pkad and says so.
-KINDS: tuple[tuple[type[BaseException], str], ...] = (
+# What fits none is a defect of p2pkad and says so.
+KINDS: Kinds = (
     (p2pkad.NotFound, "not_found"),
     (p2pkad.NoPeers, "no_peers"),
     (p2pkad.RequestTimeout, "timeout"),
-    (trio.TooSlowError, "timeout"),
     (p2pkad.PeerUnreachable, "unreachable"),
     (p2pkad.PeerBusy, "unreachable"),
     (p2pkad.RecordError, "refused"),
     (p2pkad.LocalProtocolError, "usage"),
     (p2pkad.ConfigError, "usage"),
-    (NotImplementedError, "unsupported"),
     (p2pkad.P2pkadError, "failed"),
 )
 
@@ -177,72 +165,6 @@ def of_own_key(identity: Identity) -> dict[str, Verb]:
     return {"public_key": public_key, "sign_name": sign_name}
 
 
-class Controller:
-    """Turns lines into verbs and results into lines. Verbs run concurrently."""
-
-    def __init__(self, node: p2pkad.KademliaService, identity: Identity, output: trio.abc.SendStream) -> None:
-        self._node = node
-        self._verbs = {**VERBS, **of_own_key(identity)}
-        self._output = output
-        self._writing = trio.Lock()
-
-    async def ready(self) -> None:
-        """Write the first line: the node serves, and this is where."""
-        versions = {name: version(name) for name in ("libp2p", "trio")}
-        await self._write(
-            {
-                "event": "ready",
-                **await identity(self._node, {}),
-                "versions": {"p2pkad": p2pkad.__version__, "python": platform.python_version(), **versions},
-            }
-        )
-
-    async def serve(self, lines: AsyncIterator[bytes]) -> None:
-        """Answer requests until the input ends or "stop" comes, and then cancel what still runs."""
-        async with trio.open_nursery() as nursery:
-            async for line in lines:
-                try:
-                    request = {"timeout": ANSWER_SECONDS, **json.loads(line)}
-                except (ValueError, TypeError) as error:
-                    await self._write({"id": None, "ok": False, "error": {"kind": "usage", "text": str(error)}, "seconds": 0.0})
-                    continue
-                if request.get("verb") == "stop":
-                    await self._write({"id": request.get("id"), "ok": True, "seconds": 0.0})
-                    break
-                nursery.start_soon(self._execute, request)
-            nursery.cancel_scope.cancel()
-
-    async def _execute(self, request: Request) -> None:
-        started = time.perf_counter()
-        try:
-            answer = {"ok": True, **await self._result(request)}
-        except Exception as error:  # whatever it is, the request gets an answer
-            answer = {"ok": False, "error": {"kind": kind_of(error), "text": f"{error or type(error).__name__}"}}
-        await self._write({"id": request.get("id"), **answer, "seconds": time.perf_counter() - started})
-
-    async def _result(self, request: Request) -> Fields:
-        verb = self._verbs.get(request.get("verb", ""))
-        if verb is None:
-            raise NotImplementedError(f"verb {request.get('verb')!r}")
-        try:
-            with trio.fail_after(request["timeout"] + GRACE_SECONDS):
-                return await verb(self._node, request)
-        except KeyError as error:
-            raise p2pkad.LocalProtocolError(f"{request['verb']} needs {error}") from error
-
-    async def _write(self, line: Fields) -> None:
-        async with self._writing:
-            await self._output.send_all(json.dumps(line).encode() + b"\n")
-
-
-def kind_of(error: Exception) -> str:
-    for base, kind in KINDS:
-        if isinstance(error, base):
-            return kind
-    traceback.print_exception(error)
-    return "defect"
-
-
 def options_of(arguments: list[str]) -> dict[str, Any]:
     """The command line as options of `open_node`. Those that were not given are left to p2pkad."""
     parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
@@ -270,33 +192,12 @@ def identity_of(seed: str) -> Identity:
     return Identity(create_new_key_pair(hashlib.sha256(seed.encode()).digest()))
 
 
-async def lines_of(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
-    pending = b""
-    async for chunk in stream:
-        *lines, pending = (pending + chunk).split(b"\n")
-        for line in lines:
-            yield line
-
-
 async def main() -> None:
     options = options_of(sys.argv[1:])
-    async with (
-        trio.lowlevel.FdStream(os.dup(0)) as given,
-        trio.lowlevel.FdStream(os.dup(1)) as output,
-        p2pkad.open_node(**options) as node,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(end_on_signal, nursery.cancel_scope)
-        controller = Controller(node, options["identity"], output)
-        await controller.ready()
-        await controller.serve(lines_of(given))
-        nursery.cancel_scope.cancel()
-
-
-async def end_on_signal(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            scope.cancel()
+    async with p2pkad.open_node(**options) as node:
+        verbs = {name: partial(verb, node) for name, verb in {**VERBS, **of_own_key(options["identity"])}.items()}
+        versions = {"p2pkad": p2pkad.__version__, **versions_of("libp2p", "trio")}
+        await obey(await identity(node, {}), versions, verbs, KINDS)
 
 
 if __name__ == "__main__":

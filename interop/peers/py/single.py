@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base58
 import trio
-from answers import Fields, Request, bytes_of, infos, text_of
+from answers import infos
+from control import Fields, Request, bytes_of, text_of
 
 import p2pkad
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, FindNode, GetProviders, GetValue, Ping, PutValue
