@@ -35,15 +35,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from driver import (
     Answer,
     Driver,
-    NeverHappened,
-    PeerDied,
-    PeerError,
-    PeerSilent,
     eventually,
     go_language,
     open_driver,
     py_language,
 )
+from failures import ANY, leaves
 from trials import TRIALS, Kind, Node, Outcome, Read, point, run
 
 LOGS = ROOT / ".cache" / "interop" / "contact"
@@ -291,8 +288,8 @@ async def contact_all(settings: Sequence[Setting], seed: str, binary: Path) -> b
         try:
             async with open_driver(logs) as driver:
                 report = await contact(driver, setting, seed, binary)
-        except (PeerDied, PeerSilent, PeerError, NeverHappened) as error:
-            print(f"\n{setting.name}: BROKEN OFF: {error}\n  logs: {logs}")
+        except* ANY as group:
+            print(f"\n{setting.name}: BROKEN OFF: {'; '.join(map(str, leaves(group)))}\n  logs: {logs}")
             right = False
         else:
             print(report, flush=True)
@@ -324,7 +321,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    status = 130
     try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+        status = main()
+    except* KeyboardInterrupt:  # on its own, or in the group of a nursery
+        print("\ncontact: interrupted")
+    sys.exit(status)

@@ -19,7 +19,8 @@ from random import Random
 from typing import Literal, TypeVar
 
 import trio
-from driver import Driver, Language, Peer, PeerDied, PeerError, PeerSilent, eventually, unbase64
+from driver import Driver, Language, Peer, eventually, unbase64
+from failures import OF_A_PEER
 
 AT_ONCE = 8
 """Verbs. Enough to keep two cores busy, few enough that none waits long for its turn."""
@@ -28,7 +29,6 @@ JOIN_SECONDS = 60.0
 WRITE_SECONDS = 60.0
 SETTLE_SECONDS = 30.0
 READ_SECONDS = 30.0
-FAILURES = (PeerError, PeerSilent, PeerDied)
 
 Kind = Literal["values", "providers"]
 KINDS: tuple[Kind, ...] = ("values", "providers")
@@ -225,7 +225,7 @@ async def write(planned: Written) -> str | None:
             await peer.ask("put", key=key, value=key, timeout=WRITE_SECONDS)
         else:
             await peer.ask("provide", key=key, timeout=WRITE_SECONDS)
-    except FAILURES as error:
+    except OF_A_PEER as error:
         return str(error)
     return None
 
@@ -237,7 +237,7 @@ async def complaint(reader: Peer, written: Written) -> str | None:
             answer = await reader.ask("get", key=written.key, quorum=1, timeout=READ_SECONDS)
             return None if unbase64(answer["value"]) == written.key else f"{reader.name} got another value"
         answer = await reader.ask("find_providers", key=written.key, count=1, timeout=READ_SECONDS)
-    except FAILURES as error:
+    except OF_A_PEER as error:
         return str(error)
     found = written.writer.peer.id in {entry["id"] for entry in answer["providers"]}
     return None if found else f"{reader.name} did not find the provider"

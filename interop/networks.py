@@ -28,8 +28,9 @@ from pathlib import Path
 
 import trio
 from builds import ROOT, BuildFailed
-from crowd import FAILURES, Crowd, Setting
-from driver import Language, NeverHappened, flags, open_driver
+from crowd import Crowd, Setting
+from driver import Language, flags, open_driver
+from failures import ANY, leaves
 from implementations import FOREIGN, IMPLEMENTATIONS
 from shares import Report, Summary, json_text, markdown, text
 
@@ -89,15 +90,9 @@ async def run(first: str, languages: Mapping[str, Language], setting: Setting, l
     try:
         async with open_driver(logs) as driver:
             await play(Crowd(driver, languages, setting, first), report)
-    except* (*FAILURES, NeverHappened) as group:
+    except* ANY as group:
         report.broken = "; ".join(map(str, leaves(group)))
     return report
-
-
-def leaves(group: BaseExceptionGroup) -> list[BaseException]:
-    """The errors in a group and in the groups in it."""
-    each = ([one] if not isinstance(one, BaseExceptionGroup) else leaves(one) for one in group.exceptions)
-    return [error for errors in each for error in errors]
 
 
 def command(first: str, setting: Setting) -> str:

@@ -15,6 +15,7 @@ import shares
 from cells import DEVIATIONS, lines_of
 from crowd import Kind, Member, Reading, Setting, Written, casualties, key_of, readers, together
 from driver import Language, Peer, PeerDied, PeerSilent
+from failures import leaves
 from shares import Report, Summary
 
 from tests.interop.test_matrix import MORTAL
@@ -139,7 +140,7 @@ async def test_a_network_that_breaks_off_fails_and_says_why(tmp_path: Path) -> N
 
 def test_errors_of_several_peers_are_all_named() -> None:
     one, two, three = PeerDied("one"), PeerSilent("two"), PeerDied("three")
-    assert networks.leaves(ExceptionGroup("", [one, ExceptionGroup("", [two, three])])) == [one, two, three]
+    assert leaves(ExceptionGroup("", [one, ExceptionGroup("", [two, three])])) == [one, two, three]
 
 
 @pytest.mark.foreign
