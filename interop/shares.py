@@ -109,8 +109,8 @@ class Summary:
 
     @property
     def passes(self) -> bool:
-        """Whether each network does."""
-        return all(report.passes for report in self.reports)
+        """Whether each network does, and there is one."""
+        return bool(self.reports) and all(report.passes for report in self.reports)
 
     @property
     def seconds(self) -> float:
@@ -122,7 +122,8 @@ class Summary:
         """In a few words."""
         bad = [f"{report.first} first" for report in self.reports if not report.passes]
         good = len(self.reports) - len(bad)
-        parts = [f"{good} as they should be", f"FAILED: {', '.join(bad)}" if bad else "", *self.missing]
+        count = f"{good} as they should be" if self.reports else "FAILED: nothing was played"
+        parts = [count, f"FAILED: {', '.join(bad)}" if bad else "", *self.missing]
         return "; ".join(filter(None, parts))
 
     @property

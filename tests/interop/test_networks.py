@@ -126,6 +126,12 @@ def test_the_tables_have_all_networks_and_what_repeats_them() -> None:
     assert summary.verdict == "1 as they should be; FAILED: go first; NOT RUN: no js"
 
 
+def test_where_nothing_was_played_nothing_passes() -> None:
+    summary = Summary([], NAMES, asdict(Setting("s")), ["NOT RUN: no rust"])
+    assert not summary.passes
+    assert summary.verdict == "FAILED: nothing was played; NOT RUN: no rust"
+
+
 def test_links_of_the_table_reach_the_page_of_deviations() -> None:
     assert (networks.LOGS / shares.PAGE_OF_LINES).resolve() == DEVIATIONS
 
