@@ -4,17 +4,19 @@ For information. `libp2p.kad_dht` insists on the protocol id of Amino, so p2pkad
 the matrix that two implementations in Python can play, as it comes out: what does not work is no failure. Then four of its
 peers do all that they can, several at once, with one p2pkad node, while two nodes of ours write, read and provide through
 that node. It is harm when these notice anything but a slower machine, when the node grows, or when it logs a defect: that
-makes the exit status 1. Tables end up in .cache/interop/kad_dht.
+makes the exit status 1, and so does a siege that was not played to its end, for it shows nothing. Tables end up in
+.cache/interop/kad_dht.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -27,7 +29,6 @@ from driver import (
     Language,
     NeverHappened,
     Peer,
-    PeerDied,
     PeerError,
     PeerSilent,
     eventually,
@@ -35,6 +36,7 @@ from driver import (
     py_language,
     unbase64,
 )
+from failures import ANY, OF_A_PEER, leaves
 from matrix import Matrix, Run
 from scenarios import SCENARIOS
 from stages import VALIDATORS, Stage
@@ -45,6 +47,8 @@ PROTOCOL = "/ipfs/kad/1.0.0"
 SEED = "kad_dht"
 
 GUESTS = 4
+GUEST = "guest-"
+"""What their names begin with, and what is said of them."""
 ROUNDS = 10
 WARM_UP = 3
 """Rounds before the node is measured: what it allocates once is no growth."""
@@ -92,51 +96,96 @@ def plainly(result: Result) -> str:
     return f"not tried: {why}" if is_missing else " ".join(seen.split())[:DETAIL].replace("|", "/")
 
 
-async def siege(logs: Path) -> list[str]:
-    """What harm was done; nothing, if all is well."""
+@dataclass(slots=True)
+class Siege:
+    """What has come of it so far. rounds: that the witnesses were through with. worked: verbs, by the guest that was told.
+
+    unfinished: why it shows nothing.
+    """
+
+    harm: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    rounds: int = 0
+    worked: Counter[str] = field(default_factory=Counter)
+
+    def broken_off(self, error: BaseException) -> None:
+        """Take what ended it. A guest that ends or is silent is no harm to anybody, but it besieges nobody either."""
+        (self.unfinished if str(error).startswith(GUEST) else self.harm).append(str(error))
+
+    def look_back(self) -> None:
+        """Find out whether it took place."""
+        if self.rounds < WARM_UP + ROUNDS:
+            self.unfinished.append(f"{self.rounds} of {WARM_UP + ROUNDS} rounds were played")
+        idle = [name for name in map(guest_name, range(GUESTS)) if not self.worked[name]]
+        if idle:
+            self.unfinished.append(f"nothing that was asked of {', '.join(idle)} worked")
+
+    @property
+    def passes(self) -> bool:
+        """Whether it took place, and did no harm."""
+        return not self.harm and not self.unfinished
+
+    @property
+    def verdict(self) -> str:
+        """In a line."""
+        harm = f"kad_dht does harm: {'; '.join(self.harm)}" if self.harm else ""
+        unfinished = f"the siege was not finished: {'; '.join(self.unfinished)}" if self.unfinished else ""
+        worked = f"kad_dht does no harm: {self.rounds} rounds, {self.worked.total()} things that its peers were told worked"
+        return "; ".join(filter(None, (harm, unfinished))) or worked
+
+
+async def siege(logs: Path) -> Siege:
+    """Play it, whatever becomes of it."""
+    seen = Siege()
     try:
         async with open_driver(logs) as driver:
-            harm = await besiege(driver)
-    except (PeerDied, NeverHappened) as error:
-        # That a guest ends by itself is its own affair.
-        harm = [] if str(error).startswith("guest-") else [str(error)]
-    text = (logs / "node.log").read_text(errors="replace")
-    return harm + ["the node logged a defect"] * ("Traceback" in text)
+            await besiege(driver, seen)
+    except* ANY as group:
+        for error in leaves(group):
+            seen.broken_off(error)
+    seen.look_back()
+    if "Traceback" in (logs / "node.log").read_text(errors="replace"):
+        seen.harm.append("the node logged a defect")
+    return seen
 
 
-async def besiege(driver: Driver) -> list[str]:
+async def besiege(driver: Driver, seen: Siege) -> None:
     both, options = languages(), {"protocol": PROTOCOL, "validator": VALIDATORS}
     node = await driver.start("node", both["p2pkad"], **options)
     known = {"mode": "client", "bootstrap": node.address, **options}
     witnesses = [await driver.start(f"witness-{number}", both["p2pkad"], **known) for number in range(2)]
     guests = [await guest(driver, both["kad_dht"], node, number, options) for number in range(GUESTS)]
-    await rounds(guests, witnesses, range(WARM_UP))
+    await rounds(guests, witnesses, range(WARM_UP), seen)
     before = psutil.Process(node.pid).memory_info().rss
-    harm = await rounds(guests, witnesses, range(WARM_UP, WARM_UP + ROUNDS))
+    await rounds(guests, witnesses, range(WARM_UP, WARM_UP + ROUNDS), seen)
     grown = psutil.Process(node.pid).memory_info().rss - before
+    if grown > MAX_GROWTH:
+        seen.harm.append(f"the node has grown by {grown >> 20} MiB")
     await alone_again(node, guests, len(witnesses))
-    return [*harm, f"the node has grown by {grown >> 20} MiB"] if grown > MAX_GROWTH else harm
+
+
+def guest_name(number: int) -> str:
+    return f"{GUEST}{number}"
 
 
 async def guest(driver: Driver, language: Language, node: Peer, number: int, options: dict[str, object]) -> Peer:
     """A peer of theirs that knows the node. Every other one is a client."""
-    theirs = await driver.start(f"guest-{number}", language, mode=("server", "client")[number % 2], **options)
+    theirs = await driver.start(guest_name(number), language, mode=("server", "client")[number % 2], **options)
     await theirs.ask("bootstrap", peers=[node.address])
     return theirs
 
 
-async def rounds(guests: Sequence[Peer], witnesses: Sequence[Peer], numbers: range) -> list[str]:
-    """Everything that the guests can do, over and over, while the witnesses go about their business. What these noticed."""
-    noticed: list[str] = []
+async def rounds(guests: Sequence[Peer], witnesses: Sequence[Peer], numbers: range, seen: Siege) -> None:
+    """Everything that the guests can do, over and over, while the witnesses go about their business."""
     async with trio.open_nursery() as nursery:
         for theirs in guests:
-            nursery.start_soon(make_trouble, theirs, numbers)
+            nursery.start_soon(make_trouble, theirs, numbers, seen)
         for number in numbers:
-            noticed += await business(*witnesses, f"{number}".encode())
-    return noticed
+            seen.harm += await business(*witnesses, f"{number}".encode())
+            seen.rounds += 1
 
 
-async def make_trouble(theirs: Peer, numbers: range) -> None:
+async def make_trouble(theirs: Peer, numbers: range, seen: Siege) -> None:
     for number in numbers:
         digest = hashlib.sha256(f"{theirs.id} {number}".encode()).digest()
         key, content = b"/violence/" + digest[:16].hex().encode(), b"\x12\x20" + digest
@@ -151,12 +200,15 @@ async def make_trouble(theirs: Peer, numbers: range) -> None:
         ]
         async with trio.open_nursery() as nursery:
             for verb, arguments in requests:
-                nursery.start_soon(try_to, theirs, verb, arguments)
+                nursery.start_soon(try_to, theirs, verb, arguments, seen)
 
 
-async def try_to(theirs: Peer, verb: str, arguments: dict[str, object]) -> None:
-    with contextlib.suppress(PeerError, PeerSilent, PeerDied):  # its own affair
+async def try_to(theirs: Peer, verb: str, arguments: dict[str, object], seen: Siege) -> None:
+    try:
         await theirs.ask(verb, **arguments)
+    except OF_A_PEER:
+        return  # its own affair
+    seen.worked[theirs.name] += 1
 
 
 async def business(writer: Peer, reader: Peer, salt: bytes) -> list[str]:
@@ -175,7 +227,7 @@ async def business(writer: Peer, reader: Peer, salt: bytes) -> list[str]:
             what=f"{writer.name} is found",
         )
         return []
-    except (PeerError, NeverHappened) as error:
+    except (PeerError, PeerSilent, NeverHappened) as error:
         return [str(error)]
 
 
@@ -198,15 +250,17 @@ def main() -> int:
     (LOGS / "table.md").write_text(table)
     (LOGS / "table.json").write_text(tables.json_text(run))
     print(table, flush=True)
-    harm = trio.run(siege, LOGS / "siege")
+    besieged = trio.run(siege, LOGS / "siege")
     place = f"{LOGS.relative_to(ROOT)}/table.md"
     print(f"interop: kad_dht, for information: {run.count(Verdict.GREEN)} of {len(run.results)} cells work; {place}")
-    print(f"interop: kad_dht does {'harm: ' + '; '.join(harm) if harm else 'no harm'}")
-    return 1 if harm else 0
+    print(f"interop: {besieged.verdict}")
+    return 0 if besieged.passes else 1
 
 
 if __name__ == "__main__":
+    status = 130
     try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+        status = main()
+    except* KeyboardInterrupt:  # on its own, or in the group of a nursery
+        print("\ninterop: interrupted")
+    sys.exit(status)

@@ -6,16 +6,21 @@ interop/kad_dht.py makes.
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+
+import kad_dht
 import pytest
 from cells import Cell, Result, Scenario, Verdict
-from driver import Driver, Peer, PeerError, eventually, unbase64
-from kad_dht import PROTOCOL, found, languages
+from driver import Driver, NeverHappened, Peer, PeerDied, PeerError, PeerSilent, eventually, unbase64
+from kad_dht import PROTOCOL, Siege, found, guest_name, languages
 from matrix import Run
 from stages import Stage
 
 import p2pkad
 from p2pkad.identity import peer_id
 from tests.interop.asking import PATIENCE, open_node
+from tests.interop.test_matrix import MORTAL
 from tests.support.census import count_tasks
 
 ROUNDS = 4
@@ -89,3 +94,42 @@ def test_the_table_tells_what_works_what_is_seen_elsewhere_and_what_was_not_trie
     *_, row = found(run).splitlines()
     elsewhere = "kad_dht/p2pkad: half<br>kad_dht/kad_dht: not tried: verb 'put'"
     assert row == f"| talk (bootstrap/writer) | p2pkad/kad_dht | {elsewhere} |"
+
+
+def played() -> Siege:
+    worked = Counter(map(guest_name, range(kad_dht.GUESTS)))
+    return Siege(rounds=kad_dht.WARM_UP + kad_dht.ROUNDS, worked=worked)
+
+
+def test_a_siege_that_took_place_and_was_not_noticed_passes() -> None:
+    seen = played()
+    seen.look_back()
+    assert seen.passes
+    assert seen.verdict == "kad_dht does no harm: 13 rounds, 4 things that its peers were told worked"
+
+
+def test_a_siege_without_all_of_its_rounds_or_guests_shows_nothing() -> None:
+    short, idle = played(), played()
+    short.rounds -= 1
+    idle.worked["guest-2"] = 0
+    for seen, why in (short, "12 of 13 rounds were played"), (idle, "nothing that was asked of guest-2 worked"):
+        seen.look_back()
+        assert not seen.passes
+        assert seen.verdict == f"the siege was not finished: {why}"
+
+
+def test_whoever_else_ends_or_falls_silent_was_harmed() -> None:
+    seen = played()
+    for error in PeerDied("node ended by itself"), NeverHappened("not within 60 s"), PeerSilent("guest-1: no answer"):
+        seen.broken_off(error)
+    assert seen.harm == ["node ended by itself", "not within 60 s"]
+    assert seen.unfinished == ["guest-1: no answer"]
+    assert not seen.passes
+
+
+async def test_a_guest_that_ends_by_itself_leaves_a_siege_unfinished(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with_a_mortal = {**languages(), "kad_dht": MORTAL}
+    monkeypatch.setattr(kad_dht, "languages", lambda: with_a_mortal)
+    seen = await kad_dht.siege(tmp_path)
+    assert (seen.passes, seen.harm, seen.rounds) == (False, [], 0)
+    assert seen.verdict.startswith("the siege was not finished: guest-0 ended by itself")
