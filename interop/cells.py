@@ -41,8 +41,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Deviation:
-    """line: the anchor in DEVIATIONS.md. seen: what it makes of a cell with these implementations; those that are not
-    named may be any."""
+    """line: the anchor in DEVIATIONS.md. seen: what it makes of a cell with these implementations. The bootstrap peer is
+    always named, and is not p2pkad: what it does is judged. Roles that are not named may be anybody's."""
 
     line: str
     seen: str

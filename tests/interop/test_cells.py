@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from cells import DEVIATIONS, Cell, UnknownLine, Verdict, cells_of, check_lines, judged
+from implementations import FOREIGN, IMPLEMENTATIONS
 from scenarios import SCENARIOS
 from stages import names_of
 
@@ -70,9 +71,16 @@ def test_the_deviations_of_all_scenarios_have_lines() -> None:
 
 
 def test_nothing_is_expected_of_p2pkad_but_what_is_wanted() -> None:
+    """Whoever asks it: the bootstrap peer is the one that is judged."""
+    for cell in cells_of(SCENARIOS.values(), tuple(IMPLEMENTATIONS)):
+        assert cell.deviation is None or cell.cast["bootstrap"] != "p2pkad", str(cell)
+
+
+def test_a_deviation_is_that_of_a_foreign_bootstrap_peer() -> None:
     for scenario in SCENARIOS.values():
-        for cell in cells_of([scenario], ["p2pkad"]):
-            assert cell.deviation is None
+        for deviation in scenario.deviations:
+            assert deviation.roles.get("bootstrap") in FOREIGN, f"{scenario.name}: {deviation.line}"
+            assert deviation.line.startswith(f"{deviation.roles['bootstrap']}-")
 
 
 def test_scenarios_have_a_name_and_a_wish_of_their_own() -> None:
