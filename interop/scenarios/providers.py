@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import trials
 from cells import PAIR, TRIPLE, Scenario
 from driver import PeerError
@@ -24,13 +22,25 @@ async def forged(scene: Scene) -> str:
     writer, where, victim = scene.writer.peer, scene.bootstrap.peer, scene.other.peer.id
     announcement = {"peer": where.address, "type": "ADD_PROVIDER", "key": scene.content}
     await writer.ask("request", **announcement)
-    with contextlib.suppress(PeerError):
+    try:
         await writer.ask("request", **announcement, provider=victim)
+    except PeerError as error:
+        if error.kind != "failed":
+            raise
     held = (await where.ask("holds", key=scene.content))["providers"]
     if not held:
         raise Wrong("nothing is believed")
+    await believed(scene, scene.content[:-1] + bytes([scene.content[-1] ^ 1]))
     found = (await scene.reader.peer.ask("find_providers", key=scene.content))["providers"]
     return "believed" if victim in {entry["id"] for entry in (*held, *found)} else "not believed"
+
+
+async def believed(scene: Scene, content: bytes) -> None:
+    """The writer announces something else, and the bootstrap peer takes it: it was not gone. Raises Wrong."""
+    where = scene.bootstrap.peer
+    await scene.writer.peer.ask("request", peer=where.address, type="ADD_PROVIDER", key=content)
+    if not (await where.ask("holds", key=content))["providers"]:
+        raise Wrong("nothing is believed any more")
 
 
 ALL = (
