@@ -4,10 +4,10 @@
   write     random members put values and provide things; `settle` waits until all of that has arrived
   lose      a third is killed, at least one of each implementation
   renew     as many of the same implementations come in, which nobody knows, through one that lives
-  read      members read what was written
+  read      members read what was written by others, and what they do not hold: it has to come over the network
 
-Whatever is random is drawn from the seed in the same order each time: ids, keys, writers, readers and casualties are those
-of the last run with this seed.
+Whatever is random is drawn from the seed in the same order each time: ids, keys, writers and casualties are those of the
+last run with this seed, and so are the readers, as far as the same members hold the same records.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AT_ONCE = 8
 # Generous, for machines that do other things as well. Nobody waits for the dead, whose ports refuse.
 JOIN_SECONDS = 60.0
 WRITE_SECONDS = 60.0
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 120.0
 READ_SECONDS = 30.0
 
 Kind = Literal["values", "providers"]
@@ -67,6 +67,14 @@ class Written:
     kind: Kind
     key: bytes
     writer: Member
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What somebody was to write, and what went wrong: None if nothing did."""
+
+    written: Written
+    complaint: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,22 +147,25 @@ class Crowd:
         known_by = [sum(member.peer.id in each for each in tables) for member in self.members]
         return min(*map(len, tables), *known_by)
 
-    async def write(self) -> list[str]:
-        """Values and provider records, each by a random member. Returns what went wrong."""
+    async def write(self) -> list[Writing]:
+        """Values and provider records, each by a random member. What went wrong is nothing that anybody reads."""
         numbered = ((kind, f"{self._salt} {kind} {number}") for number in range(self._setting.records) for kind in KINDS)
         planned = [Written(kind, key_of(kind, text), self._random.choice(self.members)) for kind, text in numbered]
         complaints = await together(write, planned)
         self.written = [each for each, complaint in zip(planned, complaints, strict=True) if complaint is None]
-        return [complaint for complaint in complaints if complaint is not None]
+        return [Writing(each, complaint) for each, complaint in zip(planned, complaints, strict=True)]
 
     async def settle(self) -> None:
         """Wait until somebody besides its writer holds each record: announcements have no reply. Raises NeverHappened."""
-        left = self.written
+        left = set(self.written)
+
+        async def look_for(written: Written) -> None:
+            if await self._is_held(written):
+                left.discard(written)
 
         async def look() -> list[str]:
-            nonlocal left
-            held = await together(self._is_held, left)
-            left = [each for each, holds in zip(left, held, strict=True) if not holds]
+            # By record: a look at all of them that is too slow for its time has found some all the same.
+            await together(look_for, list(left))
             return [f"{each.kind} of {each.writer.peer.name}" for each in left]
 
         what = "somebody besides its writer holds each record"
@@ -179,9 +190,17 @@ class Crowd:
         return await self._start({f"{each.peer.name}-anew": each.implementation for each in lost})
 
     async def read(self, members: Sequence[Member]) -> list[Reading]:
-        """Everything that was written, by as many of each implementation among these members as the setting says."""
-        number = self._setting.readers
-        plan = [(reader, written) for written in self.written for reader in readers(members, number, self._random)]
+        """Everything that was written, by as many of each implementation among these members as the setting says, or as there
+        are: neither by its writer, nor by who holds it.
+        """
+        planned = [(written, in_groups(members, self._random)) for written in self.written]
+
+        async def readers_of(one: tuple[Written, list[list[Member]]]) -> list[tuple[Member, Written]]:
+            written, groups = one
+            chosen = [await self._without_it(written, group) for group in groups]
+            return [(reader, written) for group in chosen for reader in group]
+
+        plan = [pair for pairs in await together(readers_of, planned) for pair in pairs]
         self._random.shuffle(plan)
 
         async def read_one(pair: tuple[Member, Written]) -> Reading:
@@ -193,6 +212,14 @@ class Crowd:
             return Reading(reader, written, wrong)
 
         return await together(read_one, plan)
+
+    async def _without_it(self, written: Written, group: Sequence[Member]) -> list[Member]:
+        """The first of these to whom it would be news, as many as shall read it."""
+        found: list[Member] = []
+        for member in group:
+            if len(found) < self._setting.readers and member is not written.writer and not await holds(member.peer, written):
+                found.append(member)
+        return found
 
 
 def key_of(kind: Kind, text: str) -> bytes:
@@ -209,12 +236,12 @@ def casualties(members: Sequence[Member], random: Random) -> list[Member]:
     return [*firsts, *rest][: len(members) // 3]
 
 
-def readers(members: Sequence[Member], number: int, random: Random) -> list[Member]:
-    """So many random ones of each implementation, or all that there are."""
+def in_groups(members: Sequence[Member], random: Random) -> list[list[Member]]:
+    """Those of each implementation, in a random order."""
     groups: dict[str, list[Member]] = {}
     for member in members:
         groups.setdefault(member.implementation, []).append(member)
-    return [one for group in groups.values() for one in random.sample(group, min(number, len(group)))]
+    return [random.sample(group, len(group)) for group in groups.values()]
 
 
 async def write(planned: Written) -> str | None:

@@ -9,9 +9,10 @@ For each implementation as the first peer, which the others begin with (crowd.py
   after renewal  fresh peers of the same implementations have come in: those that were left read again
   newcomers      the fresh ones read
 
-Each record is read by --readers random peers of each implementation; 5 of 5 is everybody. Percentages are printed by the
+Each record is read by --readers random peers of each implementation, one by default, that neither wrote nor hold it;
+--readers 5 is by everybody else. Percentages are printed by the
 implementation that reads. Tables end up in .cache/interop/networks: networks.md and networks.json, and beside them the logs
-of each network. Too low a percentage (shares.py has how low) or a failed write makes the exit status 1.
+of each network. Too low a percentage (shares.py has how low) or of failed writes makes the exit status 1.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--bootstrap", choices=list(IMPLEMENTATIONS), help="one network alone: who is its first peer")
     made.add_argument("--each", type=int, default=usual.each, help="peers of an implementation")
     made.add_argument("--records", type=int, default=usual.records, help="values, and as many provider records")
-    made.add_argument("--readers", type=int, default=usual.readers, help="of a record, in each implementation")
+    made.add_argument(
+        "--readers", type=int, default=usual.readers, help="of a record, in each implementation, besides those that hold it"
+    )
     made.add_argument("--bucket-size", type=int, default=usual.bucket_size)
     made.add_argument("--seed", default=secrets.token_hex(3), help="makes all ids and keys, and chooses who does what")
     made.add_argument("--require", choices=FOREIGN, action="append", default=[], help="fail where this toolchain is missing")
@@ -56,7 +59,7 @@ async def play(crowd: Crowd, report: Report) -> None:
         await crowd.gather()
     report.versions = {member.implementation: member.peer.versions for member in crowd.members}
     with timed(report, "write"):
-        report.not_written(await crowd.write())
+        report.count_writes(await crowd.write())
         await crowd.settle()
     with timed(report, "at first"):
         report.count("at first", await crowd.read(crowd.members))
@@ -96,7 +99,7 @@ async def run(first: str, languages: Mapping[str, Language], setting: Setting, l
 
 
 def command(first: str, setting: Setting) -> str:
-    """What repeats one network, with the same ids, keys, writers, readers and casualties."""
+    """What repeats one network, with the same ids, keys, writers and casualties."""
     return shlex.join(["python", "interop/networks.py", *flags({"bootstrap": first, **asdict(setting)})])
 
 
