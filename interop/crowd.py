@@ -48,7 +48,7 @@ class Setting:
     seed: str
     each: int = 5
     records: int = 100
-    readers: int = 1
+    readers: int = 5
     bucket_size: int = 8
 
 

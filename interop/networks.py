@@ -9,8 +9,8 @@ For each implementation as the first peer, which the others begin with (crowd.py
   after renewal  fresh peers of the same implementations have come in: those that were left read again
   newcomers      the fresh ones read
 
-Each record is read by --readers random peers of each implementation, one by default, that neither wrote nor hold it;
---readers 5 is by everybody else. Percentages are printed by the
+Each record is read by everybody that neither wrote nor holds it, or by so many random ones of each implementation:
+--readers 1. Percentages are printed by the
 implementation that reads. Tables end up in .cache/interop/networks: networks.md and networks.json, and beside them the logs
 of each network. Too low a percentage (shares.py has how low) or of failed writes makes the exit status 1.
 """
