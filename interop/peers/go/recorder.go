@@ -114,6 +114,9 @@ func (r *recorder) request(with peer.ID, outbound bool, wire []byte) *exchange {
 func (r *recorder) reply(begun *exchange, wire []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if begun == nil { // a peer may write before it was asked anything
+		return
+	}
 	begun.Reply = newFrame(wire)
 }
 

@@ -190,7 +190,10 @@ func pingPeer(ctx context.Context, n *node, req *request) (fields, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // else it would ping on
-	result := <-ping.Ping(ctx, n.host, id)
+	result, ok := <-ping.Ping(ctx, n.host, id)
+	if !ok { // the end of the context ends the pings without a result
+		return nil, ctx.Err()
+	}
 	return fields{"round_trip": result.RTT.Seconds()}, result.Error
 }
 

@@ -9,9 +9,6 @@ import { Node } from './node.js'
 // libp2p closes its connections one by one, and a peer that is gone answers none of that.
 const CLOSE_SECONDS = 2
 
-// What libp2p leaves unhandled ends most programs. Here it is only said: the answers have to judge the node.
-process.on('unhandledRejection', error => { console.error('unhandled:', error) })
-
 // Serves until standard input ends, "stop" is asked for, or a signal arrives.
 async function run (config) {
   const node = await Node.start(config)
