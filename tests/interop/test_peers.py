@@ -1,10 +1,11 @@
 """Peers in every other language: what CONTROL.md promises of their programs, and how they get on with one p2pkad node.
 
-What only one of them does is in the module that has its name.
+What only one of them does is in the module that has its name. p2pkad's own peer keeps the promises of the others.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import trio
 from driver import Driver, Language, Peer, PeerError, eventually, py_language, unbase64
+from implementations import FOREIGN, IMPLEMENTATIONS
 from libp2p.crypto.ed25519 import create_new_key_pair
 
 import p2pkad
@@ -33,9 +35,11 @@ KEY = b"/violence/servers/alpha"
 CONTENT = p2pkad.content_key(b"something")
 PATIENCE = 20.0
 """Seconds for what should take a moment."""
+EVERYBODY = pytest.mark.parametrize("language", IMPLEMENTATIONS, indirect=True)
+"""p2pkad's peer as well."""
 
 
-@pytest.fixture(params=["go", "rust", "js"])
+@pytest.fixture(params=FOREIGN)
 def language(request: pytest.FixtureRequest, language_of: Callable[[str], Language]) -> Language:
     return language_of(request.param)
 
@@ -72,6 +76,7 @@ async def provided_by(peer: Peer, content: bytes) -> list[str]:
     return [entry["id"] for entry in (await peer.ask("find_providers", key=content))["providers"]]
 
 
+@EVERYBODY
 async def test_a_peer_says_that_it_serves_and_with_which_versions(peer: Peer) -> None:
     assert (peer.ready["mode"], peer.ready["protocol"]) == ("server", PROTOCOL)
     assert peer.address.endswith(f"/p2p/{peer.id}")
@@ -80,19 +85,26 @@ async def test_a_peer_says_that_it_serves_and_with_which_versions(peer: Peer) ->
     assert (await peer.ask("identity"))["peer"] == peer.ready["peer"]
 
 
+@EVERYBODY
 async def test_the_same_seed_makes_the_same_peer_in_every_language(driver: Driver, language: Language) -> None:
     peer = await driver.start("peer", language, seed="alpha")
     assert peer.id == str(Identity(create_new_key_pair(sha256(b"alpha").digest())).id)
 
 
+@EVERYBODY
 async def test_a_peer_that_is_told_to_stop_ends_with_status_0(peer: Peer) -> None:
     assert await peer.stop() == 0
 
 
+@EVERYBODY
 @pytest.mark.parametrize("how", ["its input ends", "SIGTERM"])
 async def test_a_peer_ends_with_status_0_when(how: str, language: Language) -> None:
     process = await trio.lowlevel.open_process(
-        language.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        language.command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=language.environment,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -105,19 +117,23 @@ async def test_a_peer_ends_with_status_0_when(how: str, language: Language) -> N
         assert await process.wait() == 0
 
 
+@EVERYBODY
 @pytest.mark.parametrize(
     "flag", ["--nonsense=1", "--mode=neither", "--validator=violence=nonsense", "--bootstrap=/ip4/1.2.3.4"]
 )
 async def test_a_flag_that_makes_no_sense_ends_a_peer_with_status_2(flag: str, language: Language) -> None:
-    done = await trio.run_process([*language.command, flag], capture_stderr=True, check=False)
+    done = await trio.run_process([*language.command, flag], capture_stderr=True, check=False, env=language.environment)
     assert done.returncode == 2
     assert done.stderr
+    assert b"Traceback" not in done.stderr
 
 
+@EVERYBODY
 @pytest.mark.parametrize(
     ("kind", "verb", "arguments"),
     [
         ("unsupported", "nonsense", {}),
+        ("usage", "connect", {}),
         ("usage", "connect", {"peer": "/ip4/127.0.0.1/tcp/1"}),
         ("usage", "find_peer", {"peer": "nobody"}),
         ("usage", "set_mode", {"mode": "neither"}),
@@ -133,9 +149,21 @@ async def test_an_error_is_an_answer(peer: Peer, kind: str, verb: str, arguments
     assert raised.value.kind == kind
 
 
+@EVERYBODY
 async def test_what_takes_too_long_is_given_up_in_time(peer: Peer) -> None:
     with pytest.raises(PeerError, match="timeout"):
         await peer.ask("bootstrap", peers=[], timeout=0.3)
+
+
+@EVERYBODY
+async def test_a_ping_that_nobody_answers_is_an_error(peer: Peer, driver: Driver, language: Language) -> None:
+    frozen = await driver.start("frozen", language)
+    await peer.ask("connect", peer=frozen.address)
+    os.kill(frozen.pid, signal.SIGSTOP)
+    with pytest.raises(PeerError) as raised:
+        await peer.ask("ping", peer=frozen.id, timeout=1)
+    assert raised.value.kind == "timeout"
+    await frozen.kill()
 
 
 @pytest.mark.scenario("L2", "V1", "W1", "W2")

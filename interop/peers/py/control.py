@@ -23,15 +23,23 @@ ANSWER_SECONDS = 30.0
 # What a verb may take beyond its time-out, which its own deadlines should make it keep.
 GRACE_SECONDS = 1.0
 
-Request = dict[str, Any]
 Fields = dict[str, Any]
-Verb = Callable[[Request], Awaitable[Fields]]
-Kinds = Sequence[tuple[type[BaseException], str]]
-"""What errors are called in CONTROL.md, "Errors". The first that fits counts."""
 
 
 class UsageError(Exception):
     """A request that is none."""
+
+
+class Request(dict[str, Any]):
+    """A request's fields. One that is missing is the caller's mistake; any other KeyError is a defect."""
+
+    def __missing__(self, field: str) -> Any:
+        raise UsageError(f"{self.get('verb')} needs {field!r}")
+
+
+Verb = Callable[[Request], Awaitable[Fields]]
+Kinds = Sequence[tuple[type[BaseException], str]]
+"""What errors are called in CONTROL.md, "Errors". The first that fits counts."""
 
 
 COMMON: Kinds = ((UsageError, "usage"), (NotImplementedError, "unsupported"), (trio.TooSlowError, "timeout"))
@@ -61,7 +69,11 @@ def versions_of(*packages: str) -> dict[str, str]:
 
 
 def bytes_of(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
+    """The bytes of a field. Raises UsageError: they are not in base64."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{text!r} is not base64: {error}") from error
 
 
 def text_of(data: bytes) -> str:
@@ -79,7 +91,7 @@ class _Controller:
         async with trio.open_nursery() as nursery:
             async for line in lines:
                 try:
-                    request = {"timeout": ANSWER_SECONDS, **json.loads(line)}
+                    request = Request({"timeout": ANSWER_SECONDS, **json.loads(line)})
                 except (ValueError, TypeError) as error:
                     await self.write({"id": None, "ok": False, "error": {"kind": "usage", "text": str(error)}, "seconds": 0.0})
                     continue
@@ -105,11 +117,8 @@ class _Controller:
         verb = self._verbs.get(request.get("verb", ""))
         if verb is None:
             raise NotImplementedError(f"verb {request.get('verb')!r}")
-        try:
-            with trio.fail_after(request["timeout"] + GRACE_SECONDS):
-                return await verb(request)
-        except KeyError as error:
-            raise UsageError(f"{request['verb']} needs {error}") from error
+        with trio.fail_after(request["timeout"] + GRACE_SECONDS):
+            return await verb(request)
 
     def _kind_of(self, error: Exception) -> str:
         for base, kind in self._kinds:

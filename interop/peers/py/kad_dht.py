@@ -213,7 +213,7 @@ async def main() -> None:
             dht.register_validator(namespace, Largest())
         async with background_trio_service(dht):
             node = Node(host, dht, [name for name in ("bucket_size", "alpha", "beta") if getattr(options, name) is not None])
-            await obey(await node.identity({}), versions_of("libp2p", "trio"), node.verbs, KINDS)
+            await obey(await node.identity(Request()), versions_of("libp2p", "trio"), node.verbs, KINDS)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ KINDS: Kinds = (
     (p2pkad.NotFound, "not_found"),
     (p2pkad.NoPeers, "no_peers"),
     (p2pkad.RequestTimeout, "timeout"),
+    (p2pkad.NotReady, "timeout"),
     (p2pkad.PeerUnreachable, "unreachable"),
     (p2pkad.PeerBusy, "unreachable"),
     (p2pkad.RecordError, "refused"),
@@ -179,8 +180,10 @@ def options_of(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--seed", help="makes the identity from this text instead of from randomness")
     options = vars(parser.parse_args(arguments))
     options["listen"] = options["listen"] or ["/ip4/127.0.0.1/tcp/0"]
-    kinds = (text.partition("=")[::2] for text in options.pop("validator"))
-    options["validators"] = {namespace: VALIDATORS[kind]() for namespace, kind in kinds}
+    kinds = dict(text.partition("=")[::2] for text in options.pop("validator"))
+    if unknown := [kind for kind in kinds.values() if kind not in VALIDATORS]:
+        parser.error(f"no validator is of the kind {unknown[0]!r}")
+    options["validators"] = {namespace: VALIDATORS[kind]() for namespace, kind in kinds.items()}
     if "bucket_size" in options:
         options["k"] = options["bucket_size"]
     seed = options.pop("seed", None)
@@ -197,8 +200,12 @@ async def main() -> None:
     async with p2pkad.open_node(**options) as node:
         verbs = {name: partial(verb, node) for name, verb in {**VERBS, **of_own_key(options["identity"])}.items()}
         versions = {"p2pkad": p2pkad.__version__, **versions_of("libp2p", "trio")}
-        await obey(await identity(node, {}), versions, verbs, KINDS)
+        await obey(await identity(node, Request()), versions, verbs, KINDS)
 
 
 if __name__ == "__main__":
-    trio.run(main)
+    try:
+        trio.run(main)
+    except p2pkad.ConfigError as error:
+        print(f"peer: {error}", file=sys.stderr)
+        sys.exit(2)
