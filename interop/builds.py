@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -133,17 +134,26 @@ def fingerprint(directory: Path, *patterns: str) -> str:
 
 
 def compile_with(command: list[str], directory: Path, environment: Mapping[str, str] | None = None) -> None:
-    done = subprocess.run(
+    """Run a compiler. Raises BuildFailed. It leaves no process of its own behind, however this ends."""
+    with subprocess.Popen(
         command,
         cwd=directory,
         env={**os.environ, **(environment or {})},
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=BUILD_SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        raise BuildFailed(f"{' '.join(command)}\n{done.stderr.strip()}")
+        # A group of its own: cargo and npm have others work for them, and those would go on without it.
+        start_new_session=True,
+    ) as compiler:
+        try:
+            _, said = compiler.communicate(timeout=BUILD_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise BuildFailed(f"{' '.join(command)}\nnot done within {BUILD_SECONDS:g} s") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(compiler.pid, signal.SIGKILL)
+    if compiler.returncode:
+        raise BuildFailed(f"{' '.join(command)}\n{said.strip()}")
 
 
 def forget_older(product: Path) -> None:

@@ -93,6 +93,17 @@ def test_a_peer_that_does_not_compile_says_why_and_leaves_nothing(peer: Peer) ->
     assert list(builds.CACHE.iterdir()) == []
 
 
+def test_a_compiler_that_takes_too_long_is_ended_with_those_that_work_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builds, "BUILD_SECONDS", 0.5)
+    with pytest.raises(builds.BuildFailed, match=r"not done within 0\.5 s"):
+        # The one in the background holds what its parent says open, and would be waited for.
+        builds.compile_with(["sh", "-c", "sleep 60 & echo $! > helper; wait"], tmp_path)
+    helper = Path("/proc", (tmp_path / "helper").read_text().strip(), "stat")
+    assert not helper.exists() or helper.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
 def test_a_missing_toolchain_is_loud_and_no_error(
     peer: Peer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
