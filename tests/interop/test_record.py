@@ -30,6 +30,11 @@ def gist(exchange: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def libraries(recording: dict[str, Any]) -> dict[str, str]:
+    """What it was made with, go itself left out: go.mod says which release at least, and a machine may have a later one."""
+    return {name: version for name, version in recording["made_by"].items() if name != "go"}
+
+
 @pytest.mark.scenario("W8")
 @pytest.mark.parametrize("implementation", FOREIGN)
 async def test_a_new_recording_says_the_same(
@@ -38,5 +43,5 @@ async def test_a_new_recording_says_the_same(
     languages = {name: language_of(name) for name in ("go", implementation)}
     golden = json.loads((GOLDEN / f"{implementation}.json").read_text())
     made = await conversations(implementation, languages, tmp_path, f"127.{os.getpid() % 250 + 1}")
-    assert made["made_by"] == golden["made_by"]
+    assert libraries(made) == libraries(golden)
     assert list(map(gist, made["exchanges"])) == list(map(gist, golden["exchanges"]))
