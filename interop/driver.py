@@ -10,7 +10,8 @@ standard error, `<name>.jsonl` its requests (>) and lines (<), each with the sec
 
 A peer that ends without having been told to ends the driver: `PeerDied` is raised out of `open_driver`, with the end of
 its log. When the driver closes, for whatever reason, each peer gets an end of input, and is killed if that is not enough.
-A peer also sees that end when the driver itself is killed.
+Who has to be killed, or ends with another status than 0, is in `bad_ends` then.
+A peer also sees the end of its input when the driver itself is killed.
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ ROOT = Path(__file__).resolve().parent.parent
 # Nothing takes as long, except on a machine that has far too much to do.
 READY_SECONDS = 60.0
 ANSWER_SECONDS = 60.0
-# For an answer to arrive after the verb's own time-out, and for a peer to end by itself.
+# For an answer to arrive after the verb's own time-out.
 GRACE_SECONDS = 5.0
+# For a peer to end by itself: on an idle machine a moment, js at most two seconds.
+END_SECONDS = 20.0
 POLL_SECONDS = 0.05
 # A value of 4 MiB in base64, and room for what is around it.
 LONGEST_LINE = 8 * 1024 * 1024
 LOG_TAIL_LINES = 20
+LONGEST_QUOTE = 200
 
 Answer = dict[str, Any]
 T = TypeVar("T")
@@ -54,7 +58,7 @@ class PeerError(Exception):
 
 
 class PeerDied(Exception):
-    """A peer's process ended, or was ended, while something was expected of it."""
+    """A peer's process ended, or was ended, while something was expected of it; or wrote what is no line of CONTROL.md."""
 
 
 class PeerSilent(Exception):
@@ -97,7 +101,10 @@ def py_language() -> Language:
 
 @contextlib.asynccontextmanager
 async def open_driver(logs: Path) -> AsyncIterator[Driver]:
-    """A driver that keeps its logs in `logs`, which is made. Raises PeerDied when a peer ends by itself."""
+    """A driver that keeps its logs in `logs`, which is made. Raises PeerDied when a peer ends by itself.
+
+    Errors that come at once, of two peers or of a peer and the program, are raised as a group.
+    """
     try:
         async with trio.open_nursery() as nursery:
             driver = Driver(nursery, logs)
@@ -121,12 +128,14 @@ class Driver:
         self._logs = logs
         self._started = trio.current_time()
         self._peers: list[Peer] = []
+        self.bad_ends: list[str] = []
+        """What was wrong with the ends of peers that nobody had ended before. There when the driver is closed."""
 
     async def start(self, name: str, language: Language, **options: object) -> Peer:
         """Start a peer and return once it serves.
 
         options: the flags of CONTROL.md, with underscores for dashes; a list is a flag repeated, None is left out.
-        Raises PeerDied, PeerSilent.
+        Raises PeerDied, PeerSilent. Then, and when it is cancelled, the peer is gone.
         """
         with (self._logs / f"{name}.log").open("wb") as log:
             process = await trio.lowlevel.open_process(
@@ -141,14 +150,23 @@ class Driver:
         peer = Peer(name, process, self._logs, self._started)
         self._peers.append(peer)
         self._nursery.start_soon(peer.listen)
-        await peer.wait_ready()
+        try:
+            await peer.wait_ready()
+        except BaseException:
+            await peer.kill()
+            raise
         return peer
 
     async def end_all(self) -> None:
         """End every peer, all at once. Never raises."""
         async with trio.open_nursery() as nursery:
             for peer in self._peers:
-                nursery.start_soon(peer.end)
+                nursery.start_soon(self._end, peer)
+
+    async def _end(self, peer: Peer) -> None:
+        if wrong := await peer.end():
+            print(wrong, file=sys.stderr)
+            self.bad_ends.append(wrong)
 
 
 class Peer:
@@ -222,28 +240,36 @@ class Peer:
         """Ask the peer to end, and return its exit status. Raises PeerSilent when it does not."""
         self._leaving = True
         await self.ask("stop")
-        with trio.move_on_after(GRACE_SECONDS):
+        with trio.move_on_after(END_SECONDS):
             return await self._process.wait()
         raise PeerSilent(f"{self.name} said that it stops and did not{self._log_tail()}")
 
     async def kill(self) -> None:
-        """End the peer as a power cut would, and return when it is gone."""
+        """End the peer as a power cut would, and return when it is gone; when this is cancelled, the process is."""
         self._leaving = True
         self._process.kill()
+        with trio.CancelScope(shield=True):
+            await self._process.wait()
         await self._gone.wait()
 
-    async def end(self) -> None:
-        """End the peer by ending its input, or by a signal when that does not help. Never raises."""
+    async def end(self) -> str | None:
+        """End the peer by ending its input, or by a signal when that does not help. Never raises.
+
+        Returns what is wrong with how it ended. That of a peer that was ended or reported before is nobody's concern.
+        """
+        known = self._leaving or self._gone.is_set()
         self._leaving = True
         assert self._process.stdin is not None
         # Closing under a request that is being written ends that request.
         await self._process.stdin.aclose()
-        with trio.move_on_after(GRACE_SECONDS):
+        with trio.move_on_after(END_SECONDS):
             await self._process.wait()
+        wrong = f"ended with status {self._process.returncode}" if self._process.returncode else None
         if self._process.returncode is None:
-            print(f"{self.name} did not end with its input and was killed{self._log_tail()}", file=sys.stderr)
+            wrong = "did not end with its input and was killed"
             self._process.kill()
             await self._process.wait()
+        return None if known or wrong is None else f"{self.name} {wrong}{self._log_tail()}"
 
     async def wait_ready(self) -> None:
         """Return when the peer has said that it serves. Raises PeerSilent."""
@@ -256,13 +282,22 @@ class Peer:
         """Hand out the peer's lines until it ends. Raises PeerDied when nobody told it to."""
         async for line in self._lines():
             self._note("<", line)
-            self._take(json.loads(line))
+            self._take(self._read(line))
         status = await self._process.wait()
         self._gone.set()
         if not self._leaving:
             raise PeerDied(f"{self.name} ended by itself with status {status}{self._log_tail()}")
         for answered in self._waiting.values():
             answered.set()
+
+    def _read(self, line: bytes) -> Answer:
+        try:
+            read = json.loads(line)
+        except ValueError:
+            read = None
+        if not isinstance(read, dict):
+            raise PeerDied(f"{self.name} wrote what is no answer: {line[:LONGEST_QUOTE]!r}{self._log_tail()}")
+        return read
 
     def _take(self, line: Answer) -> None:
         if line.get("event") == "ready":

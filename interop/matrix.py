@@ -1,7 +1,8 @@
 """Plays cells: a network for each stage and bootstrap implementation, its cells one after the other.
 
 Cells that fail leave the logs of their peers behind, as they were at that moment, and the command that repeats them. A
-network in which a peer ends by itself is broken off: its remaining cells are red.
+network in which a peer ends by itself, or in which peers are silent again and again, is broken off: its remaining cells are
+red. A peer that does not end as it should when its network is done is no cell's affair, and makes the run fail.
 """
 
 from __future__ import annotations
@@ -14,23 +15,36 @@ from pathlib import Path
 
 import trio
 from cells import Cell, Result, Verdict, judged
-from driver import Language, NeverHappened, PeerDied, PeerError, PeerSilent, open_driver
+from driver import Language, PeerSilent, open_driver
+from failures import ANY, leaves
 from stages import Network, Stage, names_of
 from trials import Wrong
 
 CELL_SECONDS = 180.0
 """More than answers may take, so that a peer's own word on what went wrong comes first."""
-FAILURES = (PeerError, PeerSilent, PeerDied, NeverHappened, Wrong)
+MOST_SILENCES = 3
+"""In a network, before it is broken off: each takes a minute or more, and a peer that hangs is in a third of the cells."""
+FAILURES = (*ANY, Wrong)
 
 
 @dataclass(slots=True)
 class Run:
-    """What came out. versions: by implementation, what its peers said of themselves. seconds: all of it took."""
+    """What came out. versions: by implementation, what its peers said of themselves. seconds: all of it took.
+
+    bad_ends: of peers that died when their cells were done, or did not end as they should.
+    """
 
     seed: str
     results: list[Result] = field(default_factory=list)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     seconds: float = 0.0
+    bad_ends: list[str] = field(default_factory=list)
+
+    @property
+    def passes(self) -> bool:
+        """Something was played, nothing is red, and the peers ended as they should."""
+        played = len(self.results) > self.count(Verdict.NOT_RUN)
+        return played and not self.count(Verdict.RED) and not self.bad_ends
 
     def count(self, verdict: Verdict) -> int:
         """How many cells came out so."""
@@ -39,7 +53,8 @@ class Run:
     @property
     def summary(self) -> str:
         """All counts on one line."""
-        return ", ".join(f"{self.count(verdict)} {verdict}" for verdict in Verdict)
+        counts = ", ".join(f"{self.count(verdict)} {verdict}" for verdict in Verdict)
+        return counts + f", {len(self.bad_ends)} bad ends" * bool(self.bad_ends)
 
 
 class Matrix:
@@ -79,20 +94,31 @@ class Matrix:
         return self._run
 
     async def _play_network(self, stage: Stage, bootstrap: str, cells: list[Cell]) -> None:
-        logs, left = self._logs / f"{stage}-{bootstrap}", list(cells)
+        logs, left, bad_ends = self._logs / f"{stage}-{bootstrap}", list(cells), list[str]()
         try:
             async with open_driver(logs) as driver:
-                network = Network(driver, stage, bootstrap, self._languages, self._run.seed)
-                await network.gather(cells)
-                while left:
-                    result = await play_cell(network, left[0])
-                    self._note(result, logs)
-                    left.pop(0)
-                    self._run.versions.update(network.versions)
-        except FAILURES as error:
-            for cell in left:
-                cause = str(error) if cell is left[0] else f"in {left[0]}"
-                self._note(Result(cell, Verdict.RED, f"the network was broken off: {cause}"), logs)
+                bad_ends = driver.bad_ends
+                await self._play_cells(Network(driver, stage, bootstrap, self._languages, self._run.seed), left, logs)
+        except* Exception as group:
+            self._break_off(left, "; ".join(map(told, leaves(group))), logs)
+        self._run.bad_ends += bad_ends
+
+    async def _play_cells(self, network: Network, left: list[Cell], logs: Path) -> None:
+        """Each is taken out of the list when it is done. Raises what the driver raises, and PeerSilent too often."""
+        await network.gather(left)
+        while left:
+            self._note(await play_cell(network, left[0]), logs)
+            left.pop(0)
+            self._run.versions.update(network.versions)
+            if left and network.silences == MOST_SILENCES:
+                raise PeerSilent(f"in {MOST_SILENCES} cells nobody answered in time")
+
+    def _break_off(self, left: list[Cell], cause: str, logs: Path) -> None:
+        if not left:
+            self._run.bad_ends.append(cause)
+        for cell in left:
+            why = cause if cell is left[0] else f"in {left[0]}"
+            self._note(Result(cell, Verdict.RED, f"the network was broken off: {why}"), logs)
 
     def _note(self, result: Result, logs: Path | None = None) -> None:
         self._run.results.append(result)
@@ -117,13 +143,18 @@ async def play_cell(network: Network, cell: Cell) -> Result:
             scene = await network.scene(cell)
             began = trio.current_time()
             seen = await cell.scenario.observe(scene)
-    except FAILURES as error:
-        return Result(cell, Verdict.RED, str(error), trio.current_time() - began)
     except trio.TooSlowError:
+        network.silences += 1
         return Result(cell, Verdict.RED, f"not done within {CELL_SECONDS:g} s", trio.current_time() - began)
     except Exception as error:
-        return Result(cell, Verdict.RED, repr(error), trio.current_time() - began)
+        network.silences += isinstance(error, PeerSilent)
+        return Result(cell, Verdict.RED, told(error), trio.current_time() - began)
     return judged(cell, seen, trio.current_time() - began)
+
+
+def told(error: BaseException) -> str:
+    """An error in words. One that nobody reckons with has its type in front."""
+    return str(error) if isinstance(error, FAILURES) else repr(error)
 
 
 def keep_logs(cell: Cell, seed: str, logs: Path, place: Path) -> None:

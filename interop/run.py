@@ -5,7 +5,8 @@
 A cell is a scenario with an implementation in each of its roles: the bootstrap peer, the writer and, in triples, the reader.
 It is green, an expected deviation (a line of interop/DEVIATIONS.md), red, or not run because a toolchain is missing.
 Tables end up in .cache/interop/run: matrix.md, matrix.json and matrix.html. Below `failed` there is a directory for each
-red cell, with the logs of its peers and the command that repeats it. A red cell makes the exit status 1.
+red cell, with the logs of its peers and the command that repeats it. A red cell makes the exit status 1, and so does a peer
+that does not end as it should, and a run in which nothing could be played.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def report(run: Run, missing: dict[str, str], place: Path) -> None:
     (place / "matrix.json").write_text(tables.json_text(run))
     (place / "matrix.html").write_text(tables.page(run))
     print(tables.overview(run))
-    for line in missing.values():
+    for line in (*missing.values(), *(f"BAD END: {end}" for end in run.bad_ends)):
         print(f"interop: {line}")
     print(f"interop: {run.summary}; {run.seconds:.0f} s; {place.relative_to(ROOT)}/matrix.html")
 
@@ -151,12 +152,13 @@ def main() -> int:
     report(run, missing, logs)
     if options.readme:
         README.write_text(tables.in_readme(README.read_text(), run))
-    return 1 if run.count(Verdict.RED) or set(options.require) & set(missing) else 0
+    return 0 if run.passes and not set(options.require) & set(missing) else 1
 
 
 if __name__ == "__main__":
+    status = 130
     try:
-        sys.exit(main())
-    except KeyboardInterrupt:
+        status = main()
+    except* KeyboardInterrupt:  # on its own, or in the group of a nursery
         print("\ninterop: interrupted; there are no tables of this run")
-        sys.exit(130)
+    sys.exit(status)

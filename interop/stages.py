@@ -76,6 +76,8 @@ class Network:
         self._nodes: dict[str, Node] = {}
         self.versions: dict[str, dict[str, str]] = {}
         """By implementation, what its peers say of themselves."""
+        self.silences = 0
+        """In so many of the cells that were played in it nobody answered in time."""
 
     async def gather(self, cells: list[Cell]) -> None:
         """Start the bootstrap peer and all readers of these cells. Raises what the driver raises, and NeverHappened."""
@@ -114,7 +116,7 @@ class Network:
         if joins:
             try:
                 await join(peer, self._nodes["bootstrap"].peer, mode)
-            except Exception:
+            except BaseException:  # the limit of a cell, too
                 await peer.kill()  # the next cell that wants it starts it anew, under the same id
                 raise
         self._nodes[name] = Node(peer, "go" if implementation == "go" else mode)

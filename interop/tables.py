@@ -53,6 +53,8 @@ def markdown(run: Run) -> str:
     if red := [result for result in run.results if result.verdict is Verdict.RED]:
         lines = [f"- {result.cell}: {_one_line(result.detail)}\n  `{command(result.cell, run.seed)}`" for result in red]
         parts.append("## Red\n\n" + "\n".join(lines))
+    if run.bad_ends:
+        parts.append("## Bad ends\n\n" + "\n".join(f"- {_one_line(end)}" for end in run.bad_ends))
     return "\n\n".join(parts) + "\n"
 
 
@@ -109,7 +111,13 @@ def json_text(run: Run) -> str:
         for result in run.results
     ]
     counts = {str(verdict): run.count(verdict) for verdict in Verdict}
-    head = {"seed": run.seed, "seconds": round(run.seconds, 1), "versions": run.versions, "counts": counts}
+    head = {
+        "seed": run.seed,
+        "seconds": round(run.seconds, 1),
+        "versions": run.versions,
+        "counts": counts,
+        "bad_ends": run.bad_ends,
+    }
     return json.dumps({**head, "cells": cells}, indent=1) + "\n"
 
 
@@ -121,6 +129,7 @@ def page(run: Run) -> str:
         *(_section(scenario, results) for scenario, results in by_scenario(run)),
         _list("Versions", (f"{name}: {text}" for name, text in versions(run).items())),
         _list("Red", (f"{result.cell}: {result.detail}" for result in run.results if result.verdict is Verdict.RED)),
+        _list("Bad ends", run.bad_ends),
     ]
     head = f'<meta charset="utf-8"><title>Who understands whom</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'

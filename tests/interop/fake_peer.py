@@ -13,10 +13,19 @@ def say(**line: object) -> None:
     print(json.dumps(line), flush=True)
 
 
+held: list[dict[str, object]] = []
+
+
 def answer(request: dict[str, object]) -> None:
     match request["verb"]:
         case "echo":
             say(id=request["id"], ok=True, seconds=0.0, said=request)
+            for late in held:
+                say(id=late["id"], ok=True, seconds=0.0, said=late)
+        case "answer_after_echo":
+            held.append(request)
+        case "babble":
+            print("hello", flush=True)
         case "bootstrap":
             say(id=request["id"], ok=True, seconds=0.0, table=1)
         case "fail":
@@ -43,3 +52,6 @@ for text in sys.stdin:
         answer(asked)
 while "--stubborn" in sys.argv:
     time.sleep(1)
+if "--failing-end" in sys.argv:
+    print("it broke at the end", file=sys.stderr)
+    sys.exit(3)

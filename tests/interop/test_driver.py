@@ -13,6 +13,7 @@ import driver
 import pytest
 import trio
 from driver import Driver, Language, NeverHappened, PeerDied, PeerError, PeerSilent, eventually, flags, open_driver, unbase64
+from failures import leaves
 
 FAKE = Path(__file__).with_name("fake_peer.py")
 PEER = Language((sys.executable, str(FAKE)))
@@ -34,17 +35,16 @@ async def test_a_peer_says_who_it_is_and_answers(open_one: Driver) -> None:
 
 async def test_answers_find_their_requests_in_whatever_order_they_come(open_one: Driver) -> None:
     peer = await open_one.start("fake", PEER)
-    order: list[str] = []
+    said: dict[str, str] = {}
 
-    async def ask(verb: str, **arguments: float) -> None:
-        await peer.ask(verb, **arguments)
-        order.append(verb)
+    async def ask(verb: str) -> None:
+        said[verb] = (await peer.ask(verb))["said"]["verb"]
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: ask("wait", wait=0.3))
+        nursery.start_soon(ask, "answer_after_echo")
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(lambda: ask("echo"))
-    assert order == ["echo", "wait"]
+        nursery.start_soon(ask, "echo")
+    assert said == {"answer_after_echo": "answer_after_echo", "echo": "echo"}
 
 
 async def test_what_a_peer_could_not_do_is_raised_with_its_kind(open_one: Driver) -> None:
@@ -64,6 +64,30 @@ async def test_a_peer_that_dies_ends_the_driver_with_the_end_of_its_log(tmp_path
         await program()
 
 
+async def test_two_peers_that_die_at_once_are_both_named(tmp_path: Path) -> None:
+    async def program() -> None:
+        async with open_driver(tmp_path) as one:
+            for name in "ab":
+                one._nursery.start_soon(die, name)
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await program()
+    assert sorted(map(str, leaves(raised.value))) == ["a", "b"]
+
+
+async def die(name: str) -> None:
+    raise PeerDied(name)
+
+
+async def test_a_line_that_is_none_ends_the_driver_and_is_quoted(tmp_path: Path) -> None:
+    async def program() -> None:
+        async with open_driver(tmp_path) as one:
+            await (await one.start("fake", PEER)).ask("babble")
+
+    with pytest.raises(PeerDied, match="fake wrote what is no answer: b'hello'"):
+        await program()
+
+
 async def test_a_peer_that_was_killed_on_purpose_harms_nobody(open_one: Driver) -> None:
     victim, other = await open_one.start("victim", PEER), await open_one.start("other", PEER)
     await victim.kill()
@@ -79,11 +103,19 @@ async def test_a_peer_that_does_not_answer_is_named_with_its_verb(open_one: Driv
         await peer.ask("wait", wait=60, timeout=0.1)
 
 
-async def test_a_peer_that_never_serves_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_peer_that_never_serves_is_given_up_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "READY_SECONDS", 0.2)
-    with pytest.raises(PeerSilent, match="fake was not ready"):
-        async with open_driver(tmp_path) as one:
+    async with open_driver(tmp_path) as one:
+        with pytest.raises(PeerSilent, match="fake was not ready"):
             await one.start("fake", Language((*PEER.command, "--mute")))
+        assert not alive(one._peers[0].pid)
+
+
+async def test_a_start_that_is_cancelled_leaves_no_peer_behind(tmp_path: Path) -> None:
+    async with open_driver(tmp_path) as one:
+        with trio.move_on_after(0.2):
+            await one.start("fake", Language((*PEER.command, "--mute")))
+        assert not alive(one._peers[0].pid)
 
 
 async def test_stop_returns_the_exit_status(open_one: Driver) -> None:
@@ -94,11 +126,22 @@ async def test_stop_returns_the_exit_status(open_one: Driver) -> None:
 async def test_closing_leaves_no_peer_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(driver, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(driver, "END_SECONDS", 0.5)
     async with open_driver(tmp_path) as one:
         pids = [(await one.start("good", PEER)).pid, (await one.start("bad", Language((*PEER.command, "--stubborn")))).pid]
     assert not any(alive(pid) for pid in pids)
     assert "bad did not end with its input and was killed" in capsys.readouterr().err
+    assert [end.partition(" and")[0] for end in one.bad_ends] == ["bad did not end with its input"]
+
+
+async def test_a_peer_that_fails_at_its_end_is_told_of_and_one_that_was_killed_is_not(tmp_path: Path) -> None:
+    failing = Language((*PEER.command, "--failing-end"))
+    async with open_driver(tmp_path) as one:
+        await one.start("bad", failing)
+        await (await one.start("victim", failing)).kill()
+    (end,) = one.bad_ends
+    assert end.startswith("bad ended with status 3")
+    assert "it broke at the end" in end
 
 
 async def test_an_error_in_the_program_leaves_no_peer_behind_either(tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import matrix
+import pytest
+import trio
 from cells import TRIPLE, Result, Scenario, Verdict, cells_of
 from driver import Language
 from matrix import Matrix, Run
@@ -35,6 +38,53 @@ async def test_a_network_whose_peer_dies_is_red_and_the_next_one_is_played(tmp_p
     assert {each.verdict for each in run.results} == {Verdict.RED}
     assert len(run.results) == 8
     assert all("the network was broken off" in each.detail for each in run.results)
+
+
+async def test_two_peers_that_end_at_once_make_their_cells_red_and_no_more(tmp_path: Path) -> None:
+    async def look(scene: Scene) -> str:
+        async with trio.open_nursery() as nursery:
+            for node in (scene.writer, scene.reader):
+                nursery.start_soon(node.peer.ask, "die")
+        return "read"
+
+    cells = cells_of([replace(READ, observe=look)], "ab")
+    run = await Matrix({"a": FAKE, "b": FAKE}, {}, "seed", tmp_path, lambda result: None).play(cells)
+    assert run.count(Verdict.RED) == len(run.results) == 8
+
+
+async def test_a_peer_that_ends_badly_after_the_last_cell_is_no_cells_affair_and_fails_the_run(tmp_path: Path) -> None:
+    failing = Language((*FAKE.command, "--failing-end"))
+    cells = cells_of([recorded([])], "a")
+    run = await Matrix({"a": failing}, {}, "seed", tmp_path, lambda result: None).play(cells)
+    assert run.summary == "1 green, 0 deviation, 0 red, 0 not run, 3 bad ends"
+    assert sorted(end.split()[0] for end in run.bad_ends) == ["a-reader", "a-writer", "bootstrap"]
+    assert all("it broke at the end" in end for end in run.bad_ends)
+    assert not run.passes
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "passes"),
+    [
+        ([Verdict.GREEN, Verdict.DEVIATION, Verdict.NOT_RUN], True),
+        ([Verdict.GREEN, Verdict.RED], False),
+        ([Verdict.NOT_RUN], False),
+    ],
+)
+def test_a_run_passes_when_something_was_played_and_nothing_is_red(verdicts: list[Verdict], passes: bool) -> None:
+    (cell,) = cells_of([READ], "a")
+    assert Run("seed", [Result(cell, verdict, "") for verdict in verdicts]).passes is passes
+
+
+async def test_a_network_that_is_silent_again_and_again_is_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix, "CELL_SECONDS", 1.0)
+    scenes: list[Scene] = []
+    cells = cells_of([recorded(scenes, "never")], "ab")
+    run = await Matrix({"a": FAKE, "b": FAKE}, {}, "seed", tmp_path, lambda result: None).play(cells)
+    assert len(scenes) == 2 * 3, "of four cells in each network"
+    assert [each.detail for each in run.results if "broken off" in each.detail] == [
+        "the network was broken off: in 3 cells nobody answered in time"
+    ] * 2
+    assert run.count(Verdict.RED) == len(run.results) == 8
 
 
 async def test_why_a_network_was_broken_off_is_said_once(tmp_path: Path) -> None:
