@@ -28,6 +28,8 @@ COPY = CACHE / "broken"
 COPIED = ("p2pkad", "interop")
 PEERS = ("go-peer-*", "rust-peer-*", "js-p*-*")
 """In the cache: peers that are built already, and what they need."""
+RUN_SECONDS = 3600.0
+"""For one run: the whole matrix takes some five minutes, and red cells may take the minutes that each is given."""
 INTERRUPTED = 130
 
 
@@ -90,9 +92,11 @@ def broken(breakage: Breakage, place: Path = COPY) -> Path:
 def verdicts(place: Path, scenarios: Sequence[str]) -> dict[str, str]:
     """By cell, how it comes out in a copy; without scenarios, in all of them. Raises Unusable."""
     words = ["--scenario", ",".join(scenarios)] if scenarios else []
-    done = subprocess.run(
-        [sys.executable, place / "interop" / "run.py", *words], capture_output=True, text=True, cwd=place, check=False
-    )
+    command = [sys.executable, str(place / "interop" / "run.py"), *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=place, check=False, timeout=RUN_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise Unusable(f"the run was not over after {RUN_SECONDS:g} s") from None
     result = place / ".cache" / "interop" / "run" / "matrix.json"
     if not result.exists():
         raise Unusable(f"the run broke off: {done.stdout}{done.stderr}")

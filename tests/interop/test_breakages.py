@@ -56,3 +56,11 @@ def test_a_run_that_breaks_off_teaches_nothing(tmp_path: Path) -> None:
     (tmp_path / "interop" / "run.py").write_text("raise SystemExit('no peers here')")
     with pytest.raises(Unusable, match="no peers here"):
         breakages.verdicts(tmp_path, ["keep"])
+
+
+def test_a_run_that_does_not_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "interop").mkdir()
+    (tmp_path / "interop" / "run.py").write_text("import threading; threading.Event().wait()")
+    monkeypatch.setattr(breakages, "RUN_SECONDS", 0.5)
+    with pytest.raises(Unusable, match=r"not over after 0\.5 s"):
+        breakages.verdicts(tmp_path, ["keep"])
