@@ -53,10 +53,15 @@ class Deviation:
         return all(cell.cast.get(role) == name for role, name in self.roles.items())
 
 
-def too_large_for_rust(seen: str) -> tuple[Deviation, ...]:
-    """What implementations that cut no answers send, rust does not read."""
-    cut_nothing = ("go", "rust", "js")
-    return tuple(Deviation(f"{name}-answers-of-any-size", seen, {"bootstrap": name, "writer": "rust"}) for name in cut_nothing)
+def of_any_size(seen_by_rust: str, seen: str) -> tuple[Deviation, ...]:
+    """What implementations that cut no answers send: rust does not read it, and others see how large it is."""
+    return tuple(
+        Deviation(
+            f"{name}-answers-of-any-size", seen_by_rust if asker == "rust" else seen, {"bootstrap": name, "writer": asker}
+        )
+        for name in ("go", "rust", "js")
+        for asker in ("go", "rust", "js")
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

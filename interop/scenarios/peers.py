@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base58
+import frames
 import trials
-from cells import PAIR, TRIPLE, Deviation, Scenario, too_large_for_rust
+from cells import PAIR, TRIPLE, Deviation, Scenario, of_any_size
 from driver import PeerError
+from frames import Kind
 from stages import ADDRESSES, CROWD, Scene, Stage
+
+from scenarios.sizes import OVERSIZED, is_oversized
 
 FOUND = "found, with the address"
 ITSELF = "its own entry comes first"
@@ -52,7 +56,9 @@ async def crowded_answer(scene: Scene) -> str:
     reader = scene.other.peer
     found = (await reader.ask("closest_peers", key=scene.content))["peers"]
     met = (await reader.ask("routing_table"))["peers"]
-    return READABLE if {entry["id"] for entry in (*found, *met)} - {scene.bootstrap.peer.id} else "nobody is named"
+    if not {entry["id"] for entry in (*found, *met)} - {scene.bootstrap.peer.id}:
+        return "nobody is named"
+    return OVERSIZED if await is_oversized(scene, frames.request(Kind.FIND_NODE, scene.content)) else READABLE
 
 
 ALL = (
@@ -86,7 +92,7 @@ ALL = (
         PAIR,
         crowded_answer,
         READABLE,
-        too_large_for_rust("nobody is named"),
+        of_any_size("nobody is named", OVERSIZED),
     ),
     Scenario("ping", "pings are answered on both sides of one connection", (), Stage.HUB, PAIR, ping, "answered"),
 )

@@ -6,11 +6,15 @@ import time
 from collections.abc import Awaitable, Callable
 
 import base58
+import frames
 import trials
-from cells import PAIR, TRIPLE, Deviation, Role, Scenario, too_large_for_rust
+from cells import PAIR, TRIPLE, Deviation, Role, Scenario, of_any_size
 from driver import Answer, PeerError, plain, unbase64
+from frames import Kind
 from stages import Scene, Stage
 from trials import Node, Wrong
+
+from scenarios.sizes import OVERSIZED, is_oversized
 
 READ = "read over the network"
 LARGE = 15_000
@@ -102,7 +106,9 @@ async def full_answer(scene: Scene) -> str:
         if error.kind == "not_found":
             return "not found"
         raise
-    return READ if got == value else "something else"
+    if got != value:
+        return "something else"
+    return OVERSIZED if await is_oversized(scene, frames.request(Kind.GET_VALUE, scene.key)) else READ
 
 
 async def one_stream(scene: Scene) -> str:
@@ -200,6 +206,6 @@ ALL = (
         PAIR,
         full_answer,
         READ,
-        too_large_for_rust("not found"),
+        of_any_size("not found", OVERSIZED),
     ),
 )
