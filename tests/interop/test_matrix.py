@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import matrix
 import pytest
+import stages
 import trio
 from cells import TRIPLE, Result, Scenario, Verdict, cells_of
-from driver import Language
+from driver import Language, open_driver
 from matrix import Matrix, Run
-from stages import Scene
+from stages import Network, Scene, Stage
 
 from tests.interop.made_up import KEEP, READ
 
@@ -85,6 +87,25 @@ async def test_a_network_that_is_silent_again_and_again_is_broken_off(tmp_path: 
         "the network was broken off: in 3 cells nobody answered in time"
     ] * 2
     assert run.count(Verdict.RED) == len(run.results) == 8
+
+
+async def test_a_writer_that_has_not_joined_when_its_cell_is_over_does_not_live_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*joining: object) -> None:
+        await trio.sleep_forever()
+
+    (cell,) = cells_of([READ], "a")
+    async with open_driver(tmp_path) as driver:
+        network = Network(driver, Stage.HUB, "a", {"a": FAKE}, "seed")
+        await network.gather([cell])
+        monkeypatch.setattr(stages, "join", never)
+        with trio.move_on_after(1):
+            await network.scene(cell)
+        writer = driver._peers[-1]
+        assert writer.name == "a-writer"
+        with pytest.raises(ProcessLookupError):
+            os.kill(writer.pid, 0)
 
 
 async def test_why_a_network_was_broken_off_is_said_once(tmp_path: Path) -> None:
