@@ -193,7 +193,9 @@ class Crowd:
         """Everything that was written, by as many of each implementation among these members as the setting says, or as there
         are: neither by its writer, nor by who holds it.
         """
-        planned = [(written, in_groups(members, self._random)) for written in self.written]
+        # Of their own: how many read depends on who holds what, and what is drawn after this must not.
+        draws = Random(self._random.random())
+        planned = [(written, in_groups(members, draws)) for written in self.written]
 
         async def readers_of(one: tuple[Written, list[list[Member]]]) -> list[tuple[Member, Written]]:
             written, groups = one
@@ -201,7 +203,7 @@ class Crowd:
             return [(reader, written) for group in chosen for reader in group]
 
         plan = [pair for pairs in await together(readers_of, planned) for pair in pairs]
-        self._random.shuffle(plan)
+        draws.shuffle(plan)
 
         async def read_one(pair: tuple[Member, Written]) -> Reading:
             reader, written = pair

@@ -110,13 +110,22 @@ class Reader(Named):
             return {"value": self.held, "providers": []}
         return {"value": plain(key)}
 
+    async def kill(self) -> None:
+        pass
 
-async def readers_of(readers: int, held: Sequence[bool]) -> list[str]:
-    """Who reads a record of the first of these, of whom each holds it or not; in order."""
+
+def crowd_of(readers: int, held: Sequence[bool]) -> Crowd:
+    """The first of these has written a record; each holds it or not."""
     setting = Setting("seed", readers=readers)
     crowd = Crowd(cast("Driver", None), {}, setting, "go")
     crowd.members = [Member("go", cast("Peer", Reader(f"go-{number}", each))) for number, each in enumerate(held)]
     crowd.written = [Written("values", b"key", crowd.members[0])]
+    return crowd
+
+
+async def readers_of(readers: int, held: Sequence[bool]) -> list[str]:
+    """Who reads, in order."""
+    crowd = crowd_of(readers, held)
     readings = await crowd.read(crowd.members)
     assert {reading.complaint for reading in readings} <= {None}
     return sorted(reading.reader.peer.name for reading in readings)
@@ -126,6 +135,15 @@ async def test_nobody_reads_what_it_wrote_or_holds() -> None:
     assert await readers_of(1, [False, True, False, True]) == ["go-2"]
     assert await readers_of(5, [False, True, False, False]) == ["go-2", "go-3"]
     assert await readers_of(5, [False, True, True, True]) == []
+
+
+async def test_whom_a_seed_kills_does_not_depend_on_who_held_what() -> None:
+    lost = set()
+    for held in [False] * 12, [True] * 12, [False, True] * 6:
+        crowd = crowd_of(5, held)
+        await crowd.read(crowd.members)
+        lost.add(tuple(member.peer.name for member in await crowd.lose()))
+    assert len(lost) == 1
 
 
 async def test_a_record_is_read_by_as_many_as_the_setting_says() -> None:
