@@ -29,8 +29,9 @@ MAY_IMPORT = {
     "net": LOWER,
     "node": MIDDLE,
     "testing": (*MIDDLE, "node"),
-    # What the command line needs and the public names do not offer, an embedder needs too.
-    "cli": ("p2pkad",),
+    # What these need and the public names do not offer, an embedder needs too.
+    "ops": ("p2pkad",),
+    "cli": ("p2pkad", "ops"),
     "__main__": ("cli",),
 }
 """Room by room, whose modules it may name. Everybody may name their own room and those of `OPEN`."""
@@ -44,7 +45,11 @@ AT_HOME = {
     "cbor2": ("wire",),
     "cyclopts": ("cli",),
     "rich": ("cli",),
-    "structlog": ("cli",),
+    "structlog": ("cli", "ops"),
+    "prometheus_client": ("ops",),
+    "hypercorn": ("ops",),
+    "starlette": ("ops",),
+    "sqlite3": ("store",),
 }
 """Foreign packages that only the named rooms import."""
 
