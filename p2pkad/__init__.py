@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from p2pkad.config import Config, HostConfig, KademliaConfig
+    from p2pkad.config import Config, HostConfig, KademliaConfig, StoreBounds
     from p2pkad.core.peers import Address, PeerId, PeerInfo
     from p2pkad.errors import (
         ConfigError,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         RequestFailed,
         RequestTimeout,
         StaleRecord,
+        StoreError,
+        StoreFailed,
         StoreFull,
     )
     from p2pkad.identity import Identity, PublicKey
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from p2pkad.node.node import open_node
     from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
     from p2pkad.node.service import KademliaService
+    from p2pkad.store.sqlite import open_store
     from p2pkad.validators.base import Validator
     from p2pkad.validators.ipns import IpnsRecord, IpnsValidator, open_ipns_record, sign_ipns_record
     from p2pkad.validators.newest import NewestValidator
@@ -90,6 +93,9 @@ __all__ = [
     "SignedRecord",
     "SignedRecordValidator",
     "StaleRecord",
+    "StoreBounds",
+    "StoreError",
+    "StoreFailed",
     "StoreFull",
     "Validator",
     "ValueFound",
@@ -99,6 +105,7 @@ __all__ = [
     "open_ipns_record",
     "open_node",
     "open_record",
+    "open_store",
     "sign_ipns_record",
     "sign_record",
 ]
@@ -119,6 +126,7 @@ if not TYPE_CHECKING:
         "node.results",
         "wire.content",
         "node.service",
+        "store.sqlite",
         "net.libp2p",
         "node.node",
     )

@@ -18,10 +18,25 @@ from p2pkad.validators.base import Validator
 
 Mode = Literal["server", "client"]
 ScopeRule = Literal["auto", "wan", "lan", "all"]
+Durability = Literal["normal", "full"]
 
 HOUR = 3600.0
 KIB = 1024
 MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreBounds:
+    """How much a store may hold; `KademliaConfig.store_bounds` are those of a node.
+
+    max_records, max_provider_keys: how many keys of each kind. max_providers_per_key: how many providers of one. max_bytes:
+    about the memory that all of it takes.
+    """
+
+    max_records: int
+    max_provider_keys: int
+    max_providers_per_key: int
+    max_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +48,8 @@ class HostConfig:
     announce: tuple[str, ...] = ()
     """Addresses to tell peers instead of those listened on (behind a port forwarding, say)."""
     data_dir: str | None = None
-    """Directory of the key file; nothing else is kept there so far. None (typed: "") keeps no key: the id is new each time."""
+    """Directory of the key and of all that a node keeps: records, providers, what it publishes and provides, its routing table.
+    None (typed: "") keeps nothing: the id is new each time."""
     identity: Identity | None = field(default=None, repr=False)
     """The key pair to use; None takes the one in `data_dir`, or a new one."""
     security: tuple[Literal["noise", "tls"], ...] = ("noise", "tls")
@@ -149,7 +165,10 @@ class KademliaConfig:
     max_providers_per_key: int = 200
     """Providers kept for one key; 1 or more. A reply of 16 KiB carries about as many."""
     max_store_bytes: int = 256 * MIB
-    """Bytes of keys, values and addresses kept; 1 MiB or more."""
+    """Bytes of keys, values and addresses kept, in memory also where `data_dir` is set; 1 MiB or more."""
+    durability: Durability = "normal"
+    """What survives in `data_dir`. normal: what was acknowledged outlives the process, however it ends; a loss of power may
+    take the last moments with it. full: it outlives that too, and each write waits for the disk."""
 
     def __post_init__(self) -> None:
         self.validate()
@@ -160,6 +179,7 @@ class KademliaConfig:
             raise ConfigError(f"protocol={self.protocol!r}: a protocol id begins with a slash, as /p2pkad/kad/1.0.0")
         _one_of(self, "mode", ("server", "client"))
         _one_of(self, "scope", ("auto", "wan", "lan", "all"))
+        _one_of(self, "durability", ("normal", "full"))
         _tuples(self, "bootstrap")
         _at_least(
             self,
@@ -198,6 +218,16 @@ class KademliaConfig:
         for name in self.validators:
             if not name or "/" in name:
                 raise ConfigError(f"validators: {name!r} is no namespace; write it without slashes")
+
+    @property
+    def store_bounds(self) -> StoreBounds:
+        """What the store of a node with this configuration may hold."""
+        return StoreBounds(
+            max_records=self.max_records,
+            max_provider_keys=self.max_provider_keys,
+            max_providers_per_key=self.max_providers_per_key,
+            max_bytes=self.max_store_bytes,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

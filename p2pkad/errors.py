@@ -19,7 +19,9 @@ P2pkadError
 │   ├── NotFound
 │   ├── NoPeers
 │   └── QuorumNotMet
-├── StoreFull
+├── StoreError
+│   ├── StoreFull                 at its bound, or the disk is
+│   └── StoreFailed               the disk refuses or breaks
 └── NodeClosed
 
 An error carries as attributes what its sentence says, so that nobody has to parse the sentence.
@@ -204,8 +206,16 @@ class QuorumNotMet(LookupFailed):
         self.receipt = receipt
 
 
-class StoreFull(P2pkadError):
-    """The store is at its bound and everything in it is worth more than what came."""
+class StoreError(P2pkadError):
+    """The store did not take what came: nothing of it is stored, what was there is there as before."""
+
+
+class StoreFull(StoreError):
+    """The store is at its bound and everything in it is worth more than what came; or its disk is full."""
+
+
+class StoreFailed(StoreError):
+    """The disk refused to write, or failed. The sentence has the system's reason."""
 
 
 class NodeClosed(P2pkadError):

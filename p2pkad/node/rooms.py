@@ -53,13 +53,7 @@ class Rooms:
 
 def store_of(own: PeerId, config: KademliaConfig) -> Store:
     """The store of a node that was given none: in memory, within the bounds of its configuration."""
-    return MemoryStore(
-        SHA256.key(own),
-        max_records=config.max_records,
-        max_provider_keys=config.max_provider_keys,
-        max_providers_per_key=config.max_providers_per_key,
-        max_bytes=config.max_store_bytes,
-    )
+    return MemoryStore(SHA256.key(own), config.store_bounds)
 
 
 def put_together(

@@ -1,7 +1,10 @@
 """What a store promises.
 
-A store keeps records and provider records of one node. It decides nothing about the protocol: which of two records stays
-is the `decide` that comes with an update. Every implementation passes the suite in `p2pkad.testing`.
+A store keeps records and provider records of one node, and the peers it knew when it was up last. It decides nothing about
+the protocol: which of two records stays is the `decide` that comes with an update. Every implementation passes the suite in
+`p2pkad.testing`.
+
+`memory.py` forgets all of it with the process, `sqlite.py` has it in a file.
 
 All times are wall-clock seconds; "now" comes from the caller, so that a store needs no clock. What is put was received now.
 """
@@ -12,11 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from p2pkad.core.peers import PeerId
+from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import StoredProvider, StoredRecord
 
 Decide = Callable[[StoredRecord | None], StoredRecord | None]
-"""Given what is stored, what is to be stored: pure, it may run more than once. None: nothing. Raising changes nothing."""
+"""Given what is stored, what is to be stored: pure, it may run more than once. None: nothing. Raising changes nothing.
+
+Validators run inside. Both stores here call it on the thread of the event loop, where user code expects to run.
+"""
 
 
 Kind = Literal["record", "provider"]
@@ -30,6 +36,25 @@ class Due:
     kind: Kind
     key: bytes
     at: float
+
+
+MAX_PEERS = 1000
+"""Peers that a store keeps; a node has some 500 at most, members of its routing table and those it misses there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPeer:
+    """A peer that a node knew, and how to find it again.
+
+    since: when it left the routing table, in wall seconds; None: it was in it. stayed: seconds that it had been there. tried,
+    tries: when it failed last, in wall seconds, and how often since it left; 0 for one that was in the table.
+    """
+
+    peer: PeerInfo
+    since: float | None = None
+    stayed: float = 0.0
+    tried: float = 0.0
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +85,8 @@ class Store(Protocol):
     async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
         """Replace what is under `key` by what `decide` makes of it, atomically for this key; returns what is there now.
 
-        Raises what `decide` raises, with nothing changed. StoreFull: at the bound, and all that is kept is nearer or own.
+        Raises what `decide` raises, with nothing changed. StoreFull: at the bound, and all that is kept is nearer or own; or
+        the disk is full. StoreFailed: the disk fails. Cancelled: it is stored or not.
         """
         ...
 
@@ -76,7 +102,7 @@ class Store(Protocol):
         ...
 
     async def remove_provider(self, key: bytes, peer: PeerId) -> bool:
-        """Forget that `peer` provides `key`; False when it did not."""
+        """Forget that `peer` provides `key`; False when it did not. Raises StoreFull, StoreFailed: it is not forgotten."""
         ...
 
     async def due(self, now: float, horizon: float, limit: int) -> Sequence[Due]:
@@ -92,11 +118,22 @@ class Store(Protocol):
         ...
 
     async def set_due(self, kind: Kind, key: bytes, at: float) -> bool:
-        """Change when an own entry is due, and nothing else of it; False when there is no such own entry."""
+        """Change when an own entry is due, and nothing else of it; False when there is no such own entry.
+
+        Where a disk does not take it, it holds until the process ends, and is written as soon as the disk does.
+        """
         ...
 
     async def expire(self, now: float) -> int:
-        """Remove everything that has expired; returns how many records and providers that were."""
+        """Remove everything that has expired; returns how many records and providers that were. A disk follows as it can."""
+        ...
+
+    async def save_peers(self, peers: Sequence[KeptPeer]) -> None:
+        """Keep these peers instead of those that were kept, the first MAX_PEERS. A disk follows as it can, as for `set_due`."""
+        ...
+
+    async def saved_peers(self) -> Sequence[KeptPeer]:
+        """The peers that were saved last, in their order."""
         ...
 
     def stats(self) -> StoreStats:

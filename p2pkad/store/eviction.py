@@ -120,6 +120,16 @@ class Shelves:
                 left.loose.set(gone, -self._distance(gone))
         return leaving
 
+    def surplus(self) -> tuple[Shelf, bytes] | None:
+        """The farthest, while there is more than the bounds allow; None when there is not, or what is left is own."""
+        crowded = [shelf for shelf in self.all if len(shelf.weights) > shelf.limit and shelf.loose]
+        shelves = crowded[:1] or (self.all if self.weight > self._max_bytes else ())
+        firsts = [(first, shelf) for shelf in shelves if (first := shelf.loose.first()) is not None]
+        if not firsts:
+            return None
+        (_, gone), shelf = min(firsts, key=lambda entry: entry[0])
+        return shelf, gone
+
     def put(self, shelf: Shelf, key: bytes, weight: int, *, own: bool) -> None:
         """Note a key, or what it weighs now."""
         shelf.weight += weight - shelf.weights.get(key, 0)

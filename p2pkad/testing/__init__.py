@@ -13,7 +13,7 @@ A promise that is not kept raises AssertionError, or what the store raised where
 themselves. docs/testing.md shows both at work.
 """
 
-from p2pkad.testing import store_bounds, store_own, store_providers, store_records, store_time
+from p2pkad.testing import store_bounds, store_own, store_peers, store_providers, store_records, store_time
 from p2pkad.testing.networks import SimulatedNodes, open_simulated_network
 from p2pkad.testing.runs import run_simulated
 from p2pkad.testing.stores import MakeStore, Promise
@@ -26,5 +26,6 @@ STORE_PROMISES: tuple[Promise, ...] = (
     *store_bounds.SUITE,
     *store_providers.SUITE,
     *store_own.SUITE,
+    *store_peers.SUITE,
 )
 """What every store promises."""

@@ -331,13 +331,7 @@ async def open_simulated_network(
 
 
 def _store(own: PeerId, config: Config) -> KeptStore:
-    return KeptStore(
-        SHA256.key(own),
-        max_records=config.max_records,
-        max_provider_keys=config.max_provider_keys,
-        max_providers_per_key=config.max_providers_per_key,
-        max_bytes=config.max_store_bytes,
-    )
+    return KeptStore(SHA256.key(own), config.store_bounds)
 
 
 def _peer_id(seed: int, number: int) -> PeerId:

@@ -6,27 +6,19 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Protocol
 
+from p2pkad.config import StoreBounds
 from p2pkad.core.keyspace import Key, KeySpace
-from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
+from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import NEVER, Record, StoredProvider, StoredRecord
 from p2pkad.errors import P2pkadError
 from p2pkad.store.base import Decide, Store
+from p2pkad.wire.addresses import parse_address
 
 
 class MakeStore(Protocol):
     """Opens an empty store with these bounds. It is called as `MemoryStore` is."""
 
-    def __call__(
-        self,
-        own_key: Key,
-        /,
-        *,
-        space: KeySpace,
-        max_records: int,
-        max_provider_keys: int,
-        max_providers_per_key: int,
-        max_bytes: int,
-    ) -> Store: ...
+    def __call__(self, own_key: Key, bounds: StoreBounds, /, *, space: KeySpace) -> Store: ...
 
 
 Promise = Callable[[MakeStore], Awaitable[None]]
@@ -45,7 +37,7 @@ class Suite(list[Promise]):
 # The store's own key is 0 in a space of 8 bits where the first byte of a name is its key: one sees who is far.
 SPACE = KeySpace(8, key=lambda name: name[0] if name else 0)
 NEAR, MIDDLE, FAR = b"\x01 near", b"\x40 middle", b"\xf0 far"
-PLACE = Address(b"\x04\x01\x02\x03\x04\x06\x0f\xa1", "/ip4/1.2.3.4/tcp/4001", Scope.PUBLIC, "1.2")
+PLACE = parse_address("/ip4/1.2.3.4/tcp/4001")
 
 
 def opened(
@@ -57,15 +49,13 @@ def opened(
     max_bytes: int = 2**20,
 ) -> aclosing[Store]:
     """An empty store with these bounds, closed in the end."""
-    store = make_store(
-        0,
-        space=SPACE,
+    bounds = StoreBounds(
         max_records=max_records,
         max_provider_keys=max_provider_keys,
         max_providers_per_key=max_providers_per_key,
         max_bytes=max_bytes,
     )
-    return aclosing(store)
+    return aclosing(make_store(0, bounds, space=SPACE))
 
 
 def record(key: bytes, value: bytes = b"value", *, expires: float = 100, own: bool = False, due: float = NEVER) -> StoredRecord:

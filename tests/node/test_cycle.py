@@ -24,7 +24,7 @@ class Bench:
 
     def __init__(self, **options: Any) -> None:
         self.monotonic, self.wall, self.woken = 0.0, BEGIN, 0
-        self.store = MemoryStore(0, max_records=10**5, max_provider_keys=10**5, max_providers_per_key=9, max_bytes=2**30)
+        self.store = MemoryStore(0, KademliaConfig().store_bounds)
         self.config = KademliaConfig(**options)
         self.cycle = self.another_life()
 

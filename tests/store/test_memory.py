@@ -13,16 +13,19 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pkad.config import StoreBounds
 from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
 from p2pkad.core.records import NEVER, Record, StoredProvider, StoredRecord, keep
 from p2pkad.errors import NodeClosed, StaleRecord, StoreFull
-from p2pkad.store.memory import BATCH, MemoryStore
+from p2pkad.store.contents import BATCH
+from p2pkad.store.memory import MemoryStore
 from p2pkad.testing import STORE_PROMISES, Promise
 from p2pkad.testing.stores import LargestWins
 
 
 def memory_store(max_records: int = 10**6, max_bytes: int = 2**40) -> MemoryStore:
-    return MemoryStore(0, max_records=max_records, max_provider_keys=10**6, max_providers_per_key=200, max_bytes=max_bytes)
+    bounds = StoreBounds(max_records=max_records, max_provider_keys=10**6, max_providers_per_key=200, max_bytes=max_bytes)
+    return MemoryStore(0, bounds)
 
 
 async def put(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import trio
@@ -11,12 +13,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from p2pkad.config import StoreBounds
 from p2pkad.core.keyspace import KeySpace
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import NEVER, Record, StoredProvider, StoredRecord
 from p2pkad.errors import StoreFull
-from p2pkad.store.base import Kind
+from p2pkad.store.base import Kind, Store
 from p2pkad.store.memory import MemoryStore
+from p2pkad.store.sqlite import SqliteStore
 
 names = st.integers(0, 12).map(lambda number: bytes([number]))
 peers = st.integers(0, 6).map(lambda number: PeerId([number]))
@@ -24,6 +28,7 @@ times = st.integers(0, 100)
 bounds = st.integers(1, 5)
 dues = st.integers(0, 200) | st.just(NEVER)
 OWN = PeerId([0])
+SPACE = KeySpace(8, key=lambda name: name[0])
 
 
 @dataclass
@@ -72,16 +77,15 @@ NOBODY = PeerId()
 
 
 class StoreMachine(RuleBasedStateMachine):
+    def make_store(self) -> Store:
+        return MemoryStore(0, self.bounds, space=SPACE)
+
     @initialize(max_records=bounds, max_keys=bounds, max_providers=bounds)
     def open(self, max_records: int, max_keys: int, max_providers: int) -> None:
-        self.store = MemoryStore(
-            0,
-            space=KeySpace(8, key=lambda name: name[0]),
-            max_records=max_records,
-            max_provider_keys=max_keys,
-            max_providers_per_key=max_providers,
-            max_bytes=2**30,
+        self.bounds = StoreBounds(
+            max_records=max_records, max_provider_keys=max_keys, max_providers_per_key=max_providers, max_bytes=2**30
         )
+        self.store = self.make_store()
         self.records = Oracle(max_records, max_entries=1)
         self.providers = Oracle(max_keys, max_providers)
 
@@ -177,5 +181,28 @@ class StoreMachine(RuleBasedStateMachine):
         assert stats.provider_keys <= self.providers.max_keys
 
 
+class OnDisk(StoreMachine):
+    """What was stored is there again after each restart, and what was dead before it is dead."""
+
+    def make_store(self) -> Store:
+        if not hasattr(self, "directory"):
+            self.directory = TemporaryDirectory()
+        return SqliteStore(Path(self.directory.name, "store.db"), 0, self.bounds, space=SPACE)
+
+    @rule()
+    def restart(self) -> None:
+        before = self.store.stats()
+        trio.run(self.store.aclose)
+        self.store = self.make_store()
+        assert self.store.stats() == before
+
+    def teardown(self) -> None:
+        if hasattr(self, "directory"):
+            trio.run(self.store.aclose)
+            self.directory.cleanup()
+
+
 StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+OnDisk.TestCase.settings = settings(max_examples=15, stateful_step_count=40)
 test_the_store_does_what_a_dictionary_would = pytest.mark.scenario("V8", "V15")(StoreMachine.TestCase)
+test_so_does_the_one_in_a_file_also_across_restarts = pytest.mark.scenario("V8", "V15", "P4", "V12")(OnDisk.TestCase)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from math import inf
+
 import pytest
 import trio
 
+from p2pkad.config import StoreBounds
+from p2pkad.core.keyspace import KeySpace
 from p2pkad.core.peers import PeerId
 from p2pkad.core.records import NEVER, StoredProvider, StoredRecord
 from p2pkad.errors import StoreFull
-from p2pkad.store.base import Decide, Due, Kind
+from p2pkad.store.base import Decide, Due, KeptPeer, Kind
+from p2pkad.store.contents import Place
 from p2pkad.store.memory import MemoryStore
 from p2pkad.testing import STORE_PROMISES, MakeStore
 
@@ -31,7 +38,9 @@ async def test_the_suite_finds_nothing_wrong_with_a_good_one() -> None:
 
 class LosesUpdates(MemoryStore):
     async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
-        chosen = decide(self._records.get(key))
+        stored = self._contents.at(Place("record", key))
+        assert not isinstance(stored, StoredProvider)
+        chosen = decide(stored)
         await trio.lowlevel.checkpoint()
         return await super().update(key, lambda _: chosen)
 
@@ -53,8 +62,9 @@ async def test_the_suite_finds_a_store_that_serves_expired_records() -> None:
 
 
 class RevivesTheDead(MemoryStore):
-    def _at(self, now: float) -> None:
-        self._check_open()
+    def _check_open(self) -> None:
+        super()._check_open()
+        self._contents.latest = -inf
 
 
 async def test_the_suite_finds_a_store_that_believes_a_clock_that_goes_back() -> None:
@@ -62,11 +72,14 @@ async def test_the_suite_finds_a_store_that_believes_a_clock_that_goes_back() ->
 
 
 class BelievesTheLatestClock(MemoryStore):
-    def _at(self, now: float) -> None:
-        super()._at(max(now, self._latest))
-
     async def get(self, key: bytes, now: float) -> StoredRecord | None:
-        return await super().get(key, max(now, self._latest))
+        return await super().get(key, max(now, self._contents.latest))
+
+    async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
+        latest = self._contents.latest
+        chosen = await super().update(key, decide)
+        self._contents.latest = max(latest, self._contents.latest)
+        return chosen
 
 
 async def test_the_suite_finds_a_store_that_a_wrong_clock_kills_for_good() -> None:
@@ -76,8 +89,9 @@ async def test_the_suite_finds_a_store_that_a_wrong_clock_kills_for_good() -> No
 class ForgetsWhoseItIs(MemoryStore):
     async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
         stored = await super().update(key, decide)
-        if key in self._record_shelf.weights:
-            self._record_shelf.loose.set(key, -self._shelves._distance(key))
+        shelves, shelf = self._contents._shelves, self._contents._record_shelf
+        if key in shelf.weights:
+            shelf.loose.set(key, -shelves._distance(key))
         return stored
 
 
@@ -113,9 +127,21 @@ async def test_the_suite_finds_a_store_whose_own_entries_stay_in_a_future_that_i
     assert await broken_promises(NeverLooksBeyond) == {"what_is_due_after_the_horizon_is_told_after_what_is_due_now"}
 
 
+class KeepsAllPeers(MemoryStore):
+    async def save_peers(self, peers: Sequence[KeptPeer]) -> None:
+        self._contents.peers += tuple(peers)
+
+
+async def test_the_suite_finds_a_store_whose_peers_pile_up() -> None:
+    assert await broken_promises(KeepsAllPeers) == {
+        "the_peers_that_were_saved_last_are_kept_in_their_order",
+        "no_more_peers_are_kept_than_allowed_and_the_first_stay",
+    }
+
+
 class KeepsTheRemoved(MemoryStore):
     async def remove_provider(self, key: bytes, peer: PeerId) -> bool:
-        return peer in self._providers.get(key, {})
+        return self._contents.at(Place("provider", key, peer)) is not None
 
 
 async def test_the_suite_finds_a_store_that_keeps_removed_providers() -> None:
@@ -133,8 +159,8 @@ async def test_the_suite_finds_a_store_that_keeps_removed_providers() -> None:
     ],
 )
 async def test_the_suite_finds_a_store_that_ignores_a_bound(bound: str, promise: str) -> None:
-    def without_it(own_key: int, /, **given: object) -> MemoryStore:
-        return MemoryStore(own_key, **(given | {bound: UNBOUNDED}))  # type: ignore[arg-type]
+    def without_it(own_key: int, bounds: StoreBounds, /, *, space: KeySpace) -> MemoryStore:
+        return MemoryStore(own_key, replace(bounds, **{bound: UNBOUNDED}), space=space)
 
     assert promise in await broken_promises(without_it)
 
@@ -144,7 +170,7 @@ class LetsTheFarthestIn(MemoryStore):
         try:
             return await super().update(key, decide)
         except StoreFull:
-            self._remove(self._record_shelf, next(iter(self._records)))
+            self._contents.put_back(Place("record", next(iter(self._contents._records))), None)
             return await super().update(key, decide)
 
 

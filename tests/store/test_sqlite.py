@@ -1,0 +1,378 @@
+"""The store in a file: the promises of every store, and what is its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from p2pkad.config import KademliaConfig, StoreBounds
+from p2pkad.core.keyspace import KeySpace
+from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.records import Record, StoredRecord
+from p2pkad.errors import NodeClosed, StoreFailed, StoreFull
+from p2pkad.store.base import Decide, KeptPeer, Store
+from p2pkad.store.database import Batch, Database
+from p2pkad.store.sqlite import MAX_WAITING, SqliteStore, file_name, open_store
+from p2pkad.testing import STORE_PROMISES, Promise
+from p2pkad.testing.stores import FAR, MIDDLE, NEAR, SPACE, always, kept, names, provider, put, record
+
+BOUNDS = StoreBounds(max_records=5000, max_provider_keys=100, max_providers_per_key=100, max_bytes=2**24)
+
+
+@asynccontextmanager
+async def opened(path: Path, bounds: StoreBounds = BOUNDS) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path / "store.db", 0, bounds, space=SPACE)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+@pytest.mark.scenario("V8", "V15")
+@pytest.mark.parametrize("promise", STORE_PROMISES)
+async def test_it_keeps_its_promises(promise: Promise, tmp_path: Path) -> None:
+    numbers = count()
+
+    def make_store(own_key: int, bounds: StoreBounds, /, *, space: KeySpace) -> Store:
+        return SqliteStore(tmp_path / f"{next(numbers)}.db", own_key, bounds, space=space)
+
+    await promise(make_store)
+
+
+# Restarts
+
+
+@pytest.mark.scenario("V12", "P4", "V14")
+async def test_after_a_restart_everything_is_as_it_was(tmp_path: Path) -> None:
+    member = KeptPeer(peer=PeerInfo(PeerId(b"member")), stayed=7)
+    async with opened(tmp_path) as store:
+        await put(store, record(NEAR), record(FAR, own=True, due=30), record(MIDDLE, expires=40))
+        await store.add_provider(NEAR, provider(b"own", own=True, due=20))
+        await store.add_provider(NEAR, provider(b"one", addresses=2))
+        await store.add_provider(FAR, provider(b"gone"))
+        await store.remove_provider(FAR, PeerId(b"gone"))
+        await store.set_due("record", FAR, 35)
+        await store.save_peers([member])
+        before = store.stats()
+    async with opened(tmp_path) as store:
+        assert store.stats() == before
+        assert await store.get(NEAR, now=2) == record(NEAR)
+        assert await store.get(FAR, now=2) == record(FAR, own=True, due=35)
+        assert await store.get(MIDDLE, now=40) is None
+        told = sorted(await store.providers(NEAR, now=2), key=lambda each: each.provider.id)
+        assert told == [provider(b"one", addresses=2), provider(b"own", own=True, due=20)]
+        assert await names(store, FAR) == []
+        assert [(each.kind, each.at) for each in await store.due(99, 1000, 9)] == [("provider", 20), ("record", 35)]
+        assert await store.saved_peers() == (member,)
+
+
+@pytest.mark.scenario("V8")
+async def test_a_clock_that_goes_back_revives_nothing_across_a_restart(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, record(NEAR, expires=50), record(FAR, expires=90))
+        await store.add_provider(NEAR, provider(b"one", expires=50))
+        assert await store.get(NEAR, now=60) is None
+    async with opened(tmp_path) as store:
+        assert await kept(store, NEAR, FAR) == [FAR]
+        assert await names(store, NEAR, now=40) == []
+
+
+async def test_narrower_bounds_drop_the_farthest_and_the_first_to_expire_but_nothing_own(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, record(NEAR), record(MIDDLE), record(FAR, own=True))
+        for name, expires, own in ((b"own", 10, True), (b"a", 70, False), (b"b", 60, False)):
+            await store.add_provider(NEAR, provider(name, expires=expires, own=own))
+    narrow = StoreBounds(max_records=2, max_provider_keys=1, max_providers_per_key=2, max_bytes=2**20)
+    for _ in range(2):
+        async with opened(tmp_path, narrow) as store:
+            assert await kept(store, NEAR, MIDDLE, FAR) == [NEAR, FAR]
+            assert await names(store, NEAR) == [b"a", b"own"]
+    async with opened(tmp_path) as store:
+        assert await kept(store, NEAR, MIDDLE, FAR) == [NEAR, FAR], "what was dropped is gone from the file, too"
+
+
+# The disk fails
+
+
+def fail(store: SqliteStore, error: type[Exception] = StoreFull) -> Callable[[], None]:
+    """Let nothing be written from now on; returns what mends it."""
+    write = store._database.write
+
+    def refuse(batch: Batch) -> None:
+        raise error("no")
+
+    store._database.write = refuse  # type: ignore[method-assign]
+    return lambda: setattr(store._database, "write", write)
+
+
+@pytest.mark.scenario("H5")
+async def test_a_full_disk_is_told_and_what_is_stored_is_served(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, record(NEAR))
+        store._database._connection.execute("PRAGMA max_page_count = 30")
+        stored: list[bytes] = []
+
+        async def fill() -> None:
+            while True:
+                key = b"\2%d" % len(stored)
+                await put(store, record(key, b"v" * 1000))
+                stored.append(key)
+
+        with pytest.raises(StoreFull, match="the disk is full"):
+            await fill()
+        assert stored
+        before = store.stats()
+        for key in (NEAR, FAR):
+            with pytest.raises(StoreFull):
+                await put(store, record(key, b"w" * 9000))
+        assert await store.get(NEAR, now=2) == record(NEAR)
+        assert store.stats() == before
+    async with opened(tmp_path) as store:
+        assert store.stats() == before
+        assert await kept(store, NEAR, FAR, *stored) == [NEAR, *stored]
+
+
+@pytest.mark.scenario("H5")
+@pytest.mark.parametrize("error", [StoreFull, StoreFailed])
+async def test_what_could_not_be_written_is_taken_back_with_all_that_was_built_on_it(
+    tmp_path: Path, error: type[Exception]
+) -> None:
+    bounds = StoreBounds(max_records=2, max_provider_keys=1, max_providers_per_key=1, max_bytes=2**20)
+    async with opened(tmp_path, bounds) as store:
+        await put(store, record(MIDDLE), record(FAR))
+        await store.add_provider(FAR, provider(b"one"))
+        before = store.stats()
+        mend = fail(store, error)
+
+        async def refused(call: Callable[[], object]) -> None:
+            with pytest.raises(error):
+                await call()  # type: ignore[misc]
+
+        async with trio.open_nursery() as nursery:
+            for number in range(5):  # the second and later ones change what the first one put, while that is written
+                nursery.start_soon(refused, lambda n=number: put(store, record(NEAR, b"%d" % n)))
+            nursery.start_soon(refused, lambda: store.add_provider(NEAR, provider(b"two")))
+            nursery.start_soon(refused, lambda: store.update(MIDDLE, always(None)))
+            nursery.start_soon(refused, lambda: store.remove_provider(FAR, PeerId(b"one")))
+        assert store.stats() == before
+        assert await kept(store, NEAR, MIDDLE, FAR) == [MIDDLE, FAR]
+        assert await names(store, FAR) == [b"one"]
+        mend()
+        await put(store, record(NEAR))
+        assert await kept(store, NEAR, MIDDLE, FAR) == [NEAR, MIDDLE]
+
+
+@pytest.mark.scenario("H5")
+async def test_what_is_firm_is_written_when_the_disk_takes_it_again(tmp_path: Path) -> None:
+    member = KeptPeer(peer=PeerInfo(PeerId(b"member")))
+    async with opened(tmp_path) as store:
+        await put(store, record(NEAR, own=True, due=10), record(FAR, expires=50), record(MIDDLE))
+        mend = fail(store)
+        assert await store.set_due("record", NEAR, 30)
+        await store.save_peers([member])
+        assert await store.expire(now=50) == 1
+        with pytest.raises(StoreFull):
+            await put(store, record(NEAR, b"other"))
+        assert await store.next_due() == 30
+        assert await store.get(FAR, now=2) is None
+        mend()
+        await put(store, record(MIDDLE, b"other"))
+        store._database.close()  # as after kill -9: nothing is written at the end
+        store._database = Database.open(tmp_path / "store.db", owner="0", durability="normal")
+    async with opened(tmp_path) as store:
+        assert await store.next_due() == 30
+        assert await store.saved_peers() == (member,)
+        assert await kept(store, NEAR, FAR, MIDDLE) == [NEAR, MIDDLE]
+
+
+async def test_what_no_column_can_hold_is_refused_and_harms_nobody_else(tmp_path: Path) -> None:
+    impossible = StoredRecord(Record(FAR, b"", "\ud800"), 1, 99)
+    async with opened(tmp_path) as store:
+        with pytest.raises(StoreFailed):
+            await put(store, impossible)
+        await put(store, record(NEAR))
+        assert await kept(store, NEAR, FAR) == [NEAR]
+
+
+# Sharing commits, waiting, closing
+
+
+@contextmanager
+def held(store: SqliteStore) -> Iterator[list[Batch]]:
+    """Nothing is written until the end of the block; yields the batches that were."""
+    write, go, batches = store._database.write, threading.Event(), []
+
+    def wait(batch: Batch) -> None:
+        batches.append(batch)
+        go.wait()
+        write(batch)
+
+    store._database.write = wait  # type: ignore[method-assign]
+    try:
+        yield batches
+    finally:
+        go.set()
+
+
+async def test_those_who_come_during_a_commit_share_the_next(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        async with trio.open_nursery() as nursery:
+            with held(store) as batches:
+                for number in range(50):
+                    nursery.start_soon(put, store, record(b"%d" % number))
+                await trio.testing.wait_all_tasks_blocked()
+                assert store.stats().records == 50
+        assert [len(batch.records) for batch in batches] == [1, 49]
+
+
+async def test_no_more_wait_than_may_and_the_others_have_not_begun(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store, trio.open_nursery() as nursery:
+        with held(store):
+            for number in range(MAX_WAITING + 500):
+                nursery.start_soon(put, store, record(b"%d" % number, b""))
+            await trio.testing.wait_all_tasks_blocked()
+            assert store.stats().records == MAX_WAITING + 1
+    async with opened(tmp_path) as store:
+        assert store.stats().records == MAX_WAITING + 500
+
+
+async def test_nothing_is_told_before_it_is_written(tmp_path: Path) -> None:
+    told = []
+
+    async def tell(decide: Decide) -> None:
+        await store.update(NEAR, decide)
+        told.append(NEAR)
+
+    async with opened(tmp_path) as store, trio.open_nursery() as nursery:
+        with held(store):
+            nursery.start_soon(tell, always(record(NEAR)))
+            nursery.start_soon(tell, lambda stored: stored)  # changes nothing, and confirms what is not there yet
+            await trio.testing.wait_all_tasks_blocked()
+            assert told == []
+
+
+async def test_a_caller_who_is_cancelled_breaks_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        for number in range(200):
+            with trio.move_on_after(0 if number % 2 else 0.0005):
+                await put(store, record(NEAR, b"%d" % number))
+        await put(store, record(NEAR, b"last"))
+    async with opened(tmp_path) as store:
+        assert await store.get(NEAR, now=2) == record(NEAR, b"last")
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("p2pkad")]
+
+
+@pytest.mark.scenario("H8")
+async def test_closing_leaves_no_thread_no_lock_and_no_descriptor(tmp_path: Path) -> None:
+    async with opened(tmp_path):
+        pass
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(20):
+        with trio.CancelScope() as scope:
+            async with opened(tmp_path) as store:
+                await put(store, record(b"%d" % number))
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
+        await store.aclose()
+        with pytest.raises(NodeClosed):
+            await put(store, record(NEAR))
+    assert threads() == []
+    assert len(os.listdir("/proc/self/fd")) == before
+    async with opened(tmp_path) as store:
+        assert store.stats().records == 20
+
+
+async def test_closing_writes_what_others_wait_for(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db", 0, BOUNDS, space=SPACE)
+    async with trio.open_nursery() as nursery:
+        with held(store):
+            for number in range(MAX_WAITING // 2):
+                nursery.start_soon(put, store, record(b"%d" % number))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(store.aclose)
+            await trio.testing.wait_all_tasks_blocked()
+    async with opened(tmp_path) as store:
+        assert store.stats().records == MAX_WAITING // 2
+
+
+async def test_those_who_have_not_begun_when_it_closes_are_told_so(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db", 0, BOUNDS, space=SPACE)
+    closed = []
+
+    async def try_to_put(number: int) -> None:
+        try:
+            await put(store, record(b"%d" % number))
+        except NodeClosed:
+            closed.append(number)
+
+    async with trio.open_nursery() as nursery:
+        with held(store):
+            for number in range(MAX_WAITING + 11):
+                nursery.start_soon(try_to_put, number)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(store.aclose)
+            await trio.testing.wait_all_tasks_blocked()
+    assert len(closed) == 10
+
+
+async def test_decisions_run_on_the_thread_of_the_event_loop(tmp_path: Path) -> None:
+    where = []
+
+    def decide(stored: StoredRecord | None) -> StoredRecord:
+        where.append(threading.get_ident())
+        return record(NEAR)
+
+    async with opened(tmp_path) as store:
+        await store.update(NEAR, decide)
+    assert where == [threading.get_ident()]
+
+
+# A node's store
+
+
+OWN = PeerId(b"\x12\x20" + bytes(32))
+
+
+async def test_services_with_different_protocols_share_a_directory(tmp_path: Path) -> None:
+    one, two = KademliaConfig(protocol="/a/kad/1.0.0"), KademliaConfig(protocol="/a-kad/1.0.0")
+    async with open_store(tmp_path, OWN, one) as first, open_store(tmp_path, OWN, two) as second:
+        await put(first, record(NEAR))
+        assert await second.get(NEAR, now=2) is None
+    async with open_store(tmp_path, OWN, one) as again:
+        assert await again.get(NEAR, now=2) == record(NEAR)
+    assert {name for name in os.listdir(tmp_path) if name.endswith(".db")} == {
+        "a-kad-1.0.0-4d400678.db",
+        "a-kad-1.0.0-775f33a9.db",
+    }
+    assert file_name("/ä") == "325e06d1"
+
+
+async def test_it_shows_its_state_on_one_line(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, record(b"k", b"v"))
+        shown = f"records=1 provider_keys=0 providers=0 bytes={store.stats().bytes}"
+        assert repr(store) == f"<SqliteStore {tmp_path / 'store.db'} {shown}>"
+    assert "closed" in repr(store)
+
+
+async def test_nobody_waits_for_a_disk_that_hangs_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pkad.store.sqlite.CLOSING", 0.01)
+    store = SqliteStore(tmp_path / "store.db", 0, BOUNDS, space=SPACE)
+    with held(store):
+        with suppress(trio.TooSlowError), trio.fail_after(0.01):
+            await put(store, record(NEAR))
+        await store.aclose()
+    for thread in threading.enumerate():
+        if thread.name.startswith("p2pkad"):
+            thread.join(10)
