@@ -48,7 +48,8 @@ class PeerEvicted:
 class PeerReturned:
     """A peer that had left the routing table for failing answers again. away: for so many seconds.
 
-    It is in the table again, unless its place was taken.
+    It is in the table again, unless its place was taken. To a node that was started again, with the store that it had, all of
+    its peers have been away.
     """
 
     at: float

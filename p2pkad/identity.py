@@ -116,6 +116,14 @@ class Identity:
             ) from error
         return identity
 
+    @classmethod
+    def in_directory(cls, directory: str | os.PathLike[str]) -> Self:
+        """The identity of a data directory, made when there is none. Raises ConfigError as `load_or_create`.
+
+        The key alone is touched: a node may be running on the directory.
+        """
+        return cls.load_or_create(Path(directory) / KEY_FILE)
+
     @property
     def id(self) -> PeerId:
         """The peer id that belongs to the key."""

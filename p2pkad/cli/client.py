@@ -37,6 +37,10 @@ def ask(
     options: `AskOptions` or `OfferOptions`. alone: it may be that nobody but the peer that was named is asked.
     """
     chosen = {"listen": (), **settings(options), "mode": "client"}
+    directory = chosen.pop("data_dir", None)
+    if directory is not None:
+        # The key and nothing else: what else is there belongs to the node that stays, which may be running.
+        chosen["identity"] = p2pkad.Identity.in_directory(directory)
     if namespaces is not None:
         chosen |= namespaces.settings()
     config = p2pkad.Config(**chosen)

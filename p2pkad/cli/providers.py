@@ -26,6 +26,7 @@ def provide(
 
     The announcement names the identity in --data-dir (a new one without it) and the addresses of --announce or --listen, and
     outlives this command. Nobody makes it again: peers keep it for their `provider_lifetime`, its addresses for half of that.
+    Of --data-dir only the key is used: a node may be running on it.
 
     Parameters
     ----------

@@ -73,11 +73,15 @@ class Awaited:
         if peer in self._peers:
             return None
         self._peers[peer] = AwaitedPeer(peer, now, stayed, tried=now)
-        if len(self._peers) <= self._max_peers:
-            return None
-        shortest = min(self._peers.values(), key=lambda each: (each.stayed, each.since))
-        self.forget(shortest.peer)
-        return shortest.peer
+        return self._forget_surplus()
+
+    def restore(self, peer: AwaitedPeer) -> PeerId | None:
+        """Miss a peer as it was missed in an earlier life, before anybody else is: who was tried longest ago comes first.
+
+        Returns who is forgotten for its sake, as `add`.
+        """
+        self._peers[peer.peer] = peer
+        return self._forget_surplus()
 
     def returned(self, peer: PeerId, now: float) -> AwaitedPeer | None:
         """`peer` is back, and with it perhaps others: they are called. None: nobody missed it."""
@@ -107,6 +111,16 @@ class Awaited:
         """The moment from which on somebody may be given a turn; infinity when nobody is missed."""
         return next((each.tried + FIRST_WAIT for each in self._peers.values()), float("inf"))
 
+    @property
+    def calls(self) -> int:
+        """How many are called, and wait to be taken."""
+        return len(self._called)
+
+    def call(self, peer: PeerId) -> None:
+        """Call one that is missed, whether it is its turn or not."""
+        if peer in self._peers:
+            self._called[peer] = None
+
     def call_next(self, now: float) -> None:
         """Call the one whose turn it is, if anybody is `ready`."""
         waited = {each.peer: (now - each.tried) / each.wait for each in self._ready(now)}
@@ -121,6 +135,13 @@ class Awaited:
             tried = self._peers.pop(peer)
             self._peers[peer] = replace(tried, tried=now, tries=tried.tries + 1)
         return taken
+
+    def _forget_surplus(self) -> PeerId | None:
+        if len(self._peers) <= self._max_peers:
+            return None
+        shortest = min(self._peers.values(), key=lambda each: (each.stayed, each.since))
+        self.forget(shortest.peer)
+        return shortest.peer
 
     def _ready(self, now: float) -> Iterator[AwaitedPeer]:
         return takewhile(lambda each: each.tried + FIRST_WAIT <= now, self._peers.values())

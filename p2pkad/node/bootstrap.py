@@ -53,14 +53,18 @@ class Bootstrap:
         return float("inf") if enough else self._schedule.at("attempt")
 
     async def run(self) -> None:
-        await self.attempt()
+        await self._attempt()
 
     async def attempt(self) -> int:
         """Ask every bootstrap peer for peers near the own id; returns how many answered. Takes `request_timeout` at most.
 
-        Those they name are in the address book then, and who answered is in the routing table.
+        Those they name are in the address book then, and who answered is in the routing table. Where none answers, the peers
+        of an earlier life that are being tried are waited for, too.
         """
-        return await self._attempt() if self.peers else 0
+        answered = await self._attempt() if self.peers else 0
+        if not answered:
+            await self._membership.wait_for_checks()
+        return answered
 
     async def _ask_all(self) -> int:
         self._schedule.done("attempt", self._clock.monotonic())

@@ -6,6 +6,7 @@ refreshing    refreshing.py    looks into each bucket of the table, and up the o
 lookout       lookout.py       tries those who are missed, one at a time
 republishing  republishing.py  publishes what is the node's own again, before others forget it
 sweeping      sweeping.py      drops what has expired
+remembering   remembering.py   saves whom the node knows, for its next life
 
 A chore says itself when it is due; there is no polling. Checks are not a chore: they are due at once, since it is others
 who come and go (node/membership.py).

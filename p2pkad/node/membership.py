@@ -20,7 +20,7 @@ import trio
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.address_book import AddressBook, Pin
-from p2pkad.core.awaited import Awaited
+from p2pkad.core.awaited import Awaited, AwaitedPeer
 from p2pkad.core.goals import Failure
 from p2pkad.core.keyspace import SHA256, Key
 from p2pkad.core.peers import Address, PeerId, PeerInfo
@@ -214,6 +214,22 @@ class Membership:
         else:
             self._to_check(suspect)
         self.changed.unpark_all()
+
+    def recall(self, info: PeerInfo, missed: AwaitedPeer) -> None:
+        """A peer of an earlier life is missed, and where it was is where it is looked for."""
+        if info.id == self.own or not info.addresses:
+            return
+        now = self._clock.monotonic()
+        self.book.pin(info.id, Pin.AWAITED, now)
+        self.book.learn(info, now, self._config.address_lifetime)
+        forgotten = self.awaited.restore(missed)
+        if forgotten is not None:
+            self.book.unpin(forgotten, Pin.AWAITED, now)
+
+    async def wait_for_checks(self) -> None:
+        """Return when nobody is called or under check any more."""
+        while self.awaited.calls or self._under_check:
+            await self.changed.park()
 
     def expire(self) -> None:
         """Forget who has been missed for too long, and addresses that are too old."""

@@ -21,7 +21,7 @@ from p2pkad.errors import (
     RecordError,
     RecordTooLarge,
     StaleRecord,
-    StoreFull,
+    StoreError,
     key_text,
 )
 from p2pkad.net.base import Network
@@ -184,7 +184,7 @@ class Publishing:
 
     async def _replace_own(self, record: Record) -> None:
         # What came meanwhile may be better still, and a record that is passed on can die on the way.
-        with suppress(RecordError, StoreFull):
+        with suppress(RecordError, StoreError):
             await self._store.update(record.key, self._keep(record))
 
     def _record(self, key: bytes, value: bytes, *, allow_large: bool) -> Record:

@@ -3,7 +3,7 @@
 membership    everybody asks it who is known and what is thought of them
 asking        one request; on it bootstrap, and on both querying, the lookups
 cycle         what is the node's own and when it is due: publishing puts it there, republishing takes it out
-maintenance   runs the chores: bootstrap, refreshing, lookout, republishing, sweeping
+maintenance   runs the chores: bootstrap, refreshing, lookout, republishing, sweeping, remembering
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from random import Random
 from p2pkad.config import KademliaConfig
 from p2pkad.core.keyspace import SHA256
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.events import LookupEnded, PeerAdmitted, PeerReturned
+from p2pkad.events import LookupEnded, PeerAdmitted, PeerEvicted, PeerReturned
 from p2pkad.net.base import Network
 from p2pkad.node.asking import Asking
 from p2pkad.node.bootstrap import Bootstrap
@@ -28,6 +28,7 @@ from p2pkad.node.membership import Membership
 from p2pkad.node.publishing import Publishing
 from p2pkad.node.querying import Querying
 from p2pkad.node.refreshing import Refreshing
+from p2pkad.node.remembering import Remembering
 from p2pkad.node.republishing import Republishing
 from p2pkad.node.responding import Responding
 from p2pkad.node.sweeping import Sweeping
@@ -48,6 +49,7 @@ class Rooms:
     finding: Finding
     responding: Responding
     refreshing: Refreshing
+    remembering: Remembering
     maintenance: Maintenance
 
 
@@ -81,6 +83,8 @@ def put_together(
     lookout = Lookout(membership, clock, dice)
     sweeping = Sweeping(membership, store, config.expire_interval, clock, dice)
     republishing = Republishing(membership, publishing, cycle, clock, tell)
-    chores: list[Chore] = [bootstrap, refreshing, lookout, republishing, sweeping]
+    remembering = Remembering(membership, store, clock)
+    tell.subscribe(remembering.on_event, PeerAdmitted | PeerEvicted)
+    chores: list[Chore] = [bootstrap, refreshing, lookout, republishing, sweeping, remembering]
     maintenance = Maintenance(membership, asking, chores, config, clock)
-    return Rooms(membership, querying, publishing, finding, responding, refreshing, maintenance)
+    return Rooms(membership, querying, publishing, finding, responding, refreshing, remembering, maintenance)

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 class KademliaService:
     """Kademlia on a host: `async with KademliaService(host, config) as dht`.
 
-    host: an armoured host (`p2pkad.new_host`) that is running. store: closed with the service; None keeps all in memory.
+    host: an armoured host (`p2pkad.new_host`) that is running. store: closed with the service, `p2pkad.open_store` makes one
+    that outlives it; None keeps all in memory.
     clock, random: for runs in virtual time. Leaving the block, or cancelling it, leaves no task and no stream behind; the
     host stays as it was.
     """
@@ -70,6 +71,8 @@ class KademliaService:
             )
             self._assemble(network)
             stack.push_async_callback(self._store.aclose)
+            await self._remembering.recall()
+            stack.push_async_callback(self._remembering.save_at_close)
             # Before the nursery, which would wrap what it raises.
             await self._network.set_server(self._mode == "server")
             self._nursery = await stack.enter_async_context(trio.open_nursery())
@@ -330,6 +333,7 @@ class KademliaService:
         )
         self._membership, self._querying, self._maintenance = rooms.membership, rooms.querying, rooms.maintenance
         self._publishing, self._finding, self._refreshing = rooms.publishing, rooms.finding, rooms.refreshing
+        self._remembering = rooms.remembering
         for peer in self._bootstrap_peers:
             self._membership.book.pin(peer.id, Pin.BOOTSTRAP, self._clock.monotonic())
             self._learn(peer)

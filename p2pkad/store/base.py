@@ -46,8 +46,8 @@ MAX_PEERS = 1000
 class KeptPeer:
     """A peer that a node knew, and how to find it again.
 
-    since: when it left the routing table, in wall seconds; None: it was in it. stayed: seconds that it had been there. tried,
-    tries: when it failed last, in wall seconds, and how often since it left; 0 for one that was in the table.
+    since: when it left the routing table, in wall seconds; None: it was in it, or had left a moment before. stayed: seconds
+    that it had been there. tried, tries: when it failed last, in wall seconds, and how often since it left, or 0.
     """
 
     peer: PeerInfo

@@ -10,7 +10,7 @@ Run it with `run_simulated`, which also makes runs with one seed alike, or under
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,7 @@ from p2pkad.net.base import Handler, Network
 from p2pkad.net.simulated import Latency, Lie, SimulatedHost, Trace, World, home
 from p2pkad.node.clock import Clock
 from p2pkad.node.service import KademliaService
+from p2pkad.store.base import KeptPeer
 from p2pkad.store.memory import MemoryStore
 from p2pkad.testing.acquainted import acquaint
 from p2pkad.wire.addresses import parse_address
@@ -47,7 +48,14 @@ Prepare = Callable[[KademliaService], None]
 
 
 class KeptStore(MemoryStore):
-    """The disk of a simulated machine: what is in it outlives the service."""
+    """The disk of a simulated machine: what is in it outlives the service. cut: the machine has crashed, and saves no peers."""
+
+    cut = False
+
+    async def save_peers(self, peers: Sequence[KeptPeer]) -> None:
+        """As every store, while the machine is up."""
+        if not self.cut:
+            await super().save_peers(peers)
 
     async def aclose(self) -> None:
         """Nothing is closed: after a crash the same store serves the next life."""
@@ -144,7 +152,9 @@ class SimulatedNodes:
         """End a node without a goodbye: it is silent from this moment on. Its store is kept."""
         machine = self._machine_of(node)
         assert machine.host is not None
+        assert machine.store is not None
         machine.host.crash()
+        machine.store.cut = True
         await self._end(machine, node)
 
     async def restart(self, node: KademliaService) -> KademliaService:
@@ -267,6 +277,7 @@ class SimulatedNodes:
     async def _run(self, machine: Machine, config: Config, prepare: Prepare, *, task_status: Any) -> None:
         machine.host = SimulatedHost(self.world, machine.number, machine.id, machine.addresses, config)
         machine.store = machine.store or _store(machine.id, config)
+        machine.store.cut = False
         machine.over, machine.scope = over, scope = trio.Event(), trio.CancelScope()
         machine.lives += 1
         dice = Random(f"{self._seed}/{machine.number}/{machine.lives}")  # noqa: S311 - a simulation has no secrets

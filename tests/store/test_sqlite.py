@@ -244,6 +244,7 @@ async def test_no_more_wait_than_may_and_the_others_have_not_begun(tmp_path: Pat
         assert store.stats().records == MAX_WAITING + 500
 
 
+@pytest.mark.scenario("H5")
 async def test_nothing_is_told_before_it_is_written(tmp_path: Path) -> None:
     told = []
 

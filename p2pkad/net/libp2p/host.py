@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -43,7 +42,7 @@ from multiaddr import Multiaddr
 from p2pkad.config import HostConfig
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import ConfigError, NetworkError
-from p2pkad.identity import KEY_FILE, Identity
+from p2pkad.identity import Identity
 from p2pkad.net.libp2p.backbone import Backbone
 from p2pkad.net.libp2p.guard import Guard
 from p2pkad.net.libp2p.listening import expand, missing, parse, probe
@@ -88,7 +87,7 @@ def new_host(config: HostConfig, *, muxer: type[MuxerMultistream] = MuxerMultist
 def _key_pair(config: HostConfig) -> KeyPair:
     identity = config.identity
     if identity is None and config.data_dir is not None:
-        identity = Identity.load_or_create(Path(config.data_dir) / KEY_FILE)
+        identity = Identity.in_directory(config.data_dir)
     return (identity or Identity.generate()).key_pair
 
 
