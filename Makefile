@@ -6,7 +6,7 @@ PYTHON ?=
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: help setup run check test contact interop networks bench bench-sim week mutants scenarios protos wheel clean
+.PHONY: help setup run check test contact interop networks bench bench-sim kills week mutants scenarios protos wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ mutants: setup ## break the product on purpose, in a copy: whether its tests not
 
 bench-sim: setup ## 1,000 nodes in virtual time: speed, memory, how well they find things
 	@$(PY) bench/sim.py $(ARGS)
+
+kills: setup ## kill -9 a node while it puts and provides, fifty times: whether anything acknowledged is lost
+	@$(PY) bench/kills.py $(ARGS)
 
 week: setup ## a simulated week of nodes that come and go, everything asked for every hour; takes long
 	@$(PY) bench/week.py $(ARGS)

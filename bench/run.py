@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import connect
+import durable
 import lookups
 import rates
 import scans
@@ -25,7 +26,7 @@ from report import Section
 from results import CACHE, Results, parse, run, say
 
 LOGS = CACHE / "logs"
-NAMES = ("connect", "rates", "lookups", "closest")
+NAMES = ("connect", "rates", "lookups", "closest", "durable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def measurements(driver: Driver, size: Size, go: Path | None, seed: int) -> dict
         "rates": lambda: rates.measure(driver, go, rounds=size.rounds, seconds=size.seconds, seed=seed, say=say),
         "lookups": lambda: lookups.measure(driver, size.lookups, seed),
         "closest": lambda: scans.measure(size.scan_processes, size.scan_values),
+        "durable": lambda: durable.measure(size.rounds, size.seconds),
     }
 
 
