@@ -60,8 +60,13 @@ class HostConfig:
     """Connections at most, both directions together; 4 or more."""
     connection_reserve: int = 16
     """Of these, how many are kept free for dialling; below `max_connections`. Idle and least useful connections go first."""
+    max_connections_per_prefix: int = 32
+    """Inbound connections at most from one public /24 (IPv4) or /48 (IPv6); 1 or more. Further ones are closed before a
+    handshake. A tenth of `max_connections`; go has 8 of one IPv4 address or IPv6 /56, and 64 of a /48."""
     max_streams_per_peer: int = 64
     """Inbound streams that one peer may hold open; 1 or more. Beyond it its new streams are reset."""
+    max_inbound_streams: int = 2048
+    """Inbound streams of one protocol, all peers together; 1 or more. Beyond it new ones are reset. go has 2,048 with 6 GiB."""
     idle_stream_timeout: float = 60.0
     """Seconds without a request after which an inbound stream is reset; above 0. As go."""
     close_timeout: float = 3.0
@@ -74,7 +79,7 @@ class HostConfig:
         """Raises ConfigError for the first value out of its range."""
         _positive(self, "dial_timeout", "idle_stream_timeout", "close_timeout")
         _at_least(self, 4, "max_connections")
-        _at_least(self, 1, "max_streams_per_peer")
+        _at_least(self, 1, "max_connections_per_prefix", "max_streams_per_peer", "max_inbound_streams")
         _at_least(self, 0, "connection_reserve")
         if self.connection_reserve >= self.max_connections:
             raise ConfigError(
@@ -170,6 +175,35 @@ class KademliaConfig:
     """What survives in `data_dir`. normal: what was acknowledged outlives the process, however it ends; a loss of power may
     take the last moments with it. full: it outlives that too, and each write waits for the disk."""
 
+    max_lookups: int = 64
+    """Lookups of the node's own at a time; 1 or more. Further ones wait in turn, within their time. With the usual `alpha`
+    they have 640 requests under way."""
+    max_requests_in_flight: int = 2048
+    """Requests to peers under way, all together; 1 or more. Further ones wait in turn, within their time. go has 2,048
+    outbound streams of a protocol."""
+    max_requests_per_peer: int = 2000
+    """Requests that one peer has answered at once; 1 or more. Then `request_rate_per_peer` holds. A peer that publishes 1,000
+    keys in a small network asks each node so much; go's checks before a lookup are 256."""
+    request_rate_per_peer: float = 200.0
+    """Requests a second that one peer has answered in the long run; above 0. Further ones are answered later, those that would
+    have to wait for more than a second are reset. A tenth of what one processor answers."""
+    max_stored_per_peer: int = 20_000
+    """New records and provider records that one peer may have stored here at once; 1 or more. What is here already costs
+    nothing. A fifth of `max_records`."""
+    max_stored_bytes_per_peer: int = 64 * MIB
+    """Bytes of these, and by which records grow; 1 KiB or more. A quarter of `max_store_bytes`."""
+    stored_refill: float = 6 * HOUR
+    """Seconds after which all of both is there again for a peer that used it up; above 0. Below `reprovide_interval`, so that
+    who provided as much as it may can do so again in time."""
+    max_updates_per_key: int = 60
+    """Changes of the record under one key that are taken at once; 1 or more. The same value again is none."""
+    max_updates_per_publisher: int = 1200
+    """Changes of records that are taken of one publisher at once; 1 or more: of the peer that sends them, and of the publisher
+    that they name where that is another."""
+    update_refill: float = 60.0
+    """Seconds after which all of both is there again; above 0. One change a second of a key: presence is told every
+    30 to 60."""
+
     def __post_init__(self) -> None:
         self.validate()
 
@@ -194,8 +228,14 @@ class KademliaConfig:
             "max_records",
             "max_provider_keys",
             "max_providers_per_key",
+            "max_lookups",
+            "max_requests_in_flight",
+            "max_requests_per_peer",
+            "max_stored_per_peer",
+            "max_updates_per_key",
+            "max_updates_per_publisher",
         )
-        _at_least(self, KIB, "max_message", "max_reply")
+        _at_least(self, KIB, "max_message", "max_reply", "max_stored_bytes_per_peer")
         _at_least(self, MIB, "max_store_bytes")
         _positive(
             self,
@@ -212,6 +252,9 @@ class KademliaConfig:
             "refresh_interval",
             "expire_interval",
             "bootstrap_interval",
+            "request_rate_per_peer",
+            "stored_refill",
+            "update_refill",
         )
         _below(self, "republish_interval", "record_lifetime")
         _below(self, "reprovide_interval", "provider_lifetime")

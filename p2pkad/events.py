@@ -198,6 +198,35 @@ class RepublishFailed:
     error: P2pkadError
 
 
+Limit = Literal[
+    "connections",
+    "connections_per_prefix",
+    "streams",
+    "streams_per_peer",
+    "requests_in_flight",
+    "requests_per_peer",
+    "stored_per_peer",
+    "stored_bytes_per_peer",
+    "updates_per_key",
+    "updates_per_publisher",
+    "lookups",
+    "store",
+]
+"""What may run out; the options `max_<limit>`, and for the store `max_records`, `max_provider_keys` and `max_store_bytes`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitReached:
+    """A limit of this node turned something away, or made it wait: requests_in_flight, lookups, mostly requests_per_peer.
+
+    peer: who was held back, or whom this node wanted to reach; None for lookups, and while nobody knows who connects.
+    """
+
+    at: float
+    limit: Limit
+    peer: PeerId | None
+
+
 LookupEvent = (
     LookupStarted
     | PeerAsked
@@ -212,5 +241,13 @@ LookupEvent = (
 """The story of one lookup; each has its number and its key."""
 
 NodeEvent = (
-    PeerAdmitted | PeerEvicted | PeerReturned | ModeChanged | BootstrapEnded | Republished | RepublishFailed | LookupEvent
+    PeerAdmitted
+    | PeerEvicted
+    | PeerReturned
+    | ModeChanged
+    | BootstrapEnded
+    | Republished
+    | RepublishFailed
+    | LimitReached
+    | LookupEvent
 )

@@ -11,7 +11,7 @@ DONE = {
     *(f"V{number}" for number in range(1, 16)),
     *(f"P{number}" for number in range(1, 9)),
     *(f"W{number}" for number in range(1, 9)),
-    *("H1", "H2", "H3", "H5", "H6", "H7", "H8", "H9", "H11", "H12"),
+    *("H1", "H2", "H3", "H4", "H5", "H6", "H7", "H8", "H9", "H11", "H12"),
 }
 """Behaviours that are held and have to stay so."""
 

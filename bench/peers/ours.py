@@ -17,7 +17,9 @@ from p2pkad.core.messages import FindNode, FindNodeReply
 from p2pkad.net.libp2p import ArmouredHost
 from p2pkad.node.asking import Asking, DidNotAnswer
 from p2pkad.node.clock import SYSTEM
+from p2pkad.node.limits import Limits
 from p2pkad.node.membership import Membership
+from p2pkad.node.telling import Telling
 from p2pkad.validators.base import Validators
 from p2pkad.wire.addresses import parse_peer
 
@@ -28,7 +30,8 @@ def loading(host: ArmouredHost, config: KademliaConfig, keys: random.Random) -> 
         # A network for each load, so that it leaves no stream open on a server that counts them.
         async with host.open_network(protocol=config.protocol, max_message=config.max_message) as network:
             membership = Membership(network.id, config, SYSTEM, lambda event: None)
-            asking = Asking(network, membership, Validators({}), config, SYSTEM, keys)
+            limits = Limits(config, SYSTEM, Telling())
+            asking = Asking(network, membership, Validators({}), limits, config, SYSTEM, keys)
 
             async def ask(key: bytes) -> int:
                 try:

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
 from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.events import Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,15 @@ class OwnAddressesChanged:
     addresses: tuple[Address, ...]
 
 
-NetworkEvent = Connected | Gone | Identified | OwnAddressesChanged
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A limit of this end turned something away. peer: as in `p2pkad.events.LimitReached`."""
+
+    limit: Limit
+    peer: PeerId | None
+
+
+NetworkEvent = Connected | Gone | Identified | OwnAddressesChanged | Limited
 
 
 class Network(Protocol):

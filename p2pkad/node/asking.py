@@ -27,6 +27,7 @@ from p2pkad.core.tally import Tally
 from p2pkad.errors import LocalLimit, NetworkError, PeerBusy, PeerUnreachable, RemoteProtocolError, RequestTimeout
 from p2pkad.net.base import Connection, Network, Response
 from p2pkad.node.clock import Clock
+from p2pkad.node.limits import Limits
 from p2pkad.node.membership import Membership
 from p2pkad.validators.base import Validators
 
@@ -69,6 +70,7 @@ class Asking:
         network: Network,
         membership: Membership,
         validators: Validators,
+        limits: Limits,
         config: KademliaConfig,
         clock: Clock,
         random: Random,
@@ -76,19 +78,26 @@ class Asking:
         self._network = network
         self._membership = membership
         self._validators = validators
+        self._limits = limits
         self._config = config
         self._clock = clock
         self._random = random
         self._if_connected, self._if_dialled = Patience(config.late_after), Patience(config.late_after)
         self._if_full = Patience(config.late_after, usual=FLOOR)
         self._turned_away = Tally()
+        self._waits_for_turn = Tally()
+        self._turn_came: dict[PeerId, float] = {}
 
     def patience(self, peer: PeerId, asked_at: float) -> tuple[float, Patience]:
         """Since when a peer that was asked at that moment is waited for, and how patiently; as far as is known now.
 
         Of connected peers, and of those that are dialled, it is known how long others took; whose dial took long for want of
-        room has the time of an answer left when it is connected. While there is no room, here or there, silence says nothing.
+        room has the time of an answer left when it is connected. While there is no room, here or there, or no turn to ask it,
+        silence says nothing.
         """
+        if peer in self._waits_for_turn:
+            return asked_at, self._if_full
+        asked_at = self._since(peer, asked_at)
         connection = self._network.connection(peer)
         if connection is None:
             waits = peer in self._turned_away or self._network.waits_for_room(peer)
@@ -104,9 +113,14 @@ class Asking:
         of this node, or of the peer, is waited out and never held against the peer, nor is a deadline too near for an answer.
         """
         began = self._clock.monotonic()
+
+        async def request() -> Response:
+            response = await self._network.request(peer, message, deadline)
+            self._learn_from(peer.id, self._since(peer.id, began))
+            return response
+
         with self._booking_failures(peer, message):
-            response = await self._until_room(peer.id, partial(self._network.request, peer, message, deadline), deadline)
-        self._learn_from(peer.id, began)
+            response = await self._until_room(peer.id, request, deadline)
         return self._booked(message, response)
 
     async def tell_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> AnyReply:
@@ -142,7 +156,26 @@ class Asking:
         (self._if_connected if connection.opened < began else self._if_dialled).learn(now - began)
 
     async def _until_room(self, peer: PeerId, call: Callable[[], Awaitable[T]], deadline: float) -> T:
-        """What `call` returns, tried again until the deadline while this node or the peer has no room for a connection."""
+        """What `call` returns, in its turn, tried again until the deadline while this node or the peer has no room for a
+        connection."""
+        turns = self._limits.requests
+        if not turns.take_now():
+            self._limits.reached("requests_in_flight", peer)
+            with self._waits_for_turn.during(peer):
+                if not await turns.take_in_turn(deadline):
+                    raise LocalLimit("requests in flight", turns.most)
+            self._turn_came[peer] = self._clock.monotonic()
+        try:
+            return await self._again_until_room(peer, call, deadline)
+        finally:
+            self._turn_came.pop(peer, None)
+            turns.give_back()
+
+    def _since(self, peer: PeerId, asked_at: float) -> float:
+        """When a request to a peer left, whose turn may have come after it was to be asked."""
+        return max(asked_at, self._turn_came.get(peer, asked_at))
+
+    async def _again_until_room(self, peer: PeerId, call: Callable[[], Awaitable[T]], deadline: float) -> T:
         pause = FIRST_PAUSE
         while True:
             try:

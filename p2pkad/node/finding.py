@@ -15,7 +15,7 @@ from p2pkad.core.goals import ClosestPeers, OnePeer, Providers, Value
 from p2pkad.core.lookup import Outcome
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record, served
-from p2pkad.errors import LocalProtocolError, LookupFailed, NoPeers, NotFound, QuorumNotMet, key_text
+from p2pkad.errors import LocalLimit, LocalProtocolError, LookupFailed, NoPeers, NotFound, QuorumNotMet, key_text
 from p2pkad.net.base import Network
 from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
@@ -30,7 +30,7 @@ LOOKUPS_AT_ONCE = 4
 
 
 class Finding:
-    """The reading half of a node. Times out as `run_lookup` does, with what there is by then."""
+    """The reading half of a node. Times out and raises as `run_lookup` does, with what there is by then."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Finding:
         try:
             if not stream.goal.reached:
                 await self._querying.run_lookup(stream.goal, timeout=timeout, progress=stream.progress)
-        except NoPeers as error:
+        except (NoPeers, LocalLimit) as error:
             stream.error = error
         stream.end()
 
@@ -164,10 +164,10 @@ class Finding:
         return Providers(key, count, (each.provider for each in known))
 
     async def _look_up_beside_own(self, goal: Value | Providers, timeout: float | None, *, have_own: bool) -> Outcome | None:
-        """The lookup; None when there is nobody to ask, but something of our own to show."""
+        """The lookup; None when there is nobody to ask, or no turn to do it, but something of our own to show."""
         try:
             return await self._querying.run_lookup(goal, timeout=timeout)
-        except NoPeers:
+        except (NoPeers, LocalLimit):
             if not have_own:
                 raise
             return None
@@ -181,7 +181,7 @@ class Finding:
             return known
         try:
             return await self.find_peer(info.id, timeout=deadline - self._clock.monotonic())
-        except LookupFailed:
+        except (LookupFailed, LocalLimit):
             return known
 
     def _deadline(self, timeout: float | None) -> float:
@@ -194,7 +194,7 @@ class ProviderStream:
     def __init__(self, goal: Providers, complete: Callable[[PeerInfo], Awaitable[PeerInfo]]) -> None:
         self.goal = goal
         self.progress = trio.lowlevel.ParkingLot()
-        self.error: NoPeers | None = None
+        self.error: NoPeers | LocalLimit | None = None
         self._complete = complete
         self._told = 0
         self._over = False

@@ -28,6 +28,7 @@ from p2pkad.net.base import Network
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
 from p2pkad.node.clock import Clock
 from p2pkad.node.cycle import Cycle
+from p2pkad.node.limits import Lane
 from p2pkad.node.membership import Membership
 from p2pkad.node.placing import Word, fill_places, who
 from p2pkad.node.querying import Querying
@@ -104,7 +105,7 @@ class Publishing:
         deadline = self._deadline(None)
         asked = self._clock.wall()
         goal = Value(key, 0, partial(self._validators.select, key), (self._membership.own, record))
-        outcome = await self._querying.run_lookup(goal, timeout=self._for_lookup(deadline))
+        outcome = await self._querying.run_lookup(goal, timeout=self._for_lookup(deadline), lane=Lane.CHORES)
         better = self._passed_on(goal, asked) if goal.best is not None and goal.best.value != record.value else None
         if better is not None:
             await self._replace_own(better)
@@ -143,7 +144,7 @@ class Publishing:
         """Announce once more that this node provides `key`; None when it does no more. Raises as `provide`."""
         self._own_addresses()
         deadline = self._deadline(None)
-        nearest, others = await self._nearest(key, deadline)
+        nearest, others = await self._nearest(key, deadline, Lane.CHORES)
         if not any(stored.own for stored in await self._store.providers(key, self._clock.wall())):
             return None
         return await self._announce_all(key, nearest, others, deadline, confirm=False)
@@ -224,10 +225,10 @@ class Publishing:
     def _for_lookup(self, deadline: float) -> float:
         return (deadline - self._clock.monotonic()) * LOOKUP_SHARE
 
-    async def _nearest(self, key: bytes, deadline: float) -> tuple[Sequence[PeerId], Sequence[PeerId]]:
+    async def _nearest(self, key: bytes, deadline: float, lane: Lane = Lane.CALLS) -> tuple[Sequence[PeerId], Sequence[PeerId]]:
         """The live peers nearest to `key`, and who comes after them; nobody, where the configuration allows to be alone."""
         try:
-            outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=self._for_lookup(deadline))
+            outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=self._for_lookup(deadline), lane=lane)
         except NoPeers:
             if not self._config.allow_zero_peers:
                 raise

@@ -15,10 +15,11 @@ import trio
 from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import Goal
 from p2pkad.core.lookup import Ask, Done, Lookup, LookupLimits, Outcome, Query, Wait
-from p2pkad.errors import NoPeers, key_text
+from p2pkad.errors import LocalLimit, NoPeers, key_text
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
 from p2pkad.node.chronicle import Chronicle
 from p2pkad.node.clock import Clock
+from p2pkad.node.limits import Lane, Limits
 from p2pkad.node.membership import Membership
 from p2pkad.node.telling import Telling
 
@@ -43,6 +44,7 @@ class Querying:
         asking: Asking,
         membership: Membership,
         bootstrap: Bootstrapping,
+        limits: Limits,
         config: KademliaConfig,
         clock: Clock,
         tell: Telling,
@@ -52,27 +54,46 @@ class Querying:
         self._asking = asking
         self._membership = membership
         self._bootstrap = bootstrap
+        self._limits = limits
         self._config = config
         self._clock = clock
         self._tell = tell
 
     async def run_lookup(
-        self, goal: Goal, *, timeout: float | None = None, progress: trio.lowlevel.ParkingLot | None = None
+        self,
+        goal: Goal,
+        *,
+        timeout: float | None = None,
+        progress: trio.lowlevel.ParkingLot | None = None,
+        lane: Lane = Lane.CALLS,
     ) -> Outcome:
         """Look `goal` up; what was found is in the goal.
 
         timeout: seconds for all of it; None takes `config.lookup_timeout`. progress: who is parked there wakes after each
-        answer. Raises NoPeers: there is nobody to ask, and bootstrap peers, if any, did not answer in time.
+        answer. lane: where it waits while `config.max_lookups` are under way.
+        Raises NoPeers: there is nobody to ask, and bootstrap peers, if any, did not answer in time. LocalLimit: others had
+        all the turns until then.
         Cancelled: streams of requests in flight are reset.
         """
         began = self._clock.monotonic()
         deadline = began + (self._config.lookup_timeout if timeout is None else timeout)
         await self._find_somebody(goal, deadline)
+        turns = self._limits.lookups
+        if not turns.take_now():
+            self._limits.reached("lookups", None)
+            if not await turns.take_in_turn(deadline, lane):
+                raise LocalLimit("lookups", turns.most)
+        try:
+            return await self._look_up(goal, began, deadline, progress)
+        finally:
+            turns.give_back()
+
+    async def _look_up(self, goal: Goal, began: float, deadline: float, progress: trio.lowlevel.ParkingLot | None) -> Outcome:
         config = self._config
         seeds = self._membership.seeds(goal.key, SEEDS * max(config.k, config.alpha, config.disjoint_paths))
         now = self._clock.monotonic()
         own = self._membership.own
-        lookup = Lookup(goal, seeds, self._limits(deadline), own, now, patience=self._asking.patience)
+        lookup = Lookup(goal, seeds, self._bounds(deadline), own, now, patience=self._asking.patience)
         chronicle = Chronicle(next(self._numbers), goal, began, self._tell)
         chronicle.started(now, len(seeds))
         self.running += 1
@@ -105,7 +126,7 @@ class Querying:
         await self._bootstrap.attempt()
         over.cancel()
 
-    def _limits(self, deadline: float) -> LookupLimits:
+    def _bounds(self, deadline: float) -> LookupLimits:
         config = self._config
         return LookupLimits(
             k=config.k,

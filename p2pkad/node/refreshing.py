@@ -24,9 +24,10 @@ from p2pkad.core.keyspace import SHA256
 from p2pkad.core.lookup import Ending, Outcome
 from p2pkad.core.routing_table import MAX_REFRESH_PREFIX, name_in_bucket
 from p2pkad.core.schedule import Schedule
-from p2pkad.errors import NoPeers
+from p2pkad.errors import LocalLimit, NoPeers
 from p2pkad.events import LookupEnded, NodeEvent, PeerAdmitted, PeerReturned
 from p2pkad.node.clock import Clock
+from p2pkad.node.limits import Lane
 from p2pkad.node.membership import Membership
 from p2pkad.node.querying import Querying
 from p2pkad.node.shared import SharedRun
@@ -84,11 +85,11 @@ class Refreshing:
             if len(self._membership.table) < SMALL_TABLE:
                 self._all_due_at(now)
         self._membership.recheck(now - UNSEEN_INTERVALS * self._interval)
-        with suppress(NoPeers):
+        with suppress(NoPeers, LocalLimit):
             await self._refresh_due()
 
     async def refresh(self) -> None:
-        """Look into everything now. Two refreshes at once are one. Raises NoPeers."""
+        """Look into everything now. Two refreshes at once are one. Raises NoPeers, LocalLimit."""
         await self._all()
 
     def on_event(self, event: NodeEvent) -> None:
@@ -124,7 +125,7 @@ class Refreshing:
                 name = bytes(self._membership.own) if job == OWN_ID else await self._name_in(job)
                 # Before the lookup, which may fail: then, too, the next one is due an interval later.
                 self._schedule.done(job, self._clock.monotonic())
-                await self._querying.run_lookup(ClosestPeers(name))
+                await self._querying.run_lookup(ClosestPeers(name), lane=Lane.CHORES)
 
     def _current_jobs(self) -> tuple[int, ...]:
         return (OWN_ID, *self._membership.table.refresh_prefixes()[: self._known_from])

@@ -5,8 +5,11 @@ FindNode      closer peers, the one asked for first
 GetValue      the record while it lives and is valid, closer peers
 PutValue      the record as stored                                no key, another key inside, invalid, a better one is here
 AddProvider   nothing, ever                                       no key or a long one, the sender is not named
+both                                                              the peer has had its share, or the store is full
 GetProviders  providers that fit, closer peers                    no key or a long one
 Ping          its echo
+
+Any request of a peer that asks too often is answered later, or refused (node/limits.py).
 
 kad-dht r2, "RPC messages". Whatever is refused raises a P2pkadError; the network resets the stream.
 """
@@ -40,6 +43,7 @@ from p2pkad.core.scope import connection_scope
 from p2pkad.errors import RemoteProtocolError
 from p2pkad.net.base import Network, Request
 from p2pkad.node.clock import Clock
+from p2pkad.node.limits import Limits
 from p2pkad.node.membership import MAX_ADDRESSES_PER_PEER, Membership
 from p2pkad.store.base import Store
 from p2pkad.validators.base import Validators
@@ -59,6 +63,7 @@ class Responding:
         membership: Membership,
         store: Store,
         validators: Validators,
+        limits: Limits,
         config: KademliaConfig,
         clock: Clock,
         random: Random,
@@ -67,6 +72,7 @@ class Responding:
         self._membership = membership
         self._store = store
         self._validators = validators
+        self._limits = limits
         self._config = config
         self._clock = clock
         self._random = random
@@ -81,6 +87,7 @@ class Responding:
 
     async def answer(self, request: Request) -> AnyReply | None:
         """The reply to a request; None for ADD_PROVIDER. Raises P2pkadError: it is refused."""
+        await self._limits.let_in(request.peer)
         asker = Asker(request.peer, connection_scope(request.remote_address))
         match request.message:
             case FindNode() as message:
@@ -88,7 +95,7 @@ class Responding:
             case GetValue() as message:
                 return await self._get_value(message, asker)
             case PutValue() as message:
-                return await self._put_value(message)
+                return await self._put_value(message, request.peer)
             case AddProvider() as message:
                 await self._add_provider(message, request)
                 return None
@@ -112,16 +119,14 @@ class Responding:
             record = served(stored, now)
         return self._answers.get_value(message, asker, self._near(message.key), record)
 
-    async def _put_value(self, message: PutValue) -> PutValueReply:
+    async def _put_value(self, message: PutValue, sender: PeerId) -> PutValueReply:
         record = message.record
         if not message.key or record.key != message.key:
             raise RemoteProtocolError("the key of a PUT_VALUE is missing, or is not its record's")
         now = self._clock.wall()
         self._validators.validate(record.key, record.value, now)
-        stored = await self._store.update(
-            record.key,
-            keep(record, now=now, lifetime=self._config.record_lifetime, rules=self._validators),
-        )
+        kept = keep(record, now=now, lifetime=self._config.record_lifetime, rules=self._validators)
+        stored = await self._limits.put(self._store, sender, record.key, kept)
         assert stored is not None, "what keep() decides is never nothing"
         # rust and js compare the record in the echo with what they sent. Peer lists would only travel back.
         return PutValueReply(message.key, served(stored, now))
@@ -142,7 +147,7 @@ class Responding:
             expires=now + config.provider_lifetime,
             addresses_expire=now + config.provider_address_lifetime,
         )
-        await self._store.add_provider(key, provider)
+        await self._limits.add_provider(self._store, key, provider)
 
     async def _get_providers(self, message: GetProviders, asker: Asker) -> GetProvidersReply:
         key = self._provider_key(message.key)

@@ -2,6 +2,7 @@
 
 membership    everybody asks it who is known and what is thought of them
 asking        one request; on it bootstrap, and on both querying, the lookups
+limits        what peers may take of the node, and what it does at a time: responding, asking and querying keep to them
 cycle         what is the node's own and when it is due: publishing puts it there, republishing takes it out
 maintenance   runs the chores: bootstrap, refreshing, lookout, republishing, sweeping, remembering
 """
@@ -22,6 +23,7 @@ from p2pkad.node.bootstrap import Bootstrap
 from p2pkad.node.clock import Clock
 from p2pkad.node.cycle import Cycle
 from p2pkad.node.finding import Finding
+from p2pkad.node.limits import Limits
 from p2pkad.node.lookout import Lookout
 from p2pkad.node.maintenance import Chore, Maintenance
 from p2pkad.node.membership import Membership
@@ -51,6 +53,7 @@ class Rooms:
     refreshing: Refreshing
     remembering: Remembering
     maintenance: Maintenance
+    limits: Limits
 
 
 def store_of(own: PeerId, config: KademliaConfig) -> Store:
@@ -71,13 +74,14 @@ def put_together(
     """The rooms, none of which does anything yet. spawn: starts a task that lives as long as the service at most."""
     validators = Validators({"pk": PublicKeyValidator(), **config.validators}, config.default_validator)
     membership = Membership(network.id, config, clock, tell)
-    asking = Asking(network, membership, validators, config, clock, dice)
+    limits = Limits(config, clock, tell)
+    asking = Asking(network, membership, validators, limits, config, clock, dice)
     bootstrap = Bootstrap(asking, membership, bootstrap_peers, config, clock, dice, tell)
-    querying = Querying(asking, membership, bootstrap, config, clock, tell)
+    querying = Querying(asking, membership, bootstrap, limits, config, clock, tell)
     cycle = Cycle(store, config, clock, dice, membership.changed.unpark_all)
     publishing = Publishing(network, membership, asking, querying, store, validators, config, clock, cycle, spawn)
     finding = Finding(network, membership, querying, publishing, store, validators, config, clock)
-    responding = Responding(network, membership, store, validators, config, clock, dice)
+    responding = Responding(network, membership, store, validators, limits, config, clock, dice)
     refreshing = Refreshing(membership, querying, config, clock, dice)
     tell.subscribe(refreshing.on_event, LookupEnded | PeerAdmitted | PeerReturned)
     lookout = Lookout(membership, clock, dice)
@@ -87,4 +91,4 @@ def put_together(
     tell.subscribe(remembering.on_event, PeerAdmitted | PeerEvicted)
     chores: list[Chore] = [bootstrap, refreshing, lookout, republishing, sweeping, remembering]
     maintenance = Maintenance(membership, asking, chores, config, clock)
-    return Rooms(membership, querying, publishing, finding, responding, refreshing, remembering, maintenance)
+    return Rooms(membership, querying, publishing, finding, responding, refreshing, remembering, maintenance, limits)

@@ -21,7 +21,7 @@ from p2pkad.core.peers import PeerId, PeerInfo, merged
 from p2pkad.errors import ConfigError, NodeClosed, NotReady
 from p2pkad.events import ModeChanged, NodeEvent
 from p2pkad.identity import peer_id
-from p2pkad.net.base import Connected, Gone, Host, Identified, Network, NetworkEvent, OwnAddressesChanged, Usefulness
+from p2pkad.net.base import Connected, Gone, Host, Identified, Limited, Network, NetworkEvent, OwnAddressesChanged, Usefulness
 from p2pkad.node.clock import SYSTEM, Clock
 from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
 from p2pkad.node.rooms import put_together, store_of
@@ -334,6 +334,7 @@ class KademliaService:
         self._membership, self._querying, self._maintenance = rooms.membership, rooms.querying, rooms.maintenance
         self._publishing, self._finding, self._refreshing = rooms.publishing, rooms.finding, rooms.refreshing
         self._remembering = rooms.remembering
+        self._limits = rooms.limits
         for peer in self._bootstrap_peers:
             self._membership.book.pin(peer.id, Pin.BOOTSTRAP, self._clock.monotonic())
             self._learn(peer)
@@ -358,6 +359,8 @@ class KademliaService:
                     self._membership.left(peer)
             case OwnAddressesChanged():
                 self._refreshing.own_addresses_changed()
+            case Limited(limit, peer):
+                self._limits.reached(limit, peer)
             case never:
                 assert_never(never)
 

@@ -19,7 +19,9 @@ from p2pkad.events import NodeEvent, PeerEvicted
 from p2pkad.net.base import Connection, Network, Response
 from p2pkad.node.asking import FIRST_PAUSE, LONGEST_PAUSE, Asking
 from p2pkad.node.clock import SYSTEM
+from p2pkad.node.limits import Limits
 from p2pkad.node.membership import Membership
+from p2pkad.node.telling import Telling
 from p2pkad.validators.base import Validators
 
 OWN, PEER, OTHER = (PeerId(b"\x12\x20" + bytes([number]) * 32) for number in range(3))
@@ -73,7 +75,8 @@ class Stage:
         for peer in (PEER, OTHER):
             self.membership.answered(peer, None, told_nobody=False)
         network, validators = cast("Network", self.network), cast("Validators", cast("Any", None))
-        self.asking = Asking(network, self.membership, validators, config, SYSTEM, Random(seed))
+        limits = Limits(config, SYSTEM, Telling())
+        self.asking = Asking(network, self.membership, validators, limits, config, SYSTEM, Random(seed))
 
     async def ask(self, peer: PeerId = PEER, seconds: float = 10.0) -> object:
         return await self.asking.ask(PeerInfo(peer), QUESTION, trio.current_time() + seconds)

@@ -29,11 +29,13 @@ from p2pkad.config import HostConfig
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.tally import Tally
 from p2pkad.errors import LocalLimit, NodeClosed, PeerBusy
+from p2pkad.events import Limit
 from p2pkad.net.base import Usefulness
 from p2pkad.net.connections import IDLE, Connections, Held
 from p2pkad.net.libp2p.dialer import Dialer
 from p2pkad.net.libp2p.identify import Identifier, News
 from p2pkad.net.libp2p.ids import peer_of, remote_address
+from p2pkad.net.libp2p.prefixes import Prefixes
 from p2pkad.net.libp2p.streams import alive
 from p2pkad.net.libp2p.transport import PLACE, Place
 
@@ -76,6 +78,9 @@ class Watcher(Protocol):
     def usefulness(self, peer: PeerId) -> Usefulness:
         """What the network thinks of a peer."""
 
+    def limited(self, limit: Limit, peer: PeerId | None) -> None:
+        """A limit of the host turned somebody away."""
+
 
 class Backbone(INotifee):
     """observed: where peers see this host. The options are those of `HostConfig`."""
@@ -96,6 +101,7 @@ class Backbone(INotifee):
         self._door = trio.Lock()
         self._queued = 0
         self._handshakes: set[object] = set()
+        self._prefixes = Prefixes(config.max_connections_per_prefix)
         self.connections: Connections[SwarmConn] = Connections(
             config.max_connections, config.connection_reserve, self._usefulness, self._busy
         )
@@ -167,6 +173,11 @@ class Backbone(INotifee):
     def _usefulness(self, peer: PeerId) -> Usefulness:
         return max((watcher.usefulness(peer) for watcher in self._watchers), default=Usefulness.NONE)
 
+    def limited(self, limit: Limit, peer: PeerId | None) -> None:
+        """Tell that a limit of this host turned somebody away."""
+        for watcher in list(self._watchers):
+            watcher.limited(limit, peer)
+
     def identified(self, peer: PeerId) -> News | None:
         """What a connected peer said of itself last."""
         return self._news.get(peer)
@@ -236,6 +247,7 @@ class Backbone(INotifee):
             while self.find(peer) is None and not self.dialer.dials(peer) and not self._may_dial():
                 await self._moment()
             return
+        self.limited("connections", peer)
         raise LocalLimit("connections", self.connections.limit)
 
     def _may_dial(self) -> bool:
@@ -262,6 +274,20 @@ class Backbone(INotifee):
     async def admit(self, place: Place) -> bool:
         """Whether one more inbound connection is welcome; then `left` is due. Where all others are in use it waits a moment,
         first come, first served: nothing has been spent on it so far."""
+        if not self._prefixes.enter(place.prefix):
+            self.limited("connections_per_prefix", None)
+            return False
+        welcome = False
+        try:
+            welcome = await self._admit(place)
+        finally:
+            if not welcome:
+                self._prefixes.leave(place.prefix)
+        if not welcome:
+            self.limited("connections", None)
+        return welcome
+
+    async def _admit(self, place: Place) -> bool:
         if self._queued >= MAX_QUEUED:
             return False
         self._queued += 1
@@ -279,6 +305,7 @@ class Backbone(INotifee):
     def left(self, place: Place) -> None:
         """An inbound connection that was admitted is over, or never came to be."""
         self._handshakes.discard(place)
+        self._prefixes.leave(place.prefix)
         self.freed()
 
     @contextmanager

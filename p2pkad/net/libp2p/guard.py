@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 
 import trio
 from libp2p.abc import INetStream
@@ -29,11 +30,15 @@ NEGOTIATION_TIMEOUT = 10.0
 
 
 class Guard:
-    """Hands inbound streams to the host's handlers. per_peer: streams that one peer may have open, of all protocols."""
+    """Hands inbound streams to the host's handlers. per_peer: streams that one peer may have open, of all protocols.
 
-    def __init__(self, host: BasicHost, per_peer: int) -> None:
+    crowded: told of a peer that wanted more.
+    """
+
+    def __init__(self, host: BasicHost, per_peer: int, crowded: Callable[[PeerId], None]) -> None:
         self._host = host
         self._per_peer = per_peer
+        self._crowded = crowded
         self._open: Counter[PeerId] = Counter()
 
     def __repr__(self) -> str:
@@ -44,6 +49,7 @@ class Guard:
         assert isinstance(stream, NetStream)
         peer = peer_of(stream.muxed_conn)
         if self._open[peer] >= self._per_peer:
+            self._crowded(peer)
             await Pipe(stream).reset()
             return
         self._open[peer] += 1

@@ -166,11 +166,14 @@ class ArmouredHost(BasicHost):
         for notifee in list(swarm.notifees):  # BasicHost's own identify: ours runs on every connection
             if type(notifee).__module__ == BasicHost.__module__:
                 swarm.remove_notifee(notifee)
-        swarm.set_stream_handler(Guard(self, config.max_streams_per_peer))
+        swarm.set_stream_handler(Guard(self, config.max_streams_per_peer, self._crowded))
         self.backbone = swarm.backbone = Backbone(self, config, self._observed)
 
     def __repr__(self) -> str:
         return f"<ArmouredHost {self.id!r} {self.backbone!r}>"
+
+    def _crowded(self, peer: PeerId) -> None:
+        self.backbone.limited("streams_per_peer", peer)
 
     @property
     def id(self) -> PeerId:

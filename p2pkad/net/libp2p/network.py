@@ -25,12 +25,14 @@ from multiaddr.protocols import P_P2P
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, RemoteProtocolError, RequestTimeout
+from p2pkad.events import Limit
 from p2pkad.net.base import (
     Connected,
     Connection,
     Gone,
     Handler,
     Identified,
+    Limited,
     NetworkEvent,
     OwnAddressesChanged,
     Request,
@@ -207,6 +209,9 @@ class Libp2pNetwork:
     def usefulness(self, peer: PeerId) -> Usefulness:
         return self._usefulness(peer)
 
+    def limited(self, limit: Limit, peer: PeerId | None) -> None:
+        self._tell(Limited(limit, peer))
+
     # inside
 
     def _tell(self, event: NetworkEvent) -> None:
@@ -238,7 +243,14 @@ class Libp2pNetwork:
     def _start_serving(self) -> None:
         if self._protocol in self._host.get_mux().get_protocols():
             raise ConfigError(f"{self._protocol}: something else on this host serves this protocol")
-        self._server = Server(self._answer, limit=self._max_message, idle_timeout=self._host.config.idle_stream_timeout)
+        config = self._host.config
+        self._server = Server(
+            self._answer,
+            limit=self._max_message,
+            idle_timeout=config.idle_stream_timeout,
+            most=config.max_inbound_streams,
+            crowded=lambda peer: self._tell(Limited("streams", peer)),
+        )
         self._host.set_stream_handler(TProtocol(self._protocol), self._server.serve)
 
     def _stop_serving(self) -> None:

@@ -4,6 +4,7 @@
     the end, between requests  | close
     everything else            | reset: a frame too long, cut off or undecodable, a handler that raises,
                                | no whole request for `idle_timeout`, a reply that the peer does not take
+    one stream too many        | reset, whoever opened it
 
 Half-close is fine: a peer that closes its side right after the request (rust does) still gets the reply.
 """
@@ -17,6 +18,7 @@ import trio
 from libp2p.abc import INetStream
 from libp2p.network.stream.net_stream import NetStream
 
+from p2pkad.core.peers import PeerId
 from p2pkad.errors import P2pkadError
 from p2pkad.net.libp2p.ids import peer_of
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
@@ -29,12 +31,19 @@ Answer = Callable[[INetStream, bytes], Awaitable[bytes | None]]
 
 
 class Server:
-    """Answers one protocol's streams. limit: bytes of a request at most. idle_timeout: seconds."""
+    """Answers one protocol's streams. limit: bytes of a request at most. idle_timeout: seconds.
 
-    def __init__(self, answer: Answer, *, limit: int, idle_timeout: float) -> None:
+    most: streams at a time, of all peers together. crowded: told whose stream was one too many.
+    """
+
+    def __init__(
+        self, answer: Answer, *, limit: int, idle_timeout: float, most: int, crowded: Callable[[PeerId], None]
+    ) -> None:
         self._answer = answer
         self._limit = limit
         self._idle_timeout = idle_timeout
+        self._most = most
+        self._crowded = crowded
         self._scopes: set[trio.CancelScope] = set()
 
     def __len__(self) -> int:
@@ -44,6 +53,10 @@ class Server:
         """The handler to register for the protocol. Never raises."""
         assert isinstance(stream, NetStream)
         pipe = Pipe(stream)
+        if len(self._scopes) >= self._most:
+            self._crowded(peer_of(stream.muxed_conn))
+            await pipe.reset()
+            return
         with trio.CancelScope() as scope:
             self._scopes.add(scope)
             try:

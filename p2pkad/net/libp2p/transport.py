@@ -27,6 +27,8 @@ from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.transport.tcp.tcp import TCP, TCPListener
 from multiaddr import Multiaddr
 
+from p2pkad.net.libp2p.prefixes import public_prefix
+
 CHUNK = 64 * 1024
 """Bytes asked of the operating system at once."""
 
@@ -43,9 +45,15 @@ ATTEMPT: ContextVar[Attempt] = ContextVar("ATTEMPT")
 
 
 class Place:
-    """What an inbound connection has from its admission on. Compared by identity."""
+    """What an inbound connection has from its admission on. Compared by identity.
 
-    __slots__ = ()
+    prefix: where it comes from, see `public_prefix`; None when that is not counted.
+    """
+
+    __slots__ = ("prefix",)
+
+    def __init__(self, host: str | None = None) -> None:
+        self.prefix = public_prefix(host)
 
 
 PLACE: ContextVar[Place] = ContextVar("PLACE")
@@ -118,7 +126,8 @@ class Transport(TCP):
 
             stream = Stream(accepted.stream, closed)
             self._open.add(stream)
-            place = Place()
+            remote = stream.get_remote_address()
+            place = Place(remote[0] if remote is not None else None)
             PLACE.set(place)  # of this task, which serves nothing else
             with trio.CancelScope() as scope:
                 if not await self._admit(place):

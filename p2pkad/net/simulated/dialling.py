@@ -19,6 +19,7 @@ import trio
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.core.tally import Tally
 from p2pkad.errors import LocalLimit, PeerBusy, PeerUnreachable
+from p2pkad.net.base import Limited
 from p2pkad.net.connections import IDLE, Held
 from p2pkad.net.simulated.line import Line
 from p2pkad.net.simulated.parking import Parked
@@ -159,6 +160,7 @@ class Dialling:
                 with trio.move_on_after(IDLE / 5):
                     await self._room.park()
             return
+        self._host.tell(Limited("connections", peer))
         raise LocalLimit("connections", self._host.connections.limit)
 
     # the dial
@@ -242,6 +244,7 @@ class Dialling:
             return
         self._queue = self._queue if self._queue is not None else deque()
         if len(self._queue) >= MAX_QUEUED:
+            self._host.tell(Limited("connections", None))
             line.dialler.dialling.turned_away(dial, address)
             return
         self._queue.append(Knock(line, address, dial, trio.current_time() + PATIENCE))
@@ -279,4 +282,5 @@ class Dialling:
             elif now < until:
                 self._let_in(line, address, dial)
             else:
+                self._host.tell(Limited("connections", None))
                 dialler.dialling.turned_away(dial, address)

@@ -12,7 +12,7 @@ import trio
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, PutValue
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, PeerBusy, RemoteProtocolError, RequestTimeout
-from p2pkad.net.base import Connection, Handler, NetworkEvent, Response, Usefulness
+from p2pkad.net.base import Connection, Handler, Limited, NetworkEvent, Response, Usefulness
 from p2pkad.net.connections import Held
 from p2pkad.net.simulated.carrying import carry
 from p2pkad.net.simulated.line import Exchange, Line
@@ -138,8 +138,15 @@ class SimulatedNetwork:
                 log.exception("a listener failed on %r", event)
 
     def crowded(self, asker: PeerId) -> bool:
-        """Whether as many handlers wait for something on behalf of this peer as it may have streams."""
-        return list(self.serving.values()).count(asker) >= self._host.config.max_streams_per_peer
+        """Whether as many handlers wait for something as there may be streams, all together or on behalf of this peer."""
+        config = self._host.config
+        if len(self.serving) >= config.max_inbound_streams:
+            self.tell(Limited("streams", asker))
+            return True
+        if list(self.serving.values()).count(asker) >= config.max_streams_per_peer:
+            self.tell(Limited("streams_per_peer", asker))
+            return True
+        return False
 
     # inside
 

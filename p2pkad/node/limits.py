@@ -1,0 +1,220 @@
+"""What this node gives to one peer, and what it does at a time itself.
+
+requests      a peer that asks too often is answered later; the streams that it may have, each with one request at a time,
+              are what waits, so that the reset for those who would wait for long is seldom needed
+stored        a peer has so many new records and bytes stored, and gets that back over hours
+updates       records are changed only so often, under one key and by one publisher
+lookups, requests in flight
+              whoever comes beyond waits for a turn
+
+All that is remembered of peers and keys is bounded (core/allowance.py). Nothing of this is held against a peer: its stream is
+reset, and that is all. Each time somebody is turned away or has to wait `LimitReached` tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+
+import trio
+
+from p2pkad.config import KademliaConfig
+from p2pkad.core.allowance import Allowance
+from p2pkad.core.peers import PeerId
+from p2pkad.core.records import Record, StoredProvider, StoredRecord
+from p2pkad.errors import LocalLimit, StoreFull
+from p2pkad.events import Limit, LimitReached
+from p2pkad.node.clock import Clock
+from p2pkad.node.telling import Telling
+from p2pkad.store.base import Decide, Store
+
+REMEMBERED = 10_000
+"""Peers, or keys, of which each limit knows what they took: as many as the address book has."""
+
+LONGEST_WAIT = 1.0
+"""Seconds that a request waits for its turn; it is reset when it would be more. Peers wait 5 to 10 for an answer, and lookups
+of this implementation go on without it after 2."""
+
+RELAYED = b"relayed/"
+"""Goes before the id of a publisher whose record came from somebody else."""
+
+Cost = tuple[Limit, bytes, float]
+"""Of which allowance, by whom, how much."""
+
+
+class Limits:
+    """The allowances of peers, keys and publishers, and the turns of the node's own lookups and requests."""
+
+    def __init__(self, config: KademliaConfig, clock: Clock, tell: Telling) -> None:
+        self.lookups = Turns(config.max_lookups)
+        self.requests = Turns(config.max_requests_in_flight)
+        self._clock = clock
+        self._tell = tell
+        self._most: dict[Limit, int] = {
+            "requests_per_peer": config.max_requests_per_peer,
+            "stored_per_peer": config.max_stored_per_peer,
+            "stored_bytes_per_peer": config.max_stored_bytes_per_peer,
+            "updates_per_key": config.max_updates_per_key,
+            "updates_per_publisher": config.max_updates_per_publisher,
+        }
+        seconds = {
+            "requests_per_peer": config.max_requests_per_peer / config.request_rate_per_peer,
+            "stored_per_peer": config.stored_refill,
+            "stored_bytes_per_peer": config.stored_refill,
+            "updates_per_key": config.update_refill,
+            "updates_per_publisher": config.update_refill,
+        }
+        self._allowed = {limit: Allowance(most, most / seconds[limit], most=REMEMBERED) for limit, most in self._most.items()}
+
+    def reached(self, limit: Limit, peer: PeerId | None) -> None:
+        """Somebody was turned away, or has to wait."""
+        if self._tell.wanted(LimitReached):
+            self._tell(LimitReached(at=self._clock.monotonic(), limit=limit, peer=peer))
+
+    async def let_in(self, peer: PeerId) -> None:
+        """Wait until a request of this peer may be dealt with, LONGEST_WAIT at most. Raises LocalLimit: not even then."""
+        allowed, now = self._allowed["requests_per_peer"], self._clock.monotonic()
+        wait = allowed.wait(peer, 1, now)
+        if wait > 0:
+            self.reached("requests_per_peer", peer)
+            if wait > LONGEST_WAIT:
+                raise LocalLimit("requests_per_peer", self._most["requests_per_peer"])
+        # Before the wait: the next one waits behind this one.
+        allowed.take(peer, 1, now)
+        if wait > 0:
+            await trio.sleep(wait)
+
+    async def put(self, store: Store, peer: PeerId, key: bytes, keep: Decide) -> StoredRecord | None:
+        """Have the store decide by `keep` on a record that `peer` sent. Raises what that does, StoreFull, LocalLimit."""
+        now = self._clock.monotonic()
+        costs: list[Cost] = []
+
+        def decide(stored: StoredRecord | None) -> StoredRecord | None:
+            # It may run more than once, and in the store's own time: it looks, and takes nothing.
+            chosen = keep(stored)
+            costs[:] = [] if chosen is None else _costs_of_put(peer, stored, chosen)
+            self._require(costs, now)
+            return chosen
+
+        try:
+            kept = await store.update(key, decide)
+        except (StoreFull, OverLimit) as error:
+            self._refused(error, peer)
+            raise
+        self._take(costs, now)
+        return kept
+
+    async def add_provider(self, store: Store, key: bytes, provider: StoredProvider) -> None:
+        """Have the store remember what a provider said of itself. Raises StoreFull, LocalLimit."""
+        peer, now = provider.provider.id, self._clock.monotonic()
+        known = await store.providers(key, provider.received)
+        costs = [] if any(each.provider.id == peer for each in known) else _costs_of_provider(key, provider)
+        try:
+            self._require(costs, now)
+            await store.add_provider(key, provider)
+        except (StoreFull, OverLimit) as error:
+            self._refused(error, peer)
+            raise
+        self._take(costs, now)
+
+    def _require(self, costs: list[Cost], now: float) -> None:
+        for limit, name, amount in costs:
+            if self._allowed[limit].wait(name, amount, now) > 0:
+                raise OverLimit(limit, self._most[limit])
+
+    def _take(self, costs: list[Cost], now: float) -> None:
+        for limit, name, amount in costs:
+            self._allowed[limit].take(name, amount, now)
+
+    def _refused(self, error: StoreFull | OverLimit, peer: PeerId) -> None:
+        self.reached(error.name if isinstance(error, OverLimit) else "store", peer)
+
+
+class OverLimit(LocalLimit):
+    """A LocalLimit that knows which one it is."""
+
+    def __init__(self, name: Limit, limit: int) -> None:
+        super().__init__(name, limit)
+        self.name = name
+
+
+def _costs_of_put(peer: PeerId, stored: StoredRecord | None, chosen: StoredRecord) -> list[Cost]:
+    """A renewal of what is there costs nothing: holders and readers do that, for each other."""
+    size = _size(chosen.record)
+    if stored is None:
+        return [("stored_per_peer", peer, 1), ("stored_bytes_per_peer", peer, size)]
+    if stored.record.value == chosen.record.value:
+        return []
+    costs: list[Cost] = [("updates_per_key", chosen.record.key, 1)]
+    costs += [("updates_per_publisher", name, 1) for name in _publishers(peer, chosen.record)]
+    growth = size - _size(stored.record)
+    return [*costs, ("stored_bytes_per_peer", peer, growth)] if growth > 0 else costs
+
+
+def _publishers(peer: PeerId, record: Record) -> Iterator[bytes]:
+    # Anybody can name any publisher. So whom a record names counts beside its sender, not in its stead, or one could use
+    # many names; and apart from what the publisher sends itself, or others could use up what it may.
+    yield peer
+    if record.publisher and record.publisher != peer:
+        yield RELAYED + record.publisher
+
+
+def _costs_of_provider(key: bytes, provider: StoredProvider) -> list[Cost]:
+    peer = provider.provider.id
+    size = len(key) + len(peer) + sum(len(each.raw) for each in provider.provider.addresses)
+    return [("stored_per_peer", peer, 1), ("stored_bytes_per_peer", peer, size)]
+
+
+def _size(record: Record) -> int:
+    return len(record.key) + len(record.value)
+
+
+class Lane(Enum):
+    """Who waits for a turn: somebody who called the node, or one of its chores."""
+
+    CALLS = "calls"
+    CHORES = "chores"
+
+    @property
+    def other(self) -> Lane:
+        return Lane.CHORES if self is Lane.CALLS else Lane.CALLS
+
+
+class Turns:
+    """So many at a time. Who comes beyond waits in the order of coming; while both lanes wait, they take turns.
+
+    most: how many at a time.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._free = most
+        self._waiting = {lane: trio.lowlevel.ParkingLot() for lane in Lane}
+        self._next = Lane.CALLS
+
+    def __repr__(self) -> str:
+        waiting = sum(map(len, self._waiting.values()))
+        return f"<Turns {self.most - self._free}/{self.most} waiting={waiting}>"
+
+    def take_now(self) -> bool:
+        """Take a place that is free; False when there is none. Each one that was taken is to be given back."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
+
+    async def take_in_turn(self, deadline: float, lane: Lane = Lane.CALLS) -> bool:
+        """Wait for a place; False when there was none by the deadline. Cancelled: none is taken."""
+        with trio.move_on_at(deadline):
+            await self._waiting[lane].park()
+            return True  # who is woken has the place of whoever gave it back
+        return False
+
+    def give_back(self) -> None:
+        """Done: the next one that waits has the place."""
+        for lane in (self._next, self._next.other):
+            if self._waiting[lane]:
+                self._next = lane.other
+                self._waiting[lane].unpark()
+                return
+        self._free += 1

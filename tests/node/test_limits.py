@@ -1,0 +1,119 @@
+"""Turns, and what an honest peer gets."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import pytest
+import trio
+import trio.testing
+
+from p2pkad.config import KademliaConfig
+from p2pkad.core.peers import PeerInfo
+from p2pkad.core.records import StoredProvider
+from p2pkad.errors import LocalLimit
+from p2pkad.node.clock import SYSTEM
+from p2pkad.node.limits import Lane, Limits, Turns
+from p2pkad.node.rooms import store_of
+from p2pkad.node.telling import Telling
+from tests.support.worlds import address, peer_id
+
+pytestmark = pytest.mark.scenario("H4")
+
+PUBLISHER = PeerInfo(peer_id(1), (address(1),))
+KEYS = 10_000
+
+
+@pytest.fixture
+def limits() -> Limits:
+    """Those of a node that nobody configured."""
+    return Limits(KademliaConfig(), SYSTEM, Telling())
+
+
+async def test_a_publisher_of_ten_thousand_provider_records_gets_through(limits: Limits) -> None:
+    store = store_of(peer_id(0), KademliaConfig())
+    for _ in range(3):  # and all of it again, and again
+        for number in range(KEYS):
+            key = b"\x12\x20" + sha256(b"%d" % number).digest()
+            await limits.add_provider(store, key, StoredProvider(PUBLISHER, received=0.0, expires=1e9))
+    assert store.stats().providers == KEYS
+
+
+async def test_who_publishes_one_key_after_the_other_is_never_reset(
+    limits: Limits, autojump_clock: trio.testing.MockClock
+) -> None:
+    for _ in range(2500):
+        await limits.let_in(PUBLISHER.id)
+    assert trio.current_time() == pytest.approx(2.5, abs=0.1)
+
+
+async def test_go_has_its_lookup_checks_answered_at_once(limits: Limits, autojump_clock: trio.testing.MockClock) -> None:
+    # go-libp2p-kad-dht: rtrefresh and lookupCheck queue up to 256 FIND_NODE for one peer, with k=3 behind each other.
+    began = trio.current_time()
+    for _ in range(256):
+        await limits.let_in(PUBLISHER.id)
+    assert trio.current_time() == began
+
+
+async def test_who_would_have_to_wait_for_long_is_refused(limits: Limits, autojump_clock: trio.testing.MockClock) -> None:
+    refused = 0
+
+    async def ask() -> None:
+        nonlocal refused
+        try:
+            await limits.let_in(PUBLISHER.id)
+        except LocalLimit:
+            refused += 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3000):
+            nursery.start_soon(ask)
+    assert refused == pytest.approx(800, abs=1)
+
+
+async def wait_in(turns: Turns, lane: Lane, name: str, came: list[str]) -> None:
+    if await turns.take_in_turn(trio.current_time() + 60, lane):
+        came.append(name)
+
+
+async def queue(turns: Turns, nursery: trio.Nursery, names: str, came: list[str]) -> None:
+    """Those with a capital are chores."""
+    for name in names:
+        nursery.start_soon(wait_in, turns, Lane.CHORES if name.isupper() else Lane.CALLS, name, came)
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_both_lanes_have_their_turn_and_within_one_the_first_comes_first() -> None:
+    turns, came = Turns(1), list[str]()
+    assert turns.take_now()
+    async with trio.open_nursery() as nursery:
+        await queue(turns, nursery, "abcdXYe", came)
+        for _ in range(7):
+            turns.give_back()
+            await trio.testing.wait_all_tasks_blocked()
+    assert "".join(came) == "aXbYcde"
+    turns.give_back()
+    assert repr(turns) == "<Turns 0/1 waiting=0>"
+
+
+async def test_who_gives_up_waiting_leaves_nothing_behind(autojump_clock: trio.testing.MockClock) -> None:
+    turns = Turns(1)
+    assert turns.take_now()
+    assert not await turns.take_in_turn(trio.current_time() + 1)
+    with trio.move_on_after(1) as cancelled:
+        await turns.take_in_turn(trio.current_time() + 60)
+    assert cancelled.cancelled_caught
+    turns.give_back()
+    assert turns.take_now()
+    assert not turns.take_now()
+
+
+async def test_a_place_that_came_as_the_wait_ended_is_not_lost(autojump_clock: trio.testing.MockClock) -> None:
+    turns, came = Turns(1), list[str]()
+    assert turns.take_now()
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            await queue(turns, nursery, "a", came)
+            turns.give_back()
+            scope.cancel()  # in the same moment
+    assert came == ["a"], "it has the place, and gives it back as always"
