@@ -28,6 +28,9 @@ GO_ASKS_STOCK = (1, 10)
 OVERLOAD = 50
 """What kad_dht is asked at once a single time, at the end, to show what becomes of it."""
 
+UNLIMITED = {"max_requests_per_peer": 10**9, "request_rate_per_peer": 1e9}
+"""Flags for a p2pkad server of which one client is to learn how much it can do. kad_dht and go have no such limit."""
+
 NAMED = 19.0
 """Peers that an answer names on average, at least: 20, less the asker where he is one of them and nobody takes his place."""
 
@@ -64,7 +67,7 @@ def kinds(go: Path | None, seed: int) -> dict[str, Kind]:
     """By name. go: the go peer; None leaves its kind out."""
     known = {
         "stock": Kind(own("stock.py", "server", seed), own("stock.py", "client", seed)),
-        "p2pkad": Kind(with_flags(py_language(), protocol=PROTOCOL), own("ours.py", PROTOCOL, seed)),
+        "p2pkad": Kind(with_flags(py_language(), protocol=PROTOCOL, **UNLIMITED), own("ours.py", PROTOCOL, seed)),
     }
     if go is not None:
         server = with_flags(go_language(go), protocol=PROTOCOL)

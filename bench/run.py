@@ -17,6 +17,7 @@ from pathlib import Path
 
 import connect
 import durable
+import flood
 import lookups
 import rates
 import scans
@@ -26,12 +27,15 @@ from report import Section
 from results import CACHE, Results, parse, run, say
 
 LOGS = CACHE / "logs"
-NAMES = ("connect", "rates", "lookups", "closest", "durable")
+NAMES = ("connect", "rates", "lookups", "closest", "durable", "flood")
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured. connects: pairs. rounds, seconds: of each case of the rates. lookups: of each process."""
+    """How much is measured. connects: pairs. rounds, seconds: of each case of the rates. lookups: of each process.
+
+    floods: rounds of the flood, of two or three seconds for each server.
+    """
 
     connects: int
     rounds: int
@@ -39,11 +43,12 @@ class Size:
     lookups: int
     scan_processes: int
     scan_values: int
+    floods: int
 
 
-FULL = Size(connects=25, rounds=5, seconds=0.7, lookups=100, scan_processes=6, scan_values=3)
-QUICK = Size(connects=9, rounds=2, seconds=0.25, lookups=30, scan_processes=1, scan_values=3)
-IN_QUICK = ("connect", "rates", "closest")
+FULL = Size(connects=25, rounds=5, seconds=0.7, lookups=100, scan_processes=6, scan_values=3, floods=5)
+QUICK = Size(connects=9, rounds=2, seconds=0.25, lookups=30, scan_processes=1, scan_values=3, floods=2)
+IN_QUICK = ("connect", "rates", "closest", "flood")
 """What has targets."""
 
 Measurement = Callable[[], Awaitable[Section]]
@@ -57,6 +62,7 @@ def measurements(driver: Driver, size: Size, go: Path | None, seed: int) -> dict
         "lookups": lambda: lookups.measure(driver, size.lookups, seed),
         "closest": lambda: scans.measure(size.scan_processes, size.scan_values),
         "durable": lambda: durable.measure(size.rounds, size.seconds),
+        "flood": lambda: flood.measure(driver, size.floods, seed),
     }
 
 
