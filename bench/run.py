@@ -108,7 +108,7 @@ def main() -> int:
     options = parse(
         __doc__,
         NAMES,
-        quick="less of what has a target: 40 seconds instead of three minutes",
+        quick="less of what has a target: a minute instead of four",
         seed="of the keys that Python clients ask for",
     )
     names = options.only or (IN_QUICK if options.quick else NAMES)
