@@ -2,7 +2,8 @@
 
 The service has the rooms of `node/` (node/rooms.py) on one network and offers their work as methods. Every method that asks
 others for one thing takes `timeout=` (seconds for all of it; None takes the configured one), and every one raises NodeClosed
-once the service is closed.
+once the service is closed. Those that look something up raise LocalLimit where `max_lookups` others had all the turns for so
+long.
 """
 
 from __future__ import annotations
