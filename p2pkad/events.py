@@ -9,6 +9,9 @@ LookupStarted  PeerAsked     a request leaves; the peer is dialled first where t
                PeerLate      no answer for long: its slot goes to somebody else; it may still answer, or fail
                PeerFailed
 LookupEnded    or LookupCancelled; the last event of a lookup, also for those who were asked and had not answered
+
+Every request is told once, when it is over: RequestEnded for those of this node, of lookups and of everything else that it
+does; RequestServed for those of others.
 """
 
 from __future__ import annotations
@@ -19,10 +22,18 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from p2pkad.core.goals import Failure
     from p2pkad.core.lookup import Outcome
+    from p2pkad.core.messages import MessageName
     from p2pkad.core.peers import PeerId, PeerInfo
     from p2pkad.core.records import Record
     from p2pkad.errors import P2pkadError
     from p2pkad.node.results import ProvideReceipt, PutReceipt
+
+
+RequestResult = Literal["answered", "unreachable", "busy", "silent", "refused", "malformed", "limited", "cancelled"]
+"""How a request of this node ends; `RequestEnded` says what each means."""
+
+ServedResult = Literal["answered", "refused", "full", "limited", "failed", "cancelled"]
+"""How a request of a peer ends; `RequestServed` says what each means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +238,60 @@ class LimitReached:
     peer: PeerId | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """The node has published something for the first time, because it was told to. seconds: how long that took."""
+
+    at: float
+    kind: Literal["record", "provider"]
+    key: bytes
+    seconds: float
+    receipt: PutReceipt | ProvideReceipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishFailed:
+    """It could not; the caller was told the same. A call that was cancelled is not told."""
+
+    at: float
+    kind: Literal["record", "provider"]
+    key: bytes
+    seconds: float
+    error: P2pkadError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestEnded:
+    """A request of this node is over. seconds: since it was made, dialling and waiting for room included.
+
+    message: its name in the specification. An ADD_PROVIDER has no reply: "answered" says that it left, or, where a
+    GET_PROVIDERS went after it on the same stream, that this was answered. "unreachable" to "malformed": as in `Failure`.
+    "limited": a limit of this node. "cancelled": whoever wanted it wants it no more; the rest of a lookup ends so.
+    """
+
+    at: float
+    peer: PeerId
+    message: MessageName
+    seconds: float
+    result: RequestResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestServed:
+    """A request of a peer is over, as far as this node's work goes. seconds: from the whole request to the whole answer.
+
+    "refused": its stream is reset, because the peer or the record breaks a rule, or is not wanted. "full": because there is no
+    room in the store. "limited": because the peer has had its share. "failed": a fault of this node, or of its disk. "cancelled": the stream was lost, or took too long. What cannot be read
+    has no name, and is not told.
+    """
+
+    at: float
+    peer: PeerId
+    message: MessageName
+    seconds: float
+    result: ServedResult
+
+
 LookupEvent = (
     LookupStarted
     | PeerAsked
@@ -246,8 +311,12 @@ NodeEvent = (
     | PeerReturned
     | ModeChanged
     | BootstrapEnded
+    | Published
+    | PublishFailed
     | Republished
     | RepublishFailed
     | LimitReached
+    | RequestEnded
+    | RequestServed
     | LookupEvent
 )

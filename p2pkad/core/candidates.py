@@ -61,7 +61,7 @@ class Candidate:
 
     away: its distance to the target. path: who asks it. asked_at, since: when it was asked, and from when on its answer is
     waited for, in monotonic seconds. patience: with such peers. slow: it takes longer than most; it may be dead, so that
-    somebody else is asked in its place meanwhile.
+    somebody else is asked in its place meanwhile. hops: 1 for a seed, and one more than those of whoever told of it first.
     """
 
     peer: PeerId
@@ -72,6 +72,7 @@ class Candidate:
     asked_at: float = 0.0
     since: float = 0.0
     slow: bool = False
+    hops: int = 1
 
 
 class Path:

@@ -93,7 +93,8 @@ class Outcome:
 
     closest: the nearest peers that answered, nearest first, at most k of them. asked, answered, failed: how many; late: all
     the others that were asked. others: who else was heard of and did not fail, nearest first, silent ones last: in this
-    order they take the places of those of `closest` that fail afterwards.
+    order they take the places of those of `closest` that fail afterwards. hops: of the longest way to one of `closest`, or,
+    where there is none, to who was asked: 1 is a peer that the lookup began with, 2 one that such a peer told of.
     """
 
     closest: tuple[PeerId, ...]
@@ -103,6 +104,7 @@ class Outcome:
     failed: int
     late: int
     others: tuple[PeerId, ...] = ()
+    hops: int = 0
 
     @property
     def complete(self) -> bool:
@@ -153,7 +155,7 @@ class Lookup:
         self._outcome: Outcome | None = None
         seeds = tuple(seeds)
         for number, path in enumerate(self._paths):
-            self._hear(seeds[number :: len(self._paths)], path)
+            self._hear(seeds[number :: len(self._paths)], path, 1)
 
     def on_reply(self, peer: PeerId, reply: AnyReply, now: float) -> None:
         """`peer` answered at `now`; its closer peers are believed. No effect unless it was asked, none after the end."""
@@ -163,7 +165,7 @@ class Lookup:
         self._move(candidate, Input.REPLY)
         self.goal.on_reply(peer, reply)
         if isinstance(reply, FindNodeReply | GetValueReply | GetProvidersReply):
-            self._hear([info.id for info in reply.closer], candidate.path)
+            self._hear([info.id for info in reply.closer], candidate.path, candidate.hops + 1)
 
     def on_failure(self, peer: PeerId, reason: Failure, now: float) -> None:
         """`peer` will not answer any more. No effect unless it was asked, and none after the end."""
@@ -281,8 +283,9 @@ class Lookup:
         return Query(candidate.peer, min(now + self.limits.hard, self._deadline))
 
     def _conclude(self, ending: Ending) -> Outcome:
-        answered = (candidate.peer for candidate in self._nearest() if candidate.state is State.ANSWERED)
-        closest = dict.fromkeys(islice(answered, self.limits.k))
+        answered = (candidate for candidate in self._nearest() if candidate.state is State.ANSWERED)
+        nearest = list(islice(answered, self.limits.k))
+        closest = dict.fromkeys(candidate.peer for candidate in nearest)
         late = self.late
         ruled_out = {*closest, *late}
         alive = (candidate.peer for candidate in self._nearest() if candidate.state is not State.FAILED)
@@ -294,6 +297,7 @@ class Lookup:
             failed=self._count[State.FAILED],
             late=self._count[State.LATE] + self._count[State.ASKED],
             others=(*(peer for peer in alive if peer not in ruled_out), *late),
+            hops=max((candidate.hops for candidate in nearest or self._asked.values()), default=0),
         )
 
     def _nearest(self) -> Iterable[Candidate]:
@@ -306,12 +310,12 @@ class Lookup:
             return None
         return candidate
 
-    def _hear(self, peers: Iterable[PeerId], path: Path) -> None:
+    def _hear(self, peers: Iterable[PeerId], path: Path, hops: int) -> None:
         known, key_of, target = path.known, self._space.key, self._target
         for peer in peers:
             away = distance(key_of(peer), target)
             if away not in known and peer != self._own:
-                path.hear(self._asked.get(away) or Candidate(peer, away, path, self._unhurried))
+                path.hear(self._asked.get(away) or Candidate(peer, away, path, self._unhurried, hops=hops))
 
     def _distance(self, peer: PeerId) -> int:
         return distance(self._space.key(peer), self._target)

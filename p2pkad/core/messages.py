@@ -14,6 +14,7 @@ Peers in a message are unfiltered: who is believed, and which address, is the no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from p2pkad.core.peers import PeerInfo
 from p2pkad.core.records import Record
@@ -96,4 +97,15 @@ class PingReply:
 
 
 AnyRequest = FindNode | GetValue | PutValue | AddProvider | GetProviders | Ping
+MessageName = Literal["FIND_NODE", "GET_VALUE", "PUT_VALUE", "ADD_PROVIDER", "GET_PROVIDERS", "PING"]
+NAMES: dict[type[AnyRequest], MessageName] = {
+    FindNode: "FIND_NODE",
+    GetValue: "GET_VALUE",
+    PutValue: "PUT_VALUE",
+    AddProvider: "ADD_PROVIDER",
+    GetProviders: "GET_PROVIDERS",
+    Ping: "PING",
+}
+"""What the specification calls each request."""
+
 AnyReply = FindNodeReply | GetValueReply | PutValueReply | GetProvidersReply | PingReply

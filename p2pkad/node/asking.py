@@ -19,16 +19,27 @@ from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import Failure
 from p2pkad.core.hearsay import believed
 from p2pkad.core.keyspace import SHA256
-from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, FindNode, FindNodeReply, GetProvidersReply, GetValueReply
+from p2pkad.core.messages import (
+    NAMES,
+    AddProvider,
+    AnyReply,
+    AnyRequest,
+    FindNode,
+    FindNodeReply,
+    GetProvidersReply,
+    GetValueReply,
+)
 from p2pkad.core.patience import FLOOR, Patience
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.core.records import Record
 from p2pkad.core.tally import Tally
 from p2pkad.errors import LocalLimit, NetworkError, PeerBusy, PeerUnreachable, RemoteProtocolError, RequestTimeout
+from p2pkad.events import RequestEnded, RequestResult
 from p2pkad.net.base import Connection, Network, Response
 from p2pkad.node.clock import Clock
 from p2pkad.node.limits import Limits
 from p2pkad.node.membership import Membership
+from p2pkad.node.telling import Telling
 from p2pkad.validators.base import Validators
 
 T = TypeVar("T")
@@ -62,6 +73,10 @@ def failure_of(error: Exception) -> Failure:
             return Failure.REFUSED
 
 
+def _result_of(error: Exception) -> RequestResult:
+    return "limited" if isinstance(error, LocalLimit) else failure_of(error).value
+
+
 class Asking:
     """Requests, with their consequences for the routing table and the address book."""
 
@@ -74,6 +89,7 @@ class Asking:
         config: KademliaConfig,
         clock: Clock,
         random: Random,
+        tell: Telling,
     ) -> None:
         self._network = network
         self._membership = membership
@@ -82,6 +98,7 @@ class Asking:
         self._config = config
         self._clock = clock
         self._random = random
+        self._tell = tell
         self._if_connected, self._if_dialled = Patience(config.late_after), Patience(config.late_after)
         self._if_full = Patience(config.late_after, usual=FLOOR)
         self._turned_away = Tally()
@@ -119,25 +136,25 @@ class Asking:
             self._learn_from(peer.id, self._since(peer.id, began))
             return response
 
-        with self._booking_failures(peer, message):
+        with self._booking(peer, message):
             response = await self._until_room(peer.id, request, deadline)
         return self._booked(message, response)
 
     async def tell_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> AnyReply:
         """The reply to `question`, made after the peer has dealt with `message`. Raises as `ask`; a refusal of either."""
-        with self._booking_failures(peer, message):
+        with self._booking(peer, message):
             send = partial(self._network.send_and_ask, peer, message, question, deadline)
             response = await self._until_room(peer.id, send, deadline)
         return self._booked(question, response)
 
     async def tell(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
         """Send what has no reply. Raises as `ask`; that it worked proves nothing about the peer."""
-        with self._booking_failures(peer, message):
+        with self._booking(peer, message):
             await self._until_room(peer.id, partial(self._network.send, peer, message, deadline), deadline)
 
     async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
         """The connection to a peer. Raises as `ask`."""
-        with self._booking_failures(peer):
+        with self._booking(peer):
             return await self._until_room(peer.id, partial(self._network.connect, peer, deadline), deadline)
 
     async def check(self, peer: PeerId, deadline: float) -> bool:
@@ -192,13 +209,27 @@ class Asking:
                 await trio.sleep(seconds)
 
     @contextmanager
-    def _booking_failures(self, peer: PeerInfo, message: AnyRequest | None = None) -> Iterator[None]:
+    def _booking(self, peer: PeerInfo, message: AnyRequest | None = None) -> Iterator[None]:
+        """Around a request, or the attempt to connect: a failure is booked, and a request told of, where somebody listens."""
+        began = self._clock.monotonic() if message is not None and self._tell.wanted(RequestEnded) else None
+        result: RequestResult | None = None
         try:
             yield
+            result = "answered"
         except DidNotAnswer as error:
+            result = _result_of(error)
             if not self._is_ours(error):
                 self._book_failure(peer, message, error)
             raise
+        except trio.Cancelled:
+            result = "cancelled"
+            raise
+        finally:
+            # Without a result nothing was sent: the message breaks a rule of this end.
+            if began is not None and message is not None and result is not None:
+                now = self._clock.monotonic()
+                name = NAMES[type(message)]
+                self._tell(RequestEnded(at=now, peer=peer.id, message=name, seconds=now - began, result=result))
 
     def _is_ours(self, error: Exception) -> bool:
         """Whether the failure is this node's: its own limit, or a caller's who gave the peer hardly any time."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import ClosestPeers, Failure, Value
@@ -17,6 +18,7 @@ from p2pkad.errors import (
     InvalidRecord,
     LocalProtocolError,
     NoPeers,
+    P2pkadError,
     QuorumNotMet,
     RecordError,
     RecordTooLarge,
@@ -24,6 +26,7 @@ from p2pkad.errors import (
     StoreError,
     key_text,
 )
+from p2pkad.events import NodeEvent, Published, PublishFailed
 from p2pkad.net.base import Network
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
 from p2pkad.node.clock import Clock
@@ -36,6 +39,8 @@ from p2pkad.node.results import ProvideReceipt, PutReceipt
 from p2pkad.store.base import Decide, Kind, Store
 from p2pkad.validators.base import Validators
 from p2pkad.wire.codec import encode_request
+
+R = TypeVar("R", PutReceipt, ProvideReceipt)
 
 LOOKUP_SHARE = 2 / 3
 """Of the time for a put: what the lookup may take, so that there is some left to store."""
@@ -56,6 +61,7 @@ class Publishing:
         clock: Clock,
         cycle: Cycle,
         spawn: Callable[..., None],
+        tell: Callable[[NodeEvent], None],
     ) -> None:
         self._network = network
         self._membership = membership
@@ -67,6 +73,7 @@ class Publishing:
         self._clock = clock
         self._cycle = cycle
         self._spawn = spawn
+        self._tell = tell
 
     async def put_value(
         self, key: bytes, value: bytes, *, min_stored: int, allow_large: bool, timeout: float | None
@@ -76,6 +83,11 @@ class Publishing:
         Raises, with nothing sent: InvalidRecord; RecordTooLarge; StaleRecord, a better value is known here. NoPeers: only
         the own copy was stored. QuorumNotMet: fewer than `min_stored` hold it; `.receipt` names them.
         """
+        return await self._told("record", key, self._put_value(key, value, min_stored, allow_large, timeout))
+
+    async def _put_value(
+        self, key: bytes, value: bytes, min_stored: int, allow_large: bool, timeout: float | None
+    ) -> PutReceipt:
         record = self._record(key, value, allow_large=allow_large)
         deadline = self._deadline(timeout)
         await self._store.update(key, self._keep_own(record))
@@ -131,6 +143,9 @@ class Publishing:
 
         Raises LocalProtocolError: this node has no address at which it could be reached. NoPeers, as `put_value`.
         """
+        return await self._told("provider", key, self._provide(key, confirm, timeout))
+
+    async def _provide(self, key: bytes, confirm: bool, timeout: float | None) -> ProvideReceipt:
         own = PeerInfo(self._membership.own, self._own_addresses())
         deadline = self._deadline(timeout)
         # It ends only when the node stops providing: the entry has no lifetime.
@@ -174,6 +189,18 @@ class Publishing:
         if wrong:
             deadline = self._clock.monotonic() + self._config.request_timeout
             self._spawn(self._put_all, best, wrong, (), deadline)
+
+    async def _told(self, kind: Kind, key: bytes, work: Awaitable[R]) -> R:
+        began = self._clock.monotonic()
+        try:
+            receipt = await work
+        except P2pkadError as error:
+            now = self._clock.monotonic()
+            self._tell(PublishFailed(at=now, kind=kind, key=key, seconds=now - began, error=error))
+            raise
+        now = self._clock.monotonic()
+        self._tell(Published(at=now, kind=kind, key=key, seconds=now - began, receipt=receipt))
+        return receipt
 
     def _passed_on(self, goal: Value, asked: float) -> Record | None:
         return passed_on(goal.copies, asked=asked, now=self._clock.wall(), lifetime=self._config.record_lifetime)

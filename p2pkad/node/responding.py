@@ -20,10 +20,13 @@ from collections.abc import Iterator
 from random import Random
 from typing import assert_never
 
+import trio
+
 from p2pkad.config import KademliaConfig
 from p2pkad.core.answers import Answers, Asker
 from p2pkad.core.keyspace import SHA256
 from p2pkad.core.messages import (
+    NAMES,
     AddProvider,
     AnyReply,
     FindNode,
@@ -40,11 +43,13 @@ from p2pkad.core.messages import (
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import StoredProvider, keep, served
 from p2pkad.core.scope import connection_scope
-from p2pkad.errors import RemoteProtocolError
+from p2pkad.errors import LocalLimit, P2pkadError, RemoteProtocolError, StoreFailed, StoreFull
+from p2pkad.events import RequestServed, ServedResult
 from p2pkad.net.base import Network, Request
 from p2pkad.node.clock import Clock
 from p2pkad.node.limits import Limits
 from p2pkad.node.membership import MAX_ADDRESSES_PER_PEER, Membership
+from p2pkad.node.telling import Telling
 from p2pkad.store.base import Store
 from p2pkad.validators.base import Validators
 from p2pkad.wire.codec import encoded_size
@@ -67,6 +72,7 @@ class Responding:
         config: KademliaConfig,
         clock: Clock,
         random: Random,
+        tell: Telling,
     ) -> None:
         self._network = network
         self._membership = membership
@@ -76,6 +82,7 @@ class Responding:
         self._config = config
         self._clock = clock
         self._random = random
+        self._tell = tell
         self._answers = Answers(
             own=network.id,
             k=config.k,
@@ -87,6 +94,26 @@ class Responding:
 
     async def answer(self, request: Request) -> AnyReply | None:
         """The reply to a request; None for ADD_PROVIDER. Raises P2pkadError: it is refused."""
+        return await (self._answer_and_tell(request) if self._tell.wanted(RequestServed) else self._answer(request))
+
+    async def _answer_and_tell(self, request: Request) -> AnyReply | None:
+        began = self._clock.monotonic()
+        result: ServedResult = "failed"
+        try:
+            reply = await self._answer(request)
+            result = "answered"
+        except P2pkadError as error:
+            result = _result_of(error)
+            raise
+        except trio.Cancelled:
+            result = "cancelled"
+            raise
+        finally:
+            now, name = self._clock.monotonic(), NAMES[type(request.message)]
+            self._tell(RequestServed(at=now, peer=request.peer, message=name, seconds=now - began, result=result))
+        return reply
+
+    async def _answer(self, request: Request) -> AnyReply | None:
         await self._limits.let_in(request.peer)
         asker = Asker(request.peer, connection_scope(request.remote_address))
         match request.message:
@@ -176,3 +203,15 @@ class Responding:
         if provider.id == self._network.id:
             return PeerInfo(provider.id, self._network.local_addresses())
         return provider
+
+
+def _result_of(error: P2pkadError) -> ServedResult:
+    match error:
+        case StoreFull():
+            return "full"
+        case LocalLimit():
+            return "limited"
+        case StoreFailed():
+            return "failed"
+        case _:
+            return "refused"

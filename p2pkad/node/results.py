@@ -85,13 +85,14 @@ class PeersFound(Sequence[PeerInfo]):
 class NodeStats:
     """A node in figures.
 
-    peers: connected ones. table: peers in the routing table; buckets: how many in each that is not empty, by common
-    prefix in bits. lookups: running now. published: records that it publishes and keys that it provides. store_bytes: keys,
-    values and addresses kept.
+    peers: connected ones; inbound: how many of these dialled this node. table: peers in the routing table; buckets: how many
+    in each that is not empty, by common prefix in bits. lookups: running now. published: records that it publishes and keys
+    that it provides. store_bytes: keys, values and addresses kept.
     """
 
     mode: str
     peers: int
+    inbound: int
     table: int
     buckets: dict[int, int]
     lookups: int

@@ -111,6 +111,11 @@ class KademliaService:
         return self._host.id
 
     @property
+    def config(self) -> KademliaConfig:
+        """Its options; with `open_node` a `Config`, which has those of the host, too."""
+        return self._config
+
+    @property
     def protocol(self) -> str:
         """The protocol id: nodes with another one are another network."""
         return self._config.protocol
@@ -129,10 +134,11 @@ class KademliaService:
     def stats(self) -> NodeStats:
         """The node in figures, at this moment."""
         self._require_open()
-        stored = self._store.stats()
+        stored, connections = self._store.stats(), self._network.connections()
         return NodeStats(
             mode=self._mode,
-            peers=len(self._network.connections()),
+            peers=len(connections),
+            inbound=sum(connection.inbound for connection in connections.values()),
             table=len(self._membership.table),
             buckets={bucket.prefix: len(bucket.entries) for bucket in self._membership.table.buckets()},
             lookups=self._querying.running,

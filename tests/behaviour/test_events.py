@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -12,10 +13,20 @@ import trio.testing
 
 from p2pkad.core.goals import Failure
 from p2pkad.core.lookup import Ending
-from p2pkad.core.messages import AnyReply, FindNodeReply, GetProviders, GetProvidersReply, GetValue, GetValueReply
+from p2pkad.core.messages import (
+    AnyReply,
+    AnyRequest,
+    FindNode,
+    FindNodeReply,
+    GetProviders,
+    GetProvidersReply,
+    GetValue,
+    GetValueReply,
+    PutValue,
+)
 from p2pkad.core.peers import PeerInfo
 from p2pkad.core.records import Record
-from p2pkad.errors import RequestFailed
+from p2pkad.errors import NetworkError, QuorumNotMet, RequestFailed, StoreFull
 from p2pkad.events import (
     LookupCancelled,
     LookupEnded,
@@ -26,6 +37,9 @@ from p2pkad.events import (
     PeerFailed,
     PeerLate,
     ProvidersHeard,
+    Published,
+    PublishFailed,
+    RequestServed,
     ValueHeard,
 )
 from p2pkad.net.base import Network, Request
@@ -190,3 +204,50 @@ async def test_steps_that_nobody_wants_to_hear_of_are_not_made(
     nodes[0].subscribe(made.append, PeerLate)
     await nodes[0].closest_peers(b"key")
     assert not made
+
+
+async def test_what_a_server_made_of_each_request_is_told(network: BehaviourNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, asker = (await network.start_one(bootstrap=()), await network.start_peer(knows_nobody))
+    there = PeerInfo(server.id, server._network.local_addresses())
+    served: list[RequestServed] = []
+    server.subscribe(served.append, RequestServed)
+
+    async def ask(message: AnyRequest) -> None:
+        with suppress(NetworkError):
+            await asker.request(there, message, trio.current_time() + 2)
+
+    await ask(FindNode(b"anything"))
+    await ask(PutValue(KEY, Record(KEY, b"value")))
+    await ask(PutValue(b"/w/key", Record(b"/w/key", b"value")))
+
+    async def full(*_: object) -> None:
+        raise StoreFull("no room")
+
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(server._store, "update", full)
+    await ask(PutValue(KEY, Record(KEY, b"value")))
+    monkeypatch.setattr(server._store, "update", broken)
+    await ask(PutValue(KEY, Record(KEY, b"value")))
+    assert [(event.message, event.result) for event in served if event.peer == asker.id] == [
+        ("FIND_NODE", "answered"),
+        ("PUT_VALUE", "answered"),
+        ("PUT_VALUE", "refused"),
+        ("PUT_VALUE", "full"),
+        ("PUT_VALUE", "failed"),
+    ]
+
+
+async def test_publishing_is_told_with_its_receipt_or_with_what_went_wrong(network: BehaviourNetwork) -> None:
+    told: list[Any] = []
+    node, _ = await network.start(2)
+    node.subscribe(told.append, Published | PublishFailed)
+    receipts = [await node.put_value(KEY, b"value"), await node.provide(CONTENT)]
+    with pytest.raises(QuorumNotMet) as caught:
+        await node.put_value(KEY, b"value", min_stored=9)
+    assert [(event.kind, event.key, event.receipt) for event in told[:2]] == [
+        ("record", KEY, receipts[0]),
+        ("provider", CONTENT, receipts[1]),
+    ]
+    assert (told[2].kind, told[2].error) == ("record", caught.value)

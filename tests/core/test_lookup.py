@@ -70,7 +70,28 @@ def test_answers_lead_nearer_until_the_k_nearest_have_answered() -> None:
         failed=0,
         late=0,
         others=(peer(0b0100_0000), peer(0b1000_0000)),
+        hops=3,
     )
+
+
+def test_hops_count_from_the_seeds_along_whoever_told_first_to_the_nearest_that_answered() -> None:
+    lookup = tiny_lookup(target=0, seeds=[0b1000_0000, 0b0100_0000], k=1, alpha=2)
+    lookup.next(0)
+    lookup.on_reply(peer(0b1000_0000), closer(0b0000_1000), 0.1)
+    lookup.on_reply(peer(0b0100_0000), closer(0b0000_1000, 0b0000_0001), 0.2)
+    lookup.next(0.2)
+    lookup.on_failure(peer(0b0000_0001), Failure.SILENT, 0.3)
+    lookup.next(0.3)
+    lookup.on_reply(peer(0b0000_1000), closer(0b1000_0000), 0.4)
+    result = outcome(lookup.next(0.4))
+    assert (result.closest, result.hops) == ((peer(0b0000_1000),), 2)
+
+
+def test_where_nobody_answers_hops_are_those_of_who_was_asked() -> None:
+    lookup = tiny_lookup(target=0, seeds=[0b1000_0000])
+    lookup.next(0)
+    lookup.on_failure(peer(0b1000_0000), Failure.SILENT, 0.1)
+    assert (outcome(lookup.next(0.1)).hops, outcome(tiny_lookup(target=0, seeds=[]).next(0)).hops) == (1, 0)
 
 
 def test_once_the_beta_nearest_have_answered_the_rest_is_asked_at_once() -> None:

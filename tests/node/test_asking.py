@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 from random import Random
 from typing import Any, cast
@@ -14,8 +15,16 @@ from p2pkad.config import KademliaConfig
 from p2pkad.core.messages import AnyRequest, FindNode, FindNodeReply
 from p2pkad.core.patience import ENOUGH, FLOOR
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import LocalLimit, NetworkError, PeerBusy, PeerUnreachable, RequestFailed, RequestTimeout
-from p2pkad.events import NodeEvent, PeerEvicted
+from p2pkad.errors import (
+    LocalLimit,
+    NetworkError,
+    PeerBusy,
+    PeerUnreachable,
+    RemoteProtocolError,
+    RequestFailed,
+    RequestTimeout,
+)
+from p2pkad.events import NodeEvent, PeerEvicted, RequestEnded
 from p2pkad.net.base import Connection, Network, Response
 from p2pkad.node.asking import FIRST_PAUSE, LONGEST_PAUSE, Asking
 from p2pkad.node.clock import SYSTEM
@@ -69,14 +78,15 @@ class Stage:
 
     def __init__(self, *errors: NetworkError, seed: int = 1) -> None:
         self.events: list[NodeEvent] = []
+        self.telling = Telling()
         self.network = Moody(*errors)
         config = KademliaConfig()
         self.membership = Membership(OWN, config, SYSTEM, self.events.append)
         for peer in (PEER, OTHER):
             self.membership.answered(peer, None, told_nobody=False)
         network, validators = cast("Network", self.network), cast("Validators", cast("Any", None))
-        limits = Limits(config, SYSTEM, Telling())
-        self.asking = Asking(network, self.membership, validators, limits, config, SYSTEM, Random(seed))
+        limits = Limits(config, SYSTEM, self.telling)
+        self.asking = Asking(network, self.membership, validators, limits, config, SYSTEM, Random(seed), self.telling)
 
     async def ask(self, peer: PeerId = PEER, seconds: float = 10.0) -> object:
         return await self.asking.ask(PeerInfo(peer), QUESTION, trio.current_time() + seconds)
@@ -235,3 +245,43 @@ async def test_who_has_no_room_is_waited_for_however_soon_others_answer(autojump
 async def fails(stage: Stage) -> None:
     with pytest.raises(RequestTimeout):
         await stage.ask()
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (None, "answered"),
+        (PeerUnreachable(PEER), "unreachable"),
+        (RequestTimeout(PEER, "FindNode", 10.0), "silent"),
+        (RequestFailed(PEER, "reset"), "refused"),
+        (LocalLimit("connections", 4), "limited"),
+        (BUSY, "busy"),
+        (RemoteProtocolError("nonsense"), "malformed"),
+    ],
+)
+async def test_each_request_is_told_once_when_it_is_over(autojump_clock, error, result):
+    stage, told = Stage(*[error] * 99 if error else []), list[RequestEnded]()
+    stage.network.takes = 0.5
+    stage.telling.subscribe(told.append, RequestEnded)
+    began = trio.current_time()
+    with suppress(NetworkError, RemoteProtocolError):
+        await stage.ask(seconds=3.0)
+    (event,) = told
+    assert (event.peer, event.message, event.result) == (PEER, "FIND_NODE", result)
+    assert event.at - began == event.seconds == trio.current_time() - began
+
+
+async def test_a_request_that_is_wanted_no_more_is_told_as_such(autojump_clock):
+    stage, told = Stage(), list[RequestEnded]()
+    stage.network.takes = 60.0
+    stage.telling.subscribe(told.append, RequestEnded)
+    with trio.move_on_after(1.0):
+        await stage.ask(seconds=120.0)
+    assert [(event.result, event.seconds) for event in told] == [("cancelled", 1.0)]
+
+
+async def test_requests_that_nobody_wants_to_hear_of_are_not_told(autojump_clock, monkeypatch):
+    stage = Stage()
+    stage.telling.subscribe(print, PeerEvicted)
+    monkeypatch.setattr("p2pkad.node.asking.RequestEnded", type("Recorded", (), {"__init__": None}))
+    assert await stage.ask()
