@@ -1,0 +1,88 @@
+"""Whether a node is well, in one word for machines and one sentence for whoever is woken by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from p2pkad.errors import NodeClosed
+from p2pkad.events import BootstrapEnded
+
+if TYPE_CHECKING:
+    from p2pkad import KademliaService, NodeStats
+
+NAMED = 3
+"""Bootstrap peers that a sentence names with what is wrong with each; of the others it says how many there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """live: the node runs; one that does not is to be started anew. ready: it can be used. reason: why, or why not."""
+
+    live: bool
+    ready: bool
+    reason: str
+
+
+class HealthWatch:
+    """Judges a node. It listens to the outcome of bootstrap attempts; `close` ends that, as leaving its block does."""
+
+    def __init__(self, node: KademliaService) -> None:
+        self._node = node
+        self._attempt: BootstrapEnded | None = None
+        self._unsubscribe = node.subscribe(self._remember, BootstrapEnded)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Listen no more. Twice is once."""
+        self._unsubscribe()
+
+    def health(self) -> Health:
+        """As of now.
+
+        A server is ready when it has an address and a peer; a client, when it has a peer. The first node of a network has
+        nobody to wait for: a server without bootstrap peers is ready alone.
+        """
+        try:
+            return self._judge(self._node.stats(), self._node.addresses)
+        except NodeClosed as closed:
+            return Health(live=False, ready=False, reason=str(closed))
+
+    def _judge(self, stats: NodeStats, addresses: tuple[str, ...]) -> Health:
+        if stats.mode == "server" and not addresses:
+            reason = "a server without an address: nobody can reach it; give it one to listen on, or to announce"
+            return Health(live=True, ready=False, reason=reason)
+        if stats.table:
+            return Health(live=True, ready=True, reason=f"{_count(stats.table, 'peer')} in the routing table")
+        # Bootstrap nodes share a list that names themselves, too.
+        others = [each for each in self._node.config.bootstrap if not each.endswith(f"/p2p/{self._node.id}")]
+        if others:
+            return Health(live=True, ready=False, reason=f"no peers in the routing table: {self._of_attempt(len(others))}")
+        if stats.mode == "client":
+            reason = "no peers in the routing table, and no bootstrap peers: a client alone has nobody to ask"
+            return Health(live=True, ready=False, reason=reason)
+        return Health(live=True, ready=True, reason="alone: no bootstrap peers are configured, and nobody has come yet")
+
+    def _of_attempt(self, configured: int) -> str:
+        attempt = self._attempt
+        if attempt is None:
+            return f"{_count(configured, 'bootstrap peer')} asked, and not one has answered yet"
+        if attempt.answered:
+            return f"{attempt.answered} of {_count(attempt.tried, 'bootstrap peer')} answered, and none is there now"
+        named = [f"{peer}: {reason}" for peer, reason in attempt.failed[:NAMED]]
+        if len(attempt.failed) > NAMED:
+            named.append(f"and {len(attempt.failed) - NAMED} more")
+        return f"{_count(attempt.tried, 'bootstrap peer')} did not answer ({'; '.join(named)})"
+
+    def _remember(self, event: BootstrapEnded) -> None:
+        self._attempt = event
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
