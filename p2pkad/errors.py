@@ -225,6 +225,12 @@ class NodeClosed(P2pkadError):
         super().__init__("the node is closed")
 
 
+def without_content(error: Exception) -> str:
+    """What an error says, for a log: of one that is about a record or a lookup its name alone, for its sentence has a key."""
+    about_content = isinstance(error, RecordError | LookupFailed | StoreFull)
+    return type(error).__name__ if about_content or not str(error) else str(error)
+
+
 _LONGEST_KEY = 80
 """Bytes of a key that a sentence shows; keys come from peers, too, and may have megabytes."""
 

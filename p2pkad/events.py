@@ -281,8 +281,8 @@ class RequestServed:
     """A request of a peer is over, as far as this node's work goes. seconds: from the whole request to the whole answer.
 
     "refused": its stream is reset, because the peer or the record breaks a rule, or is not wanted. "full": because there is no
-    room in the store. "limited": because the peer has had its share. "failed": a fault of this node, or of its disk. "cancelled": the stream was lost, or took too long. What cannot be read
-    has no name, and is not told.
+    room in the store. "limited": because the peer has had its share. "failed": a fault of this node, or of its disk.
+    "cancelled": the stream was lost, or took too long. What cannot be read has no name, and is not told.
     """
 
     at: float

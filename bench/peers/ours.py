@@ -31,7 +31,7 @@ def loading(host: ArmouredHost, config: KademliaConfig, keys: random.Random) -> 
         async with host.open_network(protocol=config.protocol, max_message=config.max_message) as network:
             membership = Membership(network.id, config, SYSTEM, lambda event: None)
             limits = Limits(config, SYSTEM, Telling())
-            asking = Asking(network, membership, Validators({}), limits, config, SYSTEM, keys)
+            asking = Asking(network, membership, Validators({}), limits, config, SYSTEM, keys, Telling())
 
             async def ask(key: bytes) -> int:
                 try:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from p2pkad.ops.logs import Throttle
+
 if TYPE_CHECKING:
     from structlog.types import Processor
 
@@ -29,6 +31,7 @@ def configure(level: str, form: str) -> None:
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer()
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Throttle())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

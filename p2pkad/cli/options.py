@@ -149,6 +149,19 @@ class Logging:
     """text: for people; json: an object a line."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """Where the node shows itself to those who look after it. Off unless `http` is given."""
+
+    http: str | None = None
+    """Serve health and metrics over HTTP at this address: 127.0.0.1:8080; port 0 takes a free one. Without it, nowhere."""
+    http_hosts: tuple[str, ...] = ()
+    """Names by which --http is asked for, beside localhost and its address. Requests for other names are refused."""
+    http_remote: bool = False
+    """Let --http be an address that other machines reach. There is no password: whoever reaches it reads all of it."""
+
+
 def settings(options: NodeOptions) -> dict[str, Any]:
     """The fields of `Config` that flags were made of, with their values."""
     chosen = dict(vars(options))

@@ -5,28 +5,23 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from logging import DEBUG, INFO, WARNING, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
 import p2pkad
-from p2pkad import events
 from p2pkad.cli import output
 from p2pkad.cli.exits import DONE
 from p2pkad.cli.logs import configure
-from p2pkad.cli.options import Logging, Namespaces, NodeOptions, settings
+from p2pkad.cli.options import Logging, Namespaces, NodeOptions, Watching, settings
 from p2pkad.cli.process import execute
+from p2pkad.ops.logs import EventLog
 
 if TYPE_CHECKING:
     from p2pkad import KademliaService as Node
-
-log = getLogger(__name__)
-
-ANNOUNCED = events.BootstrapEnded | events.PeerAdmitted | events.PeerEvicted | events.ModeChanged
-"""What is logged for operators. The steps of lookups are many: only `--log-level debug` has them made at all."""
 
 
 def run(
@@ -34,6 +29,7 @@ def run(
     json: bool = False,
     namespaces: Namespaces = Namespaces(),
     logging: Logging = Logging(),
+    watching: Watching = Watching(),
     options: NodeOptions = NodeOptions(),
 ) -> int:
     """Run a node until Ctrl-C or SIGTERM.
@@ -45,30 +41,40 @@ def run(
     """
     config = p2pkad.Config(**settings(options), **namespaces.settings())
     configure(logging.log_level, logging.log_format)
-    return execute(partial(_serve, config, namespaces.validator, json), stopped=DONE)
+    return execute(partial(_serve, config, namespaces.validator, watching, json), stopped=DONE)
 
 
-async def _serve(config: p2pkad.Config, namespaces: tuple[str, ...], as_json: bool) -> int:
-    async with p2pkad.open_node(config) as node:
-        node.subscribe(log_event, events.NodeEvent if log.isEnabledFor(DEBUG) else ANNOUNCED)
+async def _serve(config: p2pkad.Config, namespaces: tuple[str, ...], watching: Watching, as_json: bool) -> int:
+    async with p2pkad.open_node(config) as node, AsyncExitStack() as stack:
+        stack.enter_context(EventLog(node))
+        url = None if watching.http is None else await stack.enter_async_context(_http(node, watching))
         if as_json:
+            told = {} if url is None else {"http": url}
             output.record(
-                event="ready", id=str(node.id), addresses=list(node.addresses), mode=node.mode, protocol=node.protocol
+                event="ready", id=str(node.id), addresses=list(node.addresses), mode=node.mode, protocol=node.protocol, **told
             )
         else:
-            for text in introduction(node, namespaces, config.data_dir):
+            for text in introduction(node, namespaces, config.data_dir, url):
                 output.line(text)
         await trio.sleep_forever()
     return DONE
 
 
-def introduction(node: Node, namespaces: tuple[str, ...], data_dir: str | None) -> list[str]:
+def _http(node: Node, watching: Watching) -> AbstractAsyncContextManager[str]:
+    from p2pkad.ops.http import serve_http  # noqa: PLC0415 - a web server is loaded by whoever wants one
+
+    assert watching.http is not None
+    return serve_http(node, watching.http, hosts=watching.http_hosts, remote=watching.http_remote)
+
+
+def introduction(node: Node, namespaces: tuple[str, ...], data_dir: str | None, url: str | None = None) -> list[str]:
     """What a person wants to know of a node that has just begun: who and where it is, and what to type next."""
     return [
         f"id         {node.id}",
         *(f"address    {address}" for address in node.addresses),
         f"protocol   {node.protocol} ({node.mode})",
         f"key        {f'in {Path(data_dir).resolve()}' if data_dir else 'not kept: the id is new each time'}",
+        *(() if url is None else (f"http       {url} (/health, /metrics)",)),
         "",
         *_suggestions(node, namespaces),
     ]
@@ -106,21 +112,3 @@ def program() -> str:
     if found is not None and Path(found).resolve() == called.resolve():
         return shlex.quote(called.name)
     return shlex.quote(str(called.resolve()))
-
-
-def log_event(event: events.NodeEvent) -> None:
-    """A line for each event that an operator would like to know of."""
-    match event:
-        case events.BootstrapEnded(tried=tried, answered=answered, failed=failed) if tried:
-            level = INFO if answered else WARNING
-            log.log(level, "bootstrap peers asked", extra={"tried": tried, "answered": answered})
-            for peer, reason in () if answered else failed:
-                log.warning("bootstrap peer failed", extra={"peer": str(peer), "reason": reason})
-        case events.PeerAdmitted(peer=peer):
-            log.info("peer admitted", extra={"peer": str(peer)})
-        case events.PeerEvicted(peer=peer, cause=cause):
-            log.info("peer evicted", extra={"peer": str(peer), "cause": cause})
-        case events.ModeChanged(mode=mode):
-            log.info("mode changed", extra={"mode": mode})
-        case _:
-            log.debug("event", extra={"what": repr(event)})

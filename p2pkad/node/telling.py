@@ -47,4 +47,5 @@ class Telling:
                 try:
                     listener(event)
                 except Exception:
-                    log.exception("a listener failed on %r", event)
+                    # By its name alone: some events have keys and values in them.
+                    log.exception("a listener failed on %s", type(event).__name__)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from traceback import extract_tb
 from typing import Protocol, runtime_checkable
 
 from p2pkad.errors import InvalidRecord, key_text
@@ -117,5 +118,9 @@ def _refusing(key: bytes, validator: Validator) -> Iterator[None]:
     except InvalidRecord:
         raise
     except Exception as error:
-        log.exception("the validator of a namespace failed", extra={"validator": type(validator).__name__})
+        # Without what the error says, which may be a part of the value.
+        where = extract_tb(error.__traceback__)[-1]
+        place = f"{where.filename}:{where.lineno}"
+        told = {"validator": type(validator).__name__, "error": type(error).__name__, "place": place}
+        log.error("the validator of a namespace failed", extra=told)
         raise InvalidRecord(key, f"its validator failed: {error!r}") from error

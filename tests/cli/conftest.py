@@ -43,8 +43,9 @@ class FakeNode:
     def protocol(self) -> str:
         return self.config.protocol
 
-    def subscribe(self, listener: Callable[[Any], None], kinds: Any) -> None:
+    def subscribe(self, listener: Callable[[Any], None], kinds: Any) -> Callable[[], None]:
         self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
 
     def __getattr__(self, name: str) -> Any:
         async def method(*args: Any, **options: Any) -> Any:

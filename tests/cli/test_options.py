@@ -16,6 +16,7 @@ from p2pkad.cli.options import (
     Namespaces,
     NodeOptions,
     OfferOptions,
+    Watching,
     documentation,
     key_of,
     settings,
@@ -31,6 +32,10 @@ def test_every_field_of_a_config_is_an_option_of_run(type_in, monkeypatch):
     shown = type_in("run", "--help").out
     missing = [name for name in CONFIG if name not in OBJECTS and f"--{name.replace('_', '-')} " not in shown]
     assert missing == []
+
+
+def test_what_shows_a_node_has_a_sentence_for_each_option():
+    assert documentation(Watching).keys() == {each.name for each in fields(Watching)}
 
 
 def test_every_field_has_a_sentence_of_its_own():

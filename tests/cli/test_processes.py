@@ -6,8 +6,10 @@ import shlex
 import signal
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from p2pkad.cli import exits
@@ -128,3 +130,16 @@ def test_a_server_that_is_not_there_is_named_with_the_reason(type_in, served):
     ended = type_in("closest", "/demo/x", "--bootstrap", nobody)
     assert (ended.code, ended.err.count("\n")) == (exits.FAILED, 1)
     assert "refused" in ended.err
+
+
+def test_a_running_node_is_asked_over_http_how_it_is(start):
+    first = start("--json", "--data-dir", "", "--http", "127.0.0.1:0").ready()
+    second = start("--json", "--data-dir", "", "--http", "127.0.0.1:0", "--bootstrap", first["addresses"][0]).ready()
+    assert httpx.get(f"{first['http']}/health/live").status_code == 200
+    for _ in range(100):
+        health = httpx.get(f"{second['http']}/health")
+        if health.status_code == 200:
+            break
+        time.sleep(0.1)
+    assert health.json() == {"live": True, "ready": True, "reason": "1 peer in the routing table"}
+    assert "\np2pkad_table_peers 1.0\n" in httpx.get(f"{second['http']}/metrics").text

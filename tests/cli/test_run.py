@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -19,7 +20,13 @@ from tests.cli.conftest import ALICE, OWN
 @pytest.fixture
 def stopped_soon(node):
     """The node's process gets a SIGTERM as soon as the node has been listened to."""
-    node.subscribe = lambda listener, kinds: (node.listeners.append(listener), os.kill(os.getpid(), signal.SIGTERM))
+
+    def subscribe(listener, kinds):
+        node.listeners.append(listener)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return lambda: node.listeners.remove(listener)
+
+    node.subscribe = subscribe
     return node
 
 
@@ -84,6 +91,7 @@ def test_what_an_operator_would_like_to_know_is_logged(type_in, node):
         listener(events.PeerAdmitted(at=1.0, peer=ALICE, bucket=3))
         listener(events.BootstrapEnded(at=1.0, tried=1, answered=0, failed=((ALICE, "unreachable (no usable address)"),)))
         os.kill(os.getpid(), signal.SIGTERM)
+        return lambda: None
 
     node.subscribe = tell
     lines = type_in("run", "--log-format", "json").err.splitlines()
@@ -100,6 +108,7 @@ def test_a_bootstrap_peer_that_fails_beside_one_that_answers_is_not_warned_of(ty
     def tell(listener, kinds):
         listener(events.BootstrapEnded(at=1.0, tried=2, answered=1, failed=((ALICE, "unreachable (no usable address)"),)))
         os.kill(os.getpid(), signal.SIGTERM)
+        return lambda: None
 
     node.subscribe = tell
     (line,) = type_in("run", "--log-format", "json").err.splitlines()
@@ -115,6 +124,7 @@ def test_an_exception_is_logged_without_what_it_was_about(type_in, node, form):
         except ZeroDivisionError:
             logging.getLogger("p2pkad.validators.base").exception("the validator of a namespace failed")
         os.kill(os.getpid(), signal.SIGTERM)
+        return lambda: None
 
     node.subscribe = fail
     said = type_in("run", "--log-format", form).err
@@ -122,10 +132,27 @@ def test_an_exception_is_logged_without_what_it_was_about(type_in, node, form):
     assert "somebody" not in said
 
 
-def test_every_event_can_be_logged():
-    for each in (
-        events.PeerEvicted(at=1.0, peer=ALICE, bucket=3, cause="failed"),
-        events.ModeChanged(at=1.0, mode="client"),
-        events.BootstrapEnded(at=1.0, tried=0, answered=0),
-    ):
-        assert run.log_event(each) is None
+def test_a_node_is_served_over_http_where_it_is_asked_for(type_in, stopped_soon, monkeypatch):
+    asked = []
+
+    @asynccontextmanager
+    async def serve_http(node, bind, **options):
+        asked.append((bind, options))
+        yield "http://127.0.0.1:1234"
+
+    monkeypatch.setattr("p2pkad.ops.http.serve_http", serve_http)
+    (ready,) = type_in("run", "--json", "--http", "127.0.0.1:0").objects
+    assert ready["http"] == "http://127.0.0.1:1234"
+    monkeypatch.setenv("P2PKAD_HTTP", "192.0.2.1:80")
+    told = type_in("run", "--http-remote", "--http-hosts", "node.internal").out
+    assert "http       http://127.0.0.1:1234 (/health, /metrics)\n" in told
+    assert asked == [
+        ("127.0.0.1:0", {"hosts": (), "remote": False}),
+        ("192.0.2.1:80", {"hosts": ("node.internal",), "remote": True}),
+    ]
+
+
+def test_an_address_that_cannot_be_served_on_ends_it_in_a_line(type_in, node):
+    ended = type_in("run", "--http", "0.0.0.0:8080")
+    assert (ended.code, ended.out, node.closed) == (exits.USAGE, "", True)
+    assert ended.err.startswith("p2pkad: http='0.0.0.0:8080': other machines reach this address")

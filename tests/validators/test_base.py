@@ -112,7 +112,9 @@ def test_a_validator_that_fails_refuses_and_is_logged(error, caplog):
         assert raised.value.reason == f"its validator failed: {error!r}"
         assert raised.value.__cause__ is error
         (record,) = caplog.records
-        assert record.validator == "Broken"
+        assert (record.validator, record.error) == ("Broken", type(error).__name__)
+        assert record.place.startswith(__file__)
+        assert str(error) not in str(vars(record)), "it may be a part of the value"
 
 
 def test_a_refusal_is_no_failure(caplog):

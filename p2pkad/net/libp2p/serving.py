@@ -19,7 +19,7 @@ from libp2p.abc import INetStream
 from libp2p.network.stream.net_stream import NetStream
 
 from p2pkad.core.peers import PeerId
-from p2pkad.errors import P2pkadError
+from p2pkad.errors import P2pkadError, without_content
 from p2pkad.net.libp2p.ids import peer_of
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.wire.framing import FrameDecoder, encode_frame
@@ -65,7 +65,7 @@ class Server:
                 pipe.forget()
                 return
             except (P2pkadError, StreamLost, trio.TooSlowError) as error:
-                log.debug("%s: reset: %s", peer_of(stream.muxed_conn), error or "too slow")
+                log.debug("%s: reset: %s", peer_of(stream.muxed_conn), without_content(error))
             except Exception:
                 log.exception("a handler failed")
             finally:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
-from p2pkad.errors import P2pkadError, RemoteProtocolError, RequestFailed
+from p2pkad.errors import P2pkadError, RemoteProtocolError, RequestFailed, without_content
 from p2pkad.net.base import Request
 from p2pkad.net.simulated.line import Exchange
 from p2pkad.net.simulated.parking import LineLost
@@ -103,7 +103,7 @@ async def _handle(exchange: Exchange, network: SimulatedNetwork, there: Simulate
         with scope:
             outcome = await _answer(exchange, network, there)
     except P2pkadError as error:
-        log.debug("%s: reset: %s", exchange.asker.id, error)
+        log.debug("%s: reset: %s", exchange.asker.id, without_content(error))
     except Exception:
         log.exception("a handler failed")
     finally:
