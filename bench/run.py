@@ -22,12 +22,13 @@ import lookups
 import rates
 import scans
 import trio
+import watching
 from processes import GO_MISSING, BuildFailed, Driver, PeerDied, PeerError, PeerSilent, go_peer, open_driver
 from report import Section
 from results import CACHE, Results, parse, run, say
 
 LOGS = CACHE / "logs"
-NAMES = ("connect", "rates", "lookups", "closest", "durable", "flood")
+NAMES = ("connect", "rates", "lookups", "closest", "durable", "flood", "metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def measurements(driver: Driver, size: Size, go: Path | None, seed: int) -> dict
         "connect": lambda: connect.measure(driver, size.connects),
         "rates": lambda: rates.measure(driver, go, rounds=size.rounds, seconds=size.seconds, seed=seed, say=say),
         "lookups": lambda: lookups.measure(driver, size.lookups, seed),
+        "metrics": lambda: watching.measure(driver, rounds=size.rounds, seconds=size.seconds, seed=seed),
         "closest": lambda: scans.measure(size.scan_processes, size.scan_values),
         "durable": lambda: durable.measure(size.rounds, size.seconds),
         "flood": lambda: flood.measure(driver, size.floods, seed),
