@@ -11,6 +11,7 @@ warning  publishing failed      kind key error; what its caller was told, too, a
 info     not published any more kind key; somebody else has a better record
 error    request failed         request; a fault of this node, once a minute for each kind of request
 warning  store full             request; somebody else's record found no room, as often
+warning  limit reached          limit; the option `max_<limit>`, as often
 debug    (the event's class)    its fields
 
 Whatever peers can bring about is written LINES times a minute at most; the next line after that says in `suppressed` how many
@@ -43,6 +44,7 @@ NOTABLE = (
     | events.PublishFailed
     | events.RepublishFailed
     | events.RequestServed
+    | events.LimitReached
 )
 """What is listened to above debug. The steps of lookups are many: only at debug are they made at all."""
 
@@ -99,6 +101,8 @@ class EventLog:
                 self._line(ERROR, "request failed", at, {"request": message}, ONCE, about=message)
             case events.RequestServed(at=at, message=message, result="full"):
                 self._line(WARNING, "store full", at, {"request": message}, ONCE, about=message)
+            case events.LimitReached(at=at, limit=limit) if limit != "store":
+                self._line(WARNING, "limit reached", at, {"limit": limit}, ONCE, about=limit)
             case _:
                 if log.isEnabledFor(DEBUG):
                     log.debug(type(event).__name__, extra=_without_content(event))

@@ -44,6 +44,7 @@ LISTENED_TO = (
     | events.PublishFailed
     | events.Republished
     | events.RepublishFailed
+    | events.LimitReached
 )
 """The events that are counted. The steps of lookups are not among them: those stay unmade."""
 
@@ -125,6 +126,8 @@ class Metrics:
                 self._observe("p2pkad_publish_seconds", event.seconds, event.kind)
             case events.Republished() | events.RepublishFailed():
                 self._add("p2pkad_republishes_total", event.kind, _result(event))
+            case events.LimitReached(limit=limit):
+                self._add("p2pkad_limit_reached_total", limit)
             case _:
                 pass
 

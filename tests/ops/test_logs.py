@@ -36,6 +36,7 @@ EVERYTHING: list[events.NodeEvent] = [
     events.Republished(at=1.0, kind="provider", key=KEY, receipt=PROVIDE),
     events.RepublishFailed(at=1.0, kind="record", key=KEY, error=NoPeers(KEY.decode())),
     events.RequestEnded(at=1.0, peer=ALICE, message="PUT_VALUE", seconds=1.0, result="answered"),
+    events.LimitReached(at=1.0, limit="lookups", peer=None),
     events.RequestServed(at=1.0, peer=ALICE, message="PUT_VALUE", seconds=1.0, result="full"),
     events.LookupStarted(**WITHIN, kind="Value", seeds=1),
     events.PeerAsked(**WITHIN, peer=ALICE),
@@ -101,6 +102,8 @@ def written(caplog: pytest.LogCaptureFixture, node: FakeNode, *told: events.Node
             [("ERROR", "request failed", {"request": "PUT_VALUE"})],
         ),
         (events.RequestServed(at=1.0, peer=ALICE, message="PUT_VALUE", seconds=1.0, result="refused"), []),
+        (events.LimitReached(at=1.0, limit="lookups", peer=None), [("WARNING", "limit reached", {"limit": "lookups"})]),
+        (events.LimitReached(at=1.0, limit="store", peer=ALICE), []),  # "store full" says so
         (events.Republished(at=1.0, kind="record", key=KEY, receipt=PUT), []),
     ],
 )

@@ -132,6 +132,7 @@ def some_events(number: int) -> list[events.NodeEvent]:
         events.PublishFailed(at=1.0, kind="record", key=name, seconds=number, error=NoPeers(str(number))),
         events.Republished(at=1.0, kind="provider", key=name, receipt=provide),
         events.RepublishFailed(at=1.0, kind="record", key=name, error=type(f"Error{number}", (P2pkadError,), {})()),
+        events.LimitReached(at=1.0, limit="stored_per_peer", peer=peer),
     ]
 
 
