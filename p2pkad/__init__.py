@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         StoreFull,
     )
     from p2pkad.identity import Identity, PublicKey
-    from p2pkad.net.libp2p import new_host
+    from p2pkad.net.libp2p import PeerRouter, new_host
     from p2pkad.node.node import open_node
     from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
     from p2pkad.node.service import KademliaService
@@ -77,6 +77,7 @@ __all__ = [
     "PeerBusy",
     "PeerId",
     "PeerInfo",
+    "PeerRouter",
     "PeerUnreachable",
     "PeersFound",
     "ProtocolError",

@@ -17,6 +17,7 @@ does; RequestServed for those of others.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -28,12 +29,37 @@ if TYPE_CHECKING:
     from p2pkad.errors import P2pkadError
     from p2pkad.node.results import ProvideReceipt, PutReceipt
 
-
 RequestResult = Literal["answered", "unreachable", "busy", "silent", "refused", "malformed", "limited", "cancelled"]
 """How a request of this node ends; `RequestEnded` says what each means."""
 
 ServedResult = Literal["answered", "refused", "full", "limited", "failed", "cancelled"]
 """How a request of a peer ends; `RequestServed` says what each means."""
+
+
+class HostFault(Enum):
+    """What a host that `p2pkad.new_host` did not make leaves open, in words; docs/hosts.md says more of each."""
+
+    INBOUND_PLACES = "once it has let in some 250 peers in its life, gone ones included, it lets in nobody"
+    FULL = "at its limit of connections it refuses whoever comes, and keeps those of no use"
+    OWN_KEY = "its peer store forgets its own key when it has heard of more peers than fit, and no handshake works from then on"
+    UNINVITED_DIALS = "it dials peers that nobody asked it to"
+    REPEATED_DIALS = "it tries each address that refuses several times before it says so"
+    WILDCARDS = "it tells peers to reach it at 0.0.0.0"
+    PLAINTEXT = "it takes connections without modern encryption"
+    LISTENING = "it does not say when an address that it should listen on is taken"
+    CLOSING = "it leaves sockets open when it ends"
+    SLOW_READS = "each message costs several reads of its socket"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostNotArmoured:
+    """The host is one that `p2pkad.new_host` did not make. faults: what of it cannot be mended from outside.
+
+    Told while the service is opened, to those who listen by then; the log has it, too.
+    """
+
+    at: float
+    faults: tuple[HostFault, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,7 +332,8 @@ LookupEvent = (
 """The story of one lookup; each has its number and its key."""
 
 NodeEvent = (
-    PeerAdmitted
+    HostNotArmoured
+    | PeerAdmitted
     | PeerEvicted
     | PeerReturned
     | ModeChanged

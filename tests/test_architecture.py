@@ -181,7 +181,7 @@ def a_network_of_its_own(root: Path) -> Iterator[str]:
     for module in modules(root):
         if module.room == "node" and module.name != "node.node":
             for name in module.imports():
-                if name.startswith("p2pkad.net.") and not name.startswith("p2pkad.net.base"):
+                if name.startswith("p2pkad.net.") and not name.startswith(("p2pkad.net.base", "p2pkad.net.hosts")):
                     yield f"{module.name} imports {name}"
 
 

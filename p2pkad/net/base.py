@@ -10,14 +10,14 @@ raises only what `p2pkad.errors` lists: foreign exceptions are mapped behind thi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
 from p2pkad.core.peers import Address, PeerId, PeerInfo
-from p2pkad.events import Limit
+from p2pkad.events import HostFault, Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,14 @@ class Limited:
     peer: PeerId | None
 
 
-NetworkEvent = Connected | Gone | Identified | OwnAddressesChanged | Limited
+@dataclass(frozen=True, slots=True)
+class NotArmoured:
+    """The host was made by the application. faults: what of it cannot be mended from here. Told first, and once."""
+
+    faults: tuple[HostFault, ...]
+
+
+NetworkEvent = Connected | Gone | Identified | OwnAddressesChanged | Limited | NotArmoured
 
 
 class Network(Protocol):
@@ -189,6 +196,7 @@ class Network(Protocol):
         ...
 
 
+@runtime_checkable
 class Host(Protocol):
     """What networks are opened on: one identity, its addresses and its connections."""
 
@@ -201,5 +209,14 @@ class Host(Protocol):
         """A network for one protocol id, open inside the block. max_message: bytes of the largest message accepted.
 
         Leaving the block ends its streams and stops serving; connections stay, they belong to the host.
+        Raises ConfigError: another network on this host has the protocol, or the host cannot carry one.
         """
+        ...
+
+
+class Router(Protocol):
+    """Finds peers for a host by way of the nodes on it: `p2pkad.PeerRouter`."""
+
+    def through(self, find: Callable[[PeerId], Awaitable[PeerInfo]]) -> AbstractContextManager[None]:
+        """Inside the block this function is asked, too. It raises a P2pkadError when it finds nothing."""
         ...

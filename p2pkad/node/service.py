@@ -20,9 +20,21 @@ from p2pkad.config import KademliaConfig, Mode
 from p2pkad.core.address_book import Pin
 from p2pkad.core.peers import PeerId, PeerInfo, merged
 from p2pkad.errors import ConfigError, NodeClosed, NotReady
-from p2pkad.events import ModeChanged, NodeEvent
+from p2pkad.events import HostNotArmoured, ModeChanged, NodeEvent
 from p2pkad.identity import peer_id
-from p2pkad.net.base import Connected, Gone, Host, Identified, Limited, Network, NetworkEvent, OwnAddressesChanged, Usefulness
+from p2pkad.net.base import (
+    Connected,
+    Gone,
+    Identified,
+    Limited,
+    Network,
+    NetworkEvent,
+    NotArmoured,
+    OwnAddressesChanged,
+    Router,
+    Usefulness,
+)
+from p2pkad.net.hosts import AnyHost, as_host
 from p2pkad.node.clock import SYSTEM, Clock
 from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
 from p2pkad.node.rooms import put_together, store_of
@@ -38,22 +50,25 @@ if TYPE_CHECKING:
 class KademliaService:
     """Kademlia on a host: `async with KademliaService(host, config) as dht`.
 
-    host: an armoured host (`p2pkad.new_host`) that is running. store: closed with the service, `p2pkad.open_store` makes one
-    that outlives it; None keeps all in memory.
+    host: an armoured host (`p2pkad.new_host`), or any of py-libp2p's; it has to be running, and may have connections and
+    protocols of its own. router: finds peers through this service while it is open.
+    store: closed with the service, `p2pkad.open_store` makes one that outlives it; None keeps all in memory.
     clock, random: for runs in virtual time. Leaving the block, or cancelling it, leaves no task and no stream behind; the
     host stays as it was.
     """
 
     def __init__(
         self,
-        host: Host,
+        host: AnyHost,
         config: KademliaConfig | None = None,
         *,
+        router: Router | None = None,
         store: Store | None = None,
         clock: Clock = SYSTEM,
         random: Random | None = None,
     ) -> None:
-        self._host = host
+        self._host = as_host(host)
+        self._router = router
         self._config = config or KademliaConfig()
         self._clock = clock
         self._random = random or Random()  # noqa: S311 - it shuffles answers and picks refresh targets, no secrets
@@ -79,6 +94,8 @@ class KademliaService:
             self._nursery = await stack.enter_async_context(trio.open_nursery())
             stack.callback(self._nursery.cancel_scope.cancel)
             self._nursery.start_soon(self._maintenance.run)
+            if self._router is not None:
+                stack.enter_context(self._router.through(self.find_peer))
             self._stack = stack.pop_all()
         self._open = True
         return self
@@ -368,6 +385,8 @@ class KademliaService:
                 self._refreshing.own_addresses_changed()
             case Limited(limit, peer):
                 self._limits.reached(limit, peer)
+            case NotArmoured(faults):
+                self._tell(HostNotArmoured(at=self._clock.monotonic(), faults=faults))
             case never:
                 assert_never(never)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from p2pkad.events import HostFault
 from tests.faults.subjects import Attack
 from tests.support.child import Outcome, Raised, Returned
 
@@ -20,6 +21,7 @@ class Fault:
 
     mended: what a plain host shows that has overcome it; by default what ours shows.
     workaround: what of ours may go then. marks: the scenarios that our host's test holds.
+    left: what a service on a plain host warns of, because it cannot mend it from there.
     """
 
     number: int
@@ -28,6 +30,7 @@ class Fault:
     ours: Mapping[str, object]
     mended: Mapping[str, object] = field(default_factory=dict)
     workaround: str
+    left: HostFault | None = None
     marks: Collection[pytest.MarkDecorator] = ()
 
     @property
@@ -38,6 +41,10 @@ class Fault:
     def for_ours(self) -> object:
         """The parameter of our host's test."""
         return pytest.param(self, id=self.name, marks=self.marks)
+
+    def for_guest(self) -> object:
+        """The parameter of the test of a service on a plain host."""
+        return pytest.param(self, id=self.name)
 
     def for_stock(self) -> object:
         """The parameter of the stock twin: it is expected to fail, and in this one way."""

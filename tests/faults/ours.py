@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import trio
+from libp2p.host.basic_host import BasicHost
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo as ForeignPeerInfo
 
@@ -15,7 +16,7 @@ from p2pkad.core.messages import AnyReply, FindNode, FindNodeReply
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import P2pkadError
 from p2pkad.net.base import Identified, NetworkEvent, Request
-from p2pkad.net.libp2p import ArmouredHost, Libp2pNetwork, new_host
+from p2pkad.net.libp2p import Libp2pNetwork, new_host
 from p2pkad.net.libp2p.host import KNOWN_PEERS
 from p2pkad.wire.addresses import decode_address
 from tests.faults.subjects import KAD, Limits
@@ -29,7 +30,7 @@ class OurHost:
 
     known_peers = KNOWN_PEERS
 
-    def __init__(self, host: ArmouredHost, network: Libp2pNetwork) -> None:
+    def __init__(self, host: BasicHost, network: Libp2pNetwork) -> None:
         self.host = host
         self.network = network
         self._servers: set[ID] = set()

@@ -1,7 +1,8 @@
 """What goes wrong on a plain py-libp2p host, one entry each: the situation, what such a host shows, what ours shows.
 
-Our host is put into each situation here. So is a plain one, its *stock twin*, in a process of its own, ten seconds at
-most: as long as it shows what stands under `stock`, the workaround is needed, and the twin fails as expected (xfail,
+Our host is put into each situation here. A plain one with a service on it is put into those that the service masters there;
+what it warns of stands under `left` at the others. And so is a plain one, the *stock twin*, in a process of its own, ten
+seconds at most: as long as it shows what stands under `stock`, the workaround is needed, and the twin fails as expected (xfail,
 strict). A plain host that shows anything else turns it red: one that has been mended with the sentence which workaround
 may go, one that fails in another way with what it showed.
 
@@ -14,8 +15,10 @@ from __future__ import annotations
 import pytest
 import trio
 
+from p2pkad.events import HostFault
 from tests.faults.attacks import connections, dialling, identity, lifecycle, streams
 from tests.faults.faults import Fault, judge
+from tests.faults.guest import open_guest
 from tests.faults.ours import open_ours
 from tests.faults.stock import open_stock
 from tests.support.child import Raised, run_in_child
@@ -54,6 +57,7 @@ FAULTS = (
         attack=connections.come_and_go,
         stock={"answered": connections.FEW},
         ours={"answered": 3 * connections.FEW},
+        left=HostFault.INBOUND_PLACES,
         workaround="giving the inbound slot back (net/libp2p/transport.py)",
         marks=[pytest.mark.scenario("H2")],
     ),
@@ -62,6 +66,7 @@ FAULTS = (
         attack=connections.more_peers_than_it_remembers,
         stock={"own_key": "PeerStoreError"},
         ours={"own_key": "there"},
+        left=HostFault.OWN_KEY,
         workaround="keeping the host's own entry (net/libp2p/peerstore.py)",
         marks=[pytest.mark.scenario("H2")],
     ),
@@ -94,6 +99,7 @@ FAULTS = (
         attack=dialling.peers_it_only_heard_of,
         stock={"dials_uninvited": True},
         ours={"dials_uninvited": False},
+        left=HostFault.UNINVITED_DIALS,
         workaround="stopping the auto-connector (net/libp2p/host.py)",
     ),
     Fault(
@@ -116,6 +122,7 @@ FAULTS = (
         attack=identity.listens_everywhere,
         stock={"nowhere": True},
         ours={"nowhere": False, "somewhere": True},
+        left=HostFault.WILDCARDS,
         workaround="expanding wildcard addresses (net/libp2p/listening.py)",
     ),
     Fault(
@@ -153,6 +160,7 @@ FAULTS = (
         attack=connections.dial_when_full,
         stock={"dialled": "SwarmDialAllFailedError"},
         ours={"dialled": "connected"},
+        left=HostFault.FULL,
         workaround="the reserve for dialling (net/connections.py)",
     ),
     Fault(
@@ -170,6 +178,7 @@ FAULTS = (
         stock={"started": True, "listens": 0},
         ours={"started": False, "names_the_port": True},
         mended={"started": False},
+        left=HostFault.LISTENING,
         workaround="the probe of each port before listening (net/libp2p/listening.py)",
         marks=[pytest.mark.scenario("H7")],
     ),
@@ -179,6 +188,7 @@ FAULTS = (
         stock={"started": True, "listens": 1},
         ours={"started": False, "names_the_port": True},
         mended={"started": False},
+        left=HostFault.LISTENING,
         workaround="the probe of each port before listening (net/libp2p/listening.py)",
         marks=[pytest.mark.scenario("H7")],
     ),
@@ -187,6 +197,7 @@ FAULTS = (
         attack=lifecycle.left_by_cancellation,
         stock={"descriptors": 1},
         ours={"tasks": 0, "descriptors": 0},
+        left=HostFault.CLOSING,
         workaround="the shielded close when run() is left (net/libp2p/host.py)",
         marks=[pytest.mark.scenario("H8")],
     ),
@@ -195,6 +206,7 @@ FAULTS = (
         attack=lifecycle.closed_with_connections,
         stock={"all_at_once": False},
         ours={"all_at_once": True},
+        left=HostFault.CLOSING,
         workaround="closing all connections in one nursery (net/libp2p/backbone.py)",
     ),
     Fault(
@@ -202,6 +214,7 @@ FAULTS = (
         attack=dialling.hangs_up_on_each_dial,
         stock={"attempts": 4},
         ours={"attempts": 1},
+        left=HostFault.REPEATED_DIALS,
         workaround="RetryConfig(max_retries=0) (net/libp2p/host.py)",
     ),
     Fault(
@@ -264,6 +277,18 @@ async def test_our_host_masters_it(fault: Fault) -> None:
     with trio.fail_after(OURS_SECONDS):
         seen = await fault.attack(open_ours)
     assert {name: seen.get(name) for name in fault.ours} == fault.ours
+
+
+@pytest.mark.parametrize("fault", [fault.for_guest() for fault in FAULTS if fault.left is None])
+async def test_a_service_masters_it_on_a_plain_host(fault: Fault) -> None:
+    with trio.fail_after(OURS_SECONDS):
+        seen = await fault.attack(open_guest)
+    assert {name: seen.get(name) for name in fault.ours} == fault.ours
+
+
+def test_what_a_service_leaves_open_on_a_plain_host_is_what_it_says() -> None:
+    configured = {HostFault.PLAINTEXT, HostFault.SLOW_READS}
+    assert {fault.left for fault in FAULTS if fault.left is not None} == set(HostFault) - configured
 
 
 @pytest.mark.stock

@@ -37,6 +37,7 @@ EVERYTHING: list[events.NodeEvent] = [
     events.RepublishFailed(at=1.0, kind="record", key=KEY, error=NoPeers(KEY.decode())),
     events.RequestEnded(at=1.0, peer=ALICE, message="PUT_VALUE", seconds=1.0, result="answered"),
     events.LimitReached(at=1.0, limit="lookups", peer=None),
+    events.HostNotArmoured(at=1.0, faults=(events.HostFault.FULL,)),
     events.RequestServed(at=1.0, peer=ALICE, message="PUT_VALUE", seconds=1.0, result="full"),
     events.LookupStarted(**WITHIN, kind="Value", seeds=1),
     events.PeerAsked(**WITHIN, peer=ALICE),

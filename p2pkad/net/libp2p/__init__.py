@@ -2,5 +2,6 @@
 
 from p2pkad.net.libp2p.host import ArmouredHost, new_host
 from p2pkad.net.libp2p.network import Libp2pNetwork
+from p2pkad.net.libp2p.router import PeerRouter
 
-__all__ = ["ArmouredHost", "Libp2pNetwork", "new_host"]
+__all__ = ["ArmouredHost", "Libp2pNetwork", "PeerRouter", "new_host"]

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import trio
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
 from libp2p.connection_types import ConnectionType
+from libp2p.custom_types import StreamHandlerFn
 from libp2p.host.basic_host import BasicHost
 from libp2p.host.observed_addr_manager import ObservedAddrManager
 from libp2p.host.ping import ID as PING
@@ -24,12 +25,13 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.swarm import Swarm
 from libp2p.rcmgr import Direction
 from multiaddr import Multiaddr
+from multiaddr.protocols import P_P2P
 
 from p2pkad.config import HostConfig
-from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.core.tally import Tally
-from p2pkad.errors import LocalLimit, NodeClosed, PeerBusy
-from p2pkad.events import Limit
+from p2pkad.errors import ConfigError, LocalLimit, NodeClosed, PeerBusy
+from p2pkad.events import HostFault, Limit
 from p2pkad.net.base import Usefulness
 from p2pkad.net.connections import IDLE, Connections, Held
 from p2pkad.net.libp2p.dialer import Dialer
@@ -83,12 +85,15 @@ class Watcher(Protocol):
 
 
 class Backbone(INotifee):
-    """observed: where peers see this host. The options are those of `HostConfig`."""
+    """observed: where peers see this host. The options are those of `HostConfig`. faults: what is open for want of armour."""
+
+    faults: tuple[HostFault, ...] = ()
 
     def __init__(self, host: BasicHost, config: HostConfig, observed: ObservedAddrManager) -> None:
         swarm = host.get_network()
         assert isinstance(swarm, Swarm)
-        self._host = host
+        self.host = host
+        self.config = config
         self._swarm = swarm
         self._close_timeout = config.close_timeout
         self._observed = observed
@@ -120,18 +125,21 @@ class Backbone(INotifee):
             self._nursery = nursery
             task_status.started()
             try:
-                while True:
-                    await trio.sleep(SWEEP_INTERVAL)
-                    await self._contained(self._sweep)
+                await self._keep_sweeping()
             finally:
                 self._nursery = None
                 nursery.cancel_scope.cancel()
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await trio.sleep(SWEEP_INTERVAL)
+            await self._contained(self._sweep)
 
     async def _sweep(self) -> None:
         self._trim()
         for watcher in list(self._watchers):
             watcher.swept(trio.current_time())
-        addresses = self._host.get_addrs()
+        addresses = self.host.get_addrs()
         if addresses != self._own_addresses:
             self._own_addresses = addresses
             for watcher in list(self._watchers):
@@ -163,12 +171,18 @@ class Backbone(INotifee):
     # watchers
 
     def watch(self, watcher: Watcher) -> None:
-        """Tell this network what happens."""
+        """Tell this network what happens. Raises ConfigError: there is one of the same protocol on this host."""
+        if any(watcher.protocol == each.protocol for each in self._watchers):
+            raise ConfigError(f"protocol={watcher.protocol!r}: another service on this host has it; give this one its own")
         self._watchers.append(watcher)
 
     def unwatch(self, watcher: Watcher) -> None:
         """Tell it nothing more."""
         self._watchers.remove(watcher)
+
+    def bounded(self, handler: StreamHandlerFn) -> StreamHandlerFn:
+        """A network's handler of inbound streams, so that one peer cannot have any number of them. Here the host sees to it."""
+        return handler
 
     def _usefulness(self, peer: PeerId) -> Usefulness:
         return max((watcher.usefulness(peer) for watcher in self._watchers), default=Usefulness.NONE)
@@ -177,6 +191,10 @@ class Backbone(INotifee):
         """Tell that a limit of this host turned somebody away."""
         for watcher in list(self._watchers):
             watcher.limited(limit, peer)
+
+    def crowded(self, peer: PeerId) -> None:
+        """Tell that a peer wanted more streams than it may have."""
+        self.limited("streams_per_peer", peer)
 
     def identified(self, peer: PeerId) -> News | None:
         """What a connected peer said of itself last."""
@@ -203,6 +221,10 @@ class Backbone(INotifee):
         return any(stream.get_protocol() not in ours for stream in connection.streams)
 
     # connections
+
+    def addresses(self) -> list[Multiaddr]:
+        """Where the host can be reached, without its id."""
+        return [each.decapsulate_code(P_P2P) for each in self.host.get_addrs()]
 
     def find(self, peer: PeerId) -> Held[SwarmConn] | None:
         """The connection that requests to this peer use: the oldest that is alive."""
@@ -372,8 +394,8 @@ class Backbone(INotifee):
             self._remove(old.handle)
         now = trio.current_time()
         remote = remote_address(conn)
-        if remote is not None:  # for the application's own use of the connection
-            conn.set_transport_info([Multiaddr(remote.raw)], ConnectionType.DIRECT)
+        if remote is not None:
+            self._locate(conn, remote)
         held = Held(conn, peer, remote, conn.direction is Direction.INBOUND, now, now)
         first = not self.connections.of(peer)
         self.connections.add(held)
@@ -386,9 +408,16 @@ class Backbone(INotifee):
             self.dialer.arrived(peer, conn)
         self.freed()
         self.later(lambda: self.identifier.ask(held))
+        self._limit(peer)
+        self._trim()
+
+    def _locate(self, connection: SwarmConn, remote: Address) -> None:
+        # For the application's own use of the connection.
+        connection.set_transport_info([Multiaddr(remote.raw)], ConnectionType.DIRECT)
+
+    def _limit(self, peer: PeerId) -> None:
         for extra, why in self.connections.surplus(peer):
             self._let_go(extra, why)
-        self._trim()
 
     async def disconnected(self, network: INetwork, conn: INetConn) -> None:
         if isinstance(conn, SwarmConn):

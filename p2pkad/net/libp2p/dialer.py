@@ -108,6 +108,10 @@ class Dialer:
         dial = self._dials.get(peer)
         return dial is not None and any(attempt.answered for attempt in dial.attempts)
 
+    def is_trying(self, attempt: Attempt) -> bool:
+        """Whether this is an address that is being dialled."""
+        return any(attempt in dial.attempts for dial in self._open)
+
     async def dial(self, peer: PeerInfo) -> INetConn:
         """A connection to a peer that has none. The caller brings the deadline; a dial of its own ends in any case.
 

@@ -1,5 +1,8 @@
 """What stands between a stream that a peer opens and the handlers: negotiation, bounds, and an end to every error.
 
+    Guard        around any handler: bounds, and an end to every error
+    Dispatcher   negotiates, and calls the handler of the protocol agreed on
+
 In py-libp2p an exception that leaves a stream's handler ends the task that accepts the connection's streams, and then the
 host. Here nothing leaves, whatever a name or a message looks like: the stream is reset, everybody else is served on. And
 what a muxer keeps of a stream that its handler has ended is put away.
@@ -9,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 from libp2p.abc import INetStream
@@ -30,13 +33,15 @@ NEGOTIATION_TIMEOUT = 10.0
 
 
 class Guard:
-    """Hands inbound streams to the host's handlers. per_peer: streams that one peer may have open, of all protocols.
+    """Hands inbound streams to `handle`. per_peer: streams that one peer may have open.
 
     crowded: told of a peer that wanted more.
     """
 
-    def __init__(self, host: BasicHost, per_peer: int, crowded: Callable[[PeerId], None]) -> None:
-        self._host = host
+    def __init__(
+        self, handle: Callable[[NetStream], Awaitable[None]], per_peer: float, crowded: Callable[[PeerId], None]
+    ) -> None:
+        self._handle = handle
         self._per_peer = per_peer
         self._crowded = crowded
         self._open: Counter[PeerId] = Counter()
@@ -45,7 +50,7 @@ class Guard:
         return f"<Guard streams={self._open.total()} peers={len(self._open)}>"
 
     async def __call__(self, stream: INetStream) -> None:
-        """The one handler of inbound streams. Raises nothing but Cancelled."""
+        """A handler of inbound streams. Raises nothing but Cancelled."""
         assert isinstance(stream, NetStream)
         peer = peer_of(stream.muxed_conn)
         if self._open[peer] >= self._per_peer:
@@ -55,6 +60,9 @@ class Guard:
         self._open[peer] += 1
         try:
             await self._handle(stream)
+            # Only what the handler has ended: it may as well have handed an open stream to another task.
+            if stream.is_closed:
+                await Pipe(stream).linger()
         except Refused:
             await Pipe(stream).finish()
         except (RemoteProtocolError, StreamLost, trio.TooSlowError) as error:
@@ -68,7 +76,15 @@ class Guard:
             if not self._open[peer]:
                 del self._open[peer]
 
-    async def _handle(self, stream: NetStream) -> None:
+
+class Dispatcher:
+    """Negotiates the protocol of an inbound stream, in place of the host's own way, and calls the host's handler for it."""
+
+    def __init__(self, host: BasicHost) -> None:
+        self._host = host
+
+    async def __call__(self, stream: NetStream) -> None:
+        """Raises Refused, RemoteProtocolError, StreamLost, TooSlowError, and what the handler does."""
         # Asked anew for each stream: handlers come and go. `None` is a key there, for a handler of nothing.
         handlers = self._host.get_mux().handlers
         pipe = Pipe(stream)
@@ -81,6 +97,3 @@ class Guard:
         if rest:
             stream.muxed_stream = PushedBack(stream.muxed_stream, rest)
         await handler(stream)
-        # Only what the handler has ended: it may as well have handed an open stream to another task.
-        if stream.is_closed:
-            await Pipe(stream).linger()

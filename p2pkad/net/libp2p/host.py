@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import trio
-from libp2p.abc import INetConn, ISecureTransport
+from libp2p.abc import INetConn, IPeerRouting, ISecureTransport
 from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_noise_key_pair
 from libp2p.custom_types import TProtocol
@@ -44,7 +44,7 @@ from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import ConfigError, NetworkError
 from p2pkad.identity import Identity
 from p2pkad.net.libp2p.backbone import Backbone
-from p2pkad.net.libp2p.guard import Guard
+from p2pkad.net.libp2p.guard import Dispatcher, Guard
 from p2pkad.net.libp2p.listening import expand, missing, parse, probe
 from p2pkad.net.libp2p.logs import keep_quiet
 from p2pkad.net.libp2p.network import Libp2pNetwork
@@ -62,10 +62,14 @@ INTERFACES_AGE = 30.0
 _UNLIMITED = 2**31
 
 
-def new_host(config: HostConfig, *, muxer: type[MuxerMultistream] = MuxerMultistream) -> ArmouredHost:
+def new_host(
+    config: HostConfig, *, router: IPeerRouting | None = None, muxer: type[MuxerMultistream] = MuxerMultistream
+) -> ArmouredHost:
     """A host for `config`; nothing runs yet. Use it as `async with host.run(): ...`, once.
 
-    muxer: negotiates the stream multiplexer and makes it; a subclass can put another one in yamux's place.
+    router: asked where a peer is whose addresses the host does not know when the application connects to it, or opens a
+    stream: a `PeerRouter`. muxer: negotiates the stream multiplexer and makes it; a subclass can put another one in yamux's
+    place.
     Raises ConfigError: an address or the key file in the data directory cannot be used.
     """
     keep_quiet()
@@ -80,7 +84,7 @@ def new_host(config: HostConfig, *, muxer: type[MuxerMultistream] = MuxerMultist
     }
     upgrader = TransportUpgrader(dict(offers[name] for name in config.security), {})
     upgrader.muxer_multistream = muxer({TProtocol(YAMUX): Yamux})
-    swarm = ArmouredSwarm(peer, BoundedPeerStore(peer, key_pair, KNOWN_PEERS), upgrader, config)
+    swarm = ArmouredSwarm(peer, BoundedPeerStore(peer, key_pair, KNOWN_PEERS), upgrader, config, router)
     return ArmouredHost(swarm, config, announce)
 
 
@@ -103,7 +107,15 @@ class ArmouredSwarm(Swarm):
 
     backbone: Backbone
 
-    def __init__(self, peer: ID, peerstore: BoundedPeerStore, upgrader: TransportUpgrader, config: HostConfig) -> None:
+    def __init__(
+        self,
+        peer: ID,
+        peerstore: BoundedPeerStore,
+        upgrader: TransportUpgrader,
+        config: HostConfig,
+        router: IPeerRouting | None,
+    ) -> None:
+        self._router = router
         self._sockets = Transport(self._admit, self._left)
         # py-libp2p's own limits would refuse dials and close what is in use: they are out of the way, ours hold.
         limits = ConnectionConfig(
@@ -136,15 +148,18 @@ class ArmouredSwarm(Swarm):
         self._sockets.close_all()
 
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
-        """For the application's own protocols: a dial as ours, to the addresses in the host's peer store."""
+        """For the application's own protocols: a dial as ours, to the addresses in the host's peer store, or the router's."""
         peer = PeerId(peer_id.to_bytes())
         try:
             known = self.peerstore.addrs(peer_id)
         except PeerStoreError:
             known = []
-        addresses = [address for each in known if (address := decode_address(each.to_bytes(), peer)) is not None]
         try:
             with self.backbone.using(peer), trio.fail_after(DIAL_PEER_TIMEOUT):
+                if not known and self._router is not None and self.backbone.find(peer) is None:
+                    found = await self._router.find_peer(peer_id)
+                    known = [] if found is None else found.addrs
+                addresses = [address for each in known if (address := decode_address(each.to_bytes(), peer)) is not None]
                 deadline = trio.current_effective_deadline()
                 held = await self.backbone.connect(PeerInfo(peer, tuple(addresses)), deadline)
         except (NetworkError, trio.TooSlowError) as error:
@@ -166,14 +181,12 @@ class ArmouredHost(BasicHost):
         for notifee in list(swarm.notifees):  # BasicHost's own identify: ours runs on every connection
             if type(notifee).__module__ == BasicHost.__module__:
                 swarm.remove_notifee(notifee)
-        swarm.set_stream_handler(Guard(self, config.max_streams_per_peer, self._crowded))
         self.backbone = swarm.backbone = Backbone(self, config, self._observed)
+        swarm.set_stream_handler(Guard(Dispatcher(self), config.max_streams_per_peer, self.backbone.crowded))
+        self.backbone.identifier.serve()
 
     def __repr__(self) -> str:
         return f"<ArmouredHost {self.id!r} {self.backbone!r}>"
-
-    def _crowded(self, peer: PeerId) -> None:
-        self.backbone.limited("streams_per_peer", peer)
 
     @property
     def id(self) -> PeerId:

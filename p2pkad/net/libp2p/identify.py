@@ -64,7 +64,12 @@ class News:
 
 
 class Identifier:
-    """Asks, answers, pushes and is pushed to. told: called with each peer's news, while it is connected."""
+    """Asks, answers, pushes and is pushed to. told: called with each peer's news, while it is connected.
+
+    agent: what this host says that it is.
+    """
+
+    agent = AGENT
 
     def __init__(
         self,
@@ -77,8 +82,11 @@ class Identifier:
         self._told = told
         self._pushes: dict[PeerId, int] = {}
         self._message: tuple[object, Identify] | None = None
-        host.set_stream_handler(IDENTIFY, self._answer)
-        host.set_stream_handler(PUSH, self._take_push)
+
+    def serve(self) -> None:
+        """Answer and take pushes from now on."""
+        self._host.set_stream_handler(IDENTIFY, self._answer)
+        self._host.set_stream_handler(PUSH, self._take_push)
 
     async def ask(self, held: Held[SwarmConn]) -> None:
         """Ask the peer at the other end of a connection. Says nothing when it does not answer."""
@@ -156,7 +164,11 @@ class Identifier:
         if scope.cancelled_caught:
             await pipe.reset()
         else:
-            await pipe.finish()
+            await self._taken(pipe, received)
+
+    async def _taken(self, pipe: Pipe, push: bytes) -> None:
+        """A push was read to its end, and is known."""
+        await pipe.finish()
 
     async def _absorb(self, peer: PeerId, message: Identify) -> None:
         await update_peerstore_from_identify(self._host.get_peerstore(), foreign_id(peer), message)
@@ -180,7 +192,7 @@ class Identifier:
             record = create_signed_peer_record(self._host.get_id(), plain, self._host.get_private_key())
             message = Identify(
                 protocol_version="ipfs/0.1.0",
-                agent_version=AGENT,
+                agent_version=self.agent,
                 public_key=self._host.get_public_key().serialize(),
                 listen_addrs=addresses,
                 protocols=protocols,

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import trio
 from libp2p.abc import INetStream
@@ -20,7 +20,6 @@ from libp2p.host.ping import ID as PING
 from libp2p.host.ping import PING_LENGTH
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.stream.net_stream import NetStream
-from multiaddr.protocols import P_P2P
 
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
 from p2pkad.core.peers import Address, PeerId, PeerInfo
@@ -34,6 +33,7 @@ from p2pkad.net.base import (
     Identified,
     Limited,
     NetworkEvent,
+    NotArmoured,
     OwnAddressesChanged,
     Request,
     Response,
@@ -52,9 +52,18 @@ from p2pkad.wire.codec import decode_reply, decode_request, encode_reply, encode
 from p2pkad.wire.framing import encode_frame
 
 if TYPE_CHECKING:
-    from p2pkad.net.libp2p.host import ArmouredHost
+    from p2pkad.net.libp2p.backbone import Backbone
 
 log = logging.getLogger(__name__)
+
+
+class Backed(Protocol):
+    """A host with its backbone: an armoured one, or the application's with ours attached."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """What the networks on it share."""
+        ...
 
 
 class Libp2pNetwork:
@@ -63,9 +72,9 @@ class Libp2pNetwork:
     protocol: the protocol id, verbatim. max_message: bytes of the largest message accepted.
     """
 
-    def __init__(self, host: ArmouredHost, *, protocol: str, max_message: int) -> None:
-        self._host = host
+    def __init__(self, host: Backed, *, protocol: str, max_message: int) -> None:
         self._backbone = host.backbone
+        self._host = self._backbone.host
         self._protocol = protocol
         self._max_message = max_message
         self._handler: Handler | None = None
@@ -81,8 +90,9 @@ class Libp2pNetwork:
         return f"<Libp2pNetwork {self._protocol} {mode} outbound={streams}>"
 
     async def __aenter__(self) -> Self:
-        self._open = True
+        """Raises ConfigError: another network on this host has the protocol."""
         self._backbone.watch(self)
+        self._open = True
         return self
 
     async def __aexit__(
@@ -101,10 +111,10 @@ class Libp2pNetwork:
 
     @property
     def id(self) -> PeerId:
-        return self._host.id
+        return PeerId(self._host.get_id().to_bytes())
 
     def local_addresses(self) -> tuple[Address, ...]:
-        found = (decode_address(each.decapsulate_code(P_P2P).to_bytes(), self.id) for each in self._host.get_addrs())
+        found = (decode_address(each.to_bytes(), self.id) for each in self._backbone.addresses())
         return tuple(address for address in found if address is not None)
 
     def connection(self, peer: PeerId) -> Connection | None:
@@ -161,6 +171,8 @@ class Libp2pNetwork:
 
     def subscribe(self, listener: Callable[[NetworkEvent], None]) -> None:
         self._listeners.append(listener)
+        if self._backbone.faults:
+            self._tell(NotArmoured(self._backbone.faults))
         for peer in self._backbone.connections.peers():
             held, news = self._backbone.find(peer), self._backbone.identified(peer)
             if held is not None:
@@ -243,7 +255,7 @@ class Libp2pNetwork:
     def _start_serving(self) -> None:
         if self._protocol in self._host.get_mux().get_protocols():
             raise ConfigError(f"{self._protocol}: something else on this host serves this protocol")
-        config = self._host.config
+        config = self._backbone.config
         self._server = Server(
             self._answer,
             limit=self._max_message,
@@ -251,7 +263,7 @@ class Libp2pNetwork:
             most=config.max_inbound_streams,
             crowded=lambda peer: self._tell(Limited("streams", peer)),
         )
-        self._host.set_stream_handler(TProtocol(self._protocol), self._server.serve)
+        self._host.set_stream_handler(TProtocol(self._protocol), self._backbone.bounded(self._server.serve))
 
     def _stop_serving(self) -> None:
         if self._server is not None:

@@ -21,6 +21,7 @@ import trio
 from p2pkad.config import HostConfig
 from p2pkad.core.messages import AnyReply
 from p2pkad.core.peers import Address, PeerId
+from p2pkad.errors import ConfigError
 from p2pkad.net.base import Connected, Gone, Identified, Network, NetworkEvent, OwnAddressesChanged, Request, Usefulness
 from p2pkad.net.connections import GRACE, Connections, Held
 from p2pkad.net.simulated.dialling import Dialling
@@ -96,6 +97,8 @@ class SimulatedHost:
 
     @asynccontextmanager
     async def open_network(self, *, protocol: str, max_message: int) -> AsyncIterator[Network]:
+        if any(network.protocol == protocol for network in self.networks):
+            raise ConfigError(f"protocol={protocol!r}: another service on this host has it; give this one its own")
         network = SimulatedNetwork(self, protocol, max_message)
         self.networks.append(network)
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import trio
 from libp2p.custom_types import TProtocol
@@ -90,12 +92,12 @@ async def test_a_network_opened_later_is_told_who_is_there():
     async with an_end() as one, an_end() as other:
         await one.network.connect(other.info, soon())
         await one.hears(Identified)
-        late = Libp2pNetwork(one.host, protocol=PROTOCOL, max_message=1000)
+        late = Libp2pNetwork(one.host, protocol="/b/kad/1", max_message=1000)
         events: list[object] = []
         late.subscribe(events.append)
         async with late:
             assert [type(event) for event in events] == [Connected, Identified]
-            assert one.told(Identified) == [events[1]]
+            assert one.told(Identified) == [replace(events[1], server=True)]
 
 
 @pytest.mark.scenario("M2")
