@@ -27,6 +27,7 @@ from libp2p.custom_types import StreamHandlerFn
 from libp2p.host.basic_host import BasicHost
 from libp2p.host.observed_addr_manager import ObservedAddrManager
 from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.network.stream.net_stream import NetStream
 from libp2p.network.swarm import Swarm
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.tls.transport import PROTOCOL_ID as TLS
@@ -40,6 +41,7 @@ from p2pkad.net.libp2p.backbone import Backbone
 from p2pkad.net.libp2p.guard import Guard
 from p2pkad.net.libp2p.listening import expand
 from p2pkad.net.libp2p.network import Libp2pNetwork
+from p2pkad.net.libp2p.pipe import StreamLost
 from p2pkad.net.libp2p.pushes import GuestIdentifier
 from p2pkad.net.libp2p.transport import ATTEMPT
 
@@ -122,7 +124,7 @@ class Attachment:
         self._ready = trio.Event()
         self._over = trio.Event()
         self._before = swarm.common_stream_handler
-        self._guard = Guard(self._before, math.inf, self.backbone.crowded)
+        self._guard = Guard(self._handle, math.inf, self.backbone.crowded)
         swarm.set_stream_handler(self._guard)
         self.backbone.attach()
         manager.run_task(self._run, name="p2pkad")
@@ -138,6 +140,15 @@ class Attachment:
         self.backbone.detach()
         with trio.CancelScope(shield=True):
             await self._over.wait()
+
+    async def _handle(self, stream: NetStream) -> None:
+        try:
+            await self._before(stream)
+        except KeyError as error:
+            if stream.get_protocol() is not None:
+                raise
+            # py-libp2p looks a handler up twice: a service that closes in between has taken it away.
+            raise StreamLost("its protocol was taken away during its negotiation") from error
 
     async def _run(self) -> None:
         try:

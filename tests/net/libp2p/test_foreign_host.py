@@ -22,7 +22,7 @@ from multiaddr import Multiaddr
 
 import p2pkad
 from p2pkad.config import HostConfig, KademliaConfig
-from p2pkad.errors import ConfigError, NodeClosed
+from p2pkad.errors import ConfigError, NodeClosed, RequestFailed
 from p2pkad.events import HostFault, HostNotArmoured
 from p2pkad.net.libp2p.foreign import ForeignHost, faults_of
 from p2pkad.node.service import KademliaService
@@ -390,6 +390,19 @@ async def test_handlers_that_the_application_puts_around_ours_stay():
         await host.connect(info_from_p2p_addr(Multiaddr(node.addresses[0])))
         await in_time(lambda: host.get_id().to_bytes() in {bytes(peer) for peer in node._network.connections()})
         assert await node.ping(service.id) > 0
+
+
+async def test_a_protocol_that_is_taken_away_during_its_negotiation_is_no_failure(monkeypatch, caplog):
+    async with a_stock_host() as host, an_end() as other, KademliaService(host, config()) as service:
+
+        async def taken_away(*arguments: object) -> None:
+            raise KeyError(PROTOCOL)
+
+        await other.network.connect(p2pkad.PeerInfo(service.id, service._network.local_addresses()), soon())
+        monkeypatch.setattr(host.get_mux(), "negotiate", taken_away)
+        with pytest.raises(RequestFailed):
+            await other.ask(p2pkad.PeerInfo(service.id))
+    assert not [record for record in caplog.records if record.name == "p2pkad.net.libp2p.guard"]
 
 
 async def test_only_connections_that_a_service_dialled_are_closed_to_make_room(monkeypatch):
