@@ -35,7 +35,7 @@ CHAT = TProtocol("/chat/1.0.0")
 
 @asynccontextmanager
 async def a_row(count: int) -> AsyncIterator[list[End]]:
-    """Peers each of which knows the next one only; all chat."""
+    """Peers each of which knows the next one only; all chat. Nobody hears of the last one but who asks for it."""
     row: list[End] = []
 
     async def chat(stream: INetStream) -> None:
@@ -44,7 +44,8 @@ async def a_row(count: int) -> AsyncIterator[list[End]]:
 
     async def of_the_next(place: int, request: Request) -> object:
         if isinstance(request.message, FindNode):
-            return FindNodeReply(tuple(end.info for end in row[place + 1 : place + 2]))
+            known = row[place + 1 : place + 2]
+            return FindNodeReply(tuple(end.info for end in known if end is not row[-1] or request.message.key == bytes(end.id)))
         return await answer(request)
 
     async with AsyncExitStack() as stack:
@@ -88,7 +89,9 @@ async def test_a_host_of_ours_opens_a_stream_to_a_peer_of_whom_it_knows_the_id()
     router = p2pkad.PeerRouter()
     host = p2pkad.new_host(HostConfig(listen=LOOPBACK), router=router)
     async with a_row(4) as row, host.run(), KademliaService(host, config(*row), router=router):
-        assert await chat_with(host, ID(bytes(row[-1].id))) == b"hello"
+        far = ID(bytes(row[-1].id))
+        assert not host.get_network().get_connections(far)
+        assert await chat_with(host, far) == b"hello"
 
 
 async def test_a_peer_that_nobody_knows_is_an_error_of_the_hosts_kind():
