@@ -47,6 +47,7 @@ __all__ = [
     "open_driver",
     "own",
     "py_language",
+    "rss",
     "with_flags",
 ]
 
@@ -66,3 +67,8 @@ def cpu_seconds(peer: Peer) -> float:
     """What a peer has used so far of all CPUs, its own code and the system's. Steadier than time on a busy machine."""
     times = psutil.Process(peer.pid).cpu_times()
     return float(times.user + times.system)
+
+
+def rss(peer: Peer) -> int:
+    """Bytes of memory that a peer has in use, libraries that it shares with others included."""
+    return int(psutil.Process(peer.pid).memory_info().rss)

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import connect
+import crowd
 import durable
 import flood
+import idle
 import lookups
 import rates
 import scans
@@ -28,13 +30,14 @@ from report import Section
 from results import CACHE, Results, parse, run, say
 
 LOGS = CACHE / "logs"
-NAMES = ("connect", "rates", "lookups", "closest", "durable", "flood", "metrics")
+NAMES = ("connect", "rates", "lookups", "closest", "durable", "idle", "crowd", "flood", "metrics")
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured. connects: pairs. rounds, seconds: of each case of the rates. lookups: of each process.
+    """How much is measured.
 
+    connects: pairs. rounds: of rates and lookups. seconds: of each case of the rates. lookups: of a process in a round.
     floods: rounds of the flood, of two or three seconds for each server.
     """
 
@@ -45,10 +48,11 @@ class Size:
     scan_processes: int
     scan_values: int
     floods: int
+    idle_seconds: float
 
 
-FULL = Size(connects=25, rounds=5, seconds=0.7, lookups=100, scan_processes=6, scan_values=3, floods=5)
-QUICK = Size(connects=9, rounds=2, seconds=0.25, lookups=30, scan_processes=1, scan_values=3, floods=2)
+FULL = Size(connects=25, rounds=5, seconds=0.7, lookups=20, scan_processes=6, scan_values=3, floods=5, idle_seconds=20.0)
+QUICK = Size(connects=9, rounds=2, seconds=0.25, lookups=10, scan_processes=1, scan_values=3, floods=2, idle_seconds=10.0)
 IN_QUICK = ("connect", "rates", "closest", "flood")
 """What has targets."""
 
@@ -60,11 +64,13 @@ def measurements(driver: Driver, size: Size, go: Path | None, seed: int) -> dict
     return {
         "connect": lambda: connect.measure(driver, size.connects),
         "rates": lambda: rates.measure(driver, go, rounds=size.rounds, seconds=size.seconds, seed=seed, say=say),
-        "lookups": lambda: lookups.measure(driver, size.lookups, seed),
-        "metrics": lambda: watching.measure(driver, rounds=size.rounds, seconds=size.seconds, seed=seed),
+        "lookups": lambda: lookups.measure(driver, rounds=size.rounds, lookups=size.lookups, seed=seed),
         "closest": lambda: scans.measure(size.scan_processes, size.scan_values),
         "durable": lambda: durable.measure(size.rounds, size.seconds),
+        "idle": lambda: idle.measure(driver, size.idle_seconds),
+        "crowd": lambda: crowd.measure(driver, seed),
         "flood": lambda: flood.measure(driver, size.floods, seed),
+        "metrics": lambda: watching.measure(driver, rounds=size.rounds, seconds=size.seconds, seed=seed),
     }
 
 

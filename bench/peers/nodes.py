@@ -5,13 +5,12 @@ nodes.py COUNT SEED [BOOTSTRAP]     without BOOTSTRAP the first node is the netw
 
 from __future__ import annotations
 
-import gc
 import random
 import sys
-import time
 
 import trio
-from control import KEY_BYTES, Fields, obey
+from control import Fields, obey
+from looking import Found, Looker, Looking
 
 from p2pkad import KademliaService, open_node
 
@@ -19,51 +18,21 @@ PROTOCOL = "/p2pkad/bench/1.0.0"
 SETTLE_INTERVAL = 0.1
 
 
-class Pauses:
-    """How long the garbage collector stops everything. longest: seconds."""
+def looker(node: KademliaService) -> Looker:
+    async def find(key: bytes) -> Found:
+        peers = await node.closest_peers(key)
+        return Found([bytes(peer.id) for peer in peers], peers.asked)
 
-    def __init__(self) -> None:
-        self.longest = 0.0
-        self._began = 0.0
-        gc.callbacks.append(self._on_phase)
-
-    def _on_phase(self, phase: str, info: dict[str, int]) -> None:
-        if phase == "start":
-            self._began = time.perf_counter()
-        else:
-            self.longest = max(self.longest, time.perf_counter() - self._began)
+    return Looker(bytes(node.id), find)
 
 
-class Nodes:
-    """The verbs. keys: what is looked up."""
-
-    def __init__(self, nodes: list[KademliaService], keys: random.Random) -> None:
-        self._nodes = nodes
-        self._keys = keys
-        self._pauses = Pauses()
-
-    async def settle(self, request: Fields) -> Fields:
-        """Return when every node knows `peers` others, has no lookup of its own under way, and has done one for us."""
-        for node in self._nodes:
-            await node.wait_ready(request["peers"], timeout=request["timeout"])
-        while any(node.stats().lookups for node in self._nodes):  # noqa: ASYNC110 - there is no event for it
-            await trio.sleep(SETTLE_INTERVAL)
-        await self.look_up({"lookups": len(self._nodes)})
-        return {}
-
-    async def look_up(self, request: Fields) -> Fields:
-        """Look up random keys, one after the other, each from the next node. pause: the longest one for garbage."""
-        seconds, asked, found = [], [], []
-        self._pauses.longest = 0.0
-        for number in range(request["lookups"]):
-            node = self._nodes[number % len(self._nodes)]
-            key = self._keys.randbytes(KEY_BYTES)
-            began = time.perf_counter()
-            peers = await node.closest_peers(key)
-            seconds.append(time.perf_counter() - began)
-            asked.append(peers.asked)
-            found.append(len(peers))
-        return {"seconds": seconds, "asked": asked, "found": found, "pause": self._pauses.longest}
+async def settle(nodes: list[KademliaService], request: Fields) -> Fields:
+    """Return when every node knows `peers` others and has no lookup of its own under way."""
+    for node in nodes:
+        await node.wait_ready(request["peers"], timeout=request["timeout"])
+    while any(node.stats().lookups for node in nodes):  # noqa: ASYNC110 - there is no event for it
+        await trio.sleep(SETTLE_INTERVAL)
+    return {}
 
 
 async def run_node(bootstrap: list[str], task_status: trio.TaskStatus[KademliaService]) -> None:
@@ -78,9 +47,10 @@ async def main(count: str, seed: str, *bootstrap: str) -> None:
         first = await nursery.start(run_node, list(bootstrap))
         known = list(bootstrap or first.addresses)
         nodes = [first, *[await nursery.start(run_node, known) for _ in range(int(count) - 1)]]
-        verbs = Nodes(nodes, random.Random(seed))
+        looking = Looking([looker(node) for node in nodes], random.Random(seed))
         ready = {"peer": {"id": str(first.id), "addresses": list(first.addresses)}, "versions": {}}
-        await obey(ready, {"settle": verbs.settle, "look_up": verbs.look_up})
+        verbs = {"ids": looking.ids, "look_up": looking.look_up, "freeze": looking.freeze}
+        await obey(ready, {**verbs, "settle": lambda request: settle(nodes, request)})
         nursery.cancel_scope.cancel()
 
 

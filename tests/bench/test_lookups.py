@@ -1,0 +1,46 @@
+"""What a lookup's figures are compared with, and that the networks of both kinds find what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lookups
+import pytest
+from lookups import Figures, Running
+from processes import open_driver
+
+
+def figures(*rounds: list[float], right: float = 1.0) -> Figures:
+    return Figures(rounds=list(rounds), asked=[20] * 4, right=[right] * 4, pause=0.002, collecting=0.5)
+
+
+def results(ours: float, theirs: float) -> lookups.Results:
+    found: lookups.Results = {}
+    for state in lookups.COLLECTOR:
+        found["p2pkad", state] = figures([ours, ours], [ours, ours])
+        found["stock", state] = figures([theirs, theirs], [theirs, theirs])
+    return found
+
+
+@pytest.mark.parametrize(("theirs", "missed"), [(0.1, False), (0.09, True)])
+def test_the_target_is_on_the_median_with_the_collector_at_work(theirs: float, missed: bool) -> None:
+    ratios = lookups.report(results(0.01, theirs)).ratios
+    assert [(ratio.target, ratio.missed) for ratio in ratios] == [(10.0, missed), (None, False), (None, False), (None, False)]
+
+
+def test_the_share_of_the_collector_is_of_the_time_of_lookups() -> None:
+    (row, *_) = lookups.report(results(0.25, 1.0)).rows
+    assert row[:6] == ("p2pkad, as started", "4", "250.00", "250.00", "2.00", "50")
+
+
+@pytest.mark.parametrize("kind", lookups.KINDS)
+async def test_lookups_in_a_small_network_find_everybody(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "NODES", 2)
+    monkeypatch.setattr(lookups, "KNOWN", {kind: 2})
+    async with open_driver(tmp_path) as driver:
+        running = await Running.start(driver, kind, seed=1)
+        answers = await running.look_up(4)
+        await running.freeze()
+    assert [len(answer["seconds"]) for answer in answers] == [4, 4]
+    assert min(asked for answer in answers for asked in answer["asked"]) >= 1
+    assert min(right for answer in answers for right in answer["right"]) >= 2 / 3
