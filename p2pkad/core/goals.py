@@ -204,6 +204,7 @@ class Providers:
     def _hear(self, providers: Iterable[PeerInfo]) -> None:
         for info in providers:
             before = self.found.get(info.id)
-            # A provider is listed once. Holders forget addresses before they forget the provider: keep any that is told.
-            if before is None or (info.addresses and not before.addresses):
-                self.found[info.id] = info
+            # A provider is listed once, with all addresses that are told: one holder has forgotten them, another one has
+            # those from before it moved.
+            told = before.addresses + info.addresses if before is not None else info.addresses
+            self.found[info.id] = PeerInfo(info.id, tuple(dict.fromkeys(told)))

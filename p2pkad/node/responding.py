@@ -199,10 +199,9 @@ class Responding:
         return None
 
     def _current(self, provider: PeerInfo) -> PeerInfo:
-        """The node's own entry has the addresses of now, not those of the announcement."""
-        if provider.id == self._network.id:
-            return PeerInfo(provider.id, self._network.local_addresses())
-        return provider
+        """Where a provider is now, not where it was when it announced itself, as far as that is known at first hand."""
+        known = self._known(provider.id)
+        return known if known is not None and known.addresses else provider
 
 
 def _result_of(error: P2pkadError) -> ServedResult:

@@ -189,6 +189,17 @@ async def test_its_own_announcement_is_told_with_the_addresses_of_now(asker: Ask
     assert reply.providers == (parse_peer(server.addresses[0]),)
 
 
+@pytest.mark.scenario("P5")
+async def test_a_connected_provider_is_told_where_it_is_now(
+    asker: Asker, network: BehaviourNetwork, server: KademliaService
+) -> None:
+    before = PeerInfo(asker.own.id, (address(500),))
+    await asker.tell(AddProvider(CONTENT, (before,)))
+    other = Asker(await network.start_peer(nothing), server)
+    assert (await other.ask(GetProviders(CONTENT), GetProvidersReply)).providers == (asker.own,)
+    assert await server.local_providers(CONTENT) == (before,), "what it announced stays what it announced"
+
+
 async def test_of_a_provider_with_many_addresses_a_few_are_kept(asker: Asker, server: KademliaService) -> None:
     crowd = tuple(address(number) for number in range(1, 1000))
     await asker.tell(AddProvider(CONTENT, (PeerInfo(asker.own.id, crowd),)))
