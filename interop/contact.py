@@ -2,15 +2,18 @@
 
     make contact                   or  python interop/contact.py --only k=3 --seed again
 
-Five p2pkad servers and five p2pkad clients, each a process of its own, know one go peer. When they have found each other:
+Ten p2pkad servers and ten p2pkad clients, each a process of its own, know one go peer. When they have found each other:
 
   1. everybody puts and everybody else gets; the same with providers, and with finding each other
-  2. go's routing table holds exactly the five servers; one turns client and leaves it, turns server and is back
-  3. the go peer is killed, a newcomer comes in through a p2pkad server, and ten fresh ones of everything work
-  4. so does another go peer, which dials where the first one was dialled; everybody and it read from each other
+  2. a third of p2pkad is killed at one moment and started again, with its data directory and without a bootstrap list, half
+     of them at another port; go's routing table holds exactly the servers again, everybody reads all of 1 once more, and
+     who came back and who never left write for each other
+  3. go's routing table holds exactly the servers; one turns client and leaves it, turns server and is back
+  4. the go peer is killed, a newcomer comes in through a p2pkad server, and ten fresh ones of everything work
+  5. so does another go peer, which dials where the first one was dialled; everybody and it read from each other
 
-once with the defaults, and once with buckets and replication of 3, where no reader may hold what it reads. A cell counts
-what the readers saw. One that is not full makes the exit status 1, and what failed is listed.
+once with the defaults, and once with five of each and buckets and replication of 3, where no reader may hold what it reads.
+A cell counts what the readers saw. One that is not full makes the exit status 1, and what failed is listed.
 """
 
 from __future__ import annotations
@@ -22,73 +25,28 @@ import secrets
 import shutil
 import statistics
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
-from itertools import count, pairwise, permutations
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import trio
 from builds import GO_MISSING, ROOT, BuildFailed, go_peer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from driver import (
-    Answer,
-    Driver,
-    eventually,
-    go_language,
-    open_driver,
-    py_language,
-)
+from driver import Driver, go_language, open_driver, py_language
 from failures import ANY, leaves
-from trials import TRIALS, Kind, Node, Outcome, Read, point, run
+from gathering import FOUND_SECONDS, Network, Setting, gather, go_has
+from restarts import kill_and_restart
+from trials import TRIALS, Kind, Node, Outcome, Read, read_again, run
 
 LOGS = ROOT / ".cache" / "interop" / "contact"
-EACH = 5
-"""Servers, and clients."""
+DATA = ROOT / ".cache" / "interop" / "contact-data"
 FRESH = 10
-FOUND_SECONDS = 60.0
-"""For ten nodes to find each other, starting on a machine that does other things as well."""
 SWITCH_SECONDS = 10.0
-SMALL = 3
-"""Buckets and replication that do not make everybody hold everything."""
 KINDS: tuple[Kind, ...] = ("server", "client", "go")
 HEADINGS = f"{'held':>7}{'median ms':>11}{'slowest':>9}"
 """Over each row: how many readers had it already, and what the reading took."""
 FAILURES_SHOWN = 10
 
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """How all nodes of a network are configured. bucket_size: None for the defaults. hop: no reader may hold what it reads."""
-
-    name: str
-    bucket_size: int | None
-    hop: bool
-
-    @property
-    def flags(self) -> dict[str, object]:
-        return {"validator": "violence=opaque", "bucket_size": self.bucket_size}
-
-
-SETTINGS = (Setting("defaults", None, False), Setting("k=3", SMALL, True))
-
-
-@dataclass(slots=True)
-class Network:
-    """The nodes of one run, while they live."""
-
-    go: Node
-    p2pkad: list[Node]
-
-    @property
-    def servers(self) -> list[Node]:
-        """The p2pkad servers."""
-        return [node for node in self.p2pkad if node.kind == "server"]
-
-    @property
-    def clients(self) -> list[Node]:
-        return [node for node in self.p2pkad if node.kind == "client"]
+SETTINGS = (Setting("defaults", 10, None, False), Setting("k=3", 5, 3, True))
 
 
 class Report:
@@ -132,11 +90,12 @@ async def contact(driver: Driver, setting: Setting, seed: str, binary: Path) -> 
     """One whole run. Raises what the driver raises, and NeverHappened, when it cannot go on."""
     report = Report(setting)
     started = trio.current_time()
-    network = await gather(driver, setting, seed, binary)
+    network = await gather(driver, setting, seed, binary, DATA / setting.name)
     versions = {**network.p2pkad[0].peer.versions, **network.go.peer.versions}
     report.note(", ".join(f"{name} {version}" for name, version in versions.items()))
     report.note(f"a go peer and {len(network.p2pkad)} p2pkad nodes found each other in {trio.current_time() - started:.1f} s")
     await everybody_reads_from_everybody(report, network, seed)
+    await a_third_comes_back(driver, report, network, setting, seed)
     await a_server_turns_client_and_back(report, network)
     await life_goes_on_without_go(driver, report, network, setting, seed)
     await another_go_peer_comes_in(driver, report, network, setting, seed, binary)
@@ -144,91 +103,33 @@ async def contact(driver: Driver, setting: Setting, seed: str, binary: Path) -> 
     return report
 
 
-async def gather(driver: Driver, setting: Setting, seed: str, binary: Path) -> Network:
-    """Start everybody. Returns when go has the servers in its table, each server as many as a bucket holds, a client one, and
-    all have looked for their neighbours."""
-    seeds = fitting_seeds(seed)
-    go = Node(await driver.start("go", go_language(binary), seed=seeds["go"], **setting.flags), "go")
-    network = Network(go, [])
-
-    async def start(kind: Kind, name: str) -> None:
-        bootstrap = go.peer.addresses
-        peer = await driver.start(name, py_language(), mode=kind, seed=seeds[name], bootstrap=bootstrap, **setting.flags)
-        network.p2pkad.append(Node(peer, kind))
-
-    for kind, enough in (("server", min(EACH, setting.bucket_size or EACH)), ("client", 1)):
-        async with trio.open_nursery() as nursery:
-            for name in names(kind):
-                nursery.start_soon(start, kind, name)
-        await go_has(network, network.servers, FOUND_SECONDS)
-        for node in network.p2pkad:
-            await knows(node, enough)
-    async with trio.open_nursery() as nursery:
-        for node in network.p2pkad:
-            nursery.start_soon(look_round, node, go)
-    network.p2pkad.sort(key=str)
-    return network
-
-
-async def look_round(node: Node, go: Node) -> None:
-    """Wait until a node has looked for its neighbours: a client is in no table, and is found through those alone."""
-    await node.peer.ask("bootstrap", peers=go.peer.addresses)
-
-
-def names(kind: str) -> list[str]:
-    return [f"{kind}-{number}" for number in range(1, EACH + 1)]
-
-
-def fitting_seeds(seed: str) -> dict[str, str]:
-    """A seed for each name, such that buckets of 3 have room for all servers at the go peer.
-
-    Servers that share as many first bits with it share a bucket, and a fourth one would have to stay out.
-    """
-    for number in count():
-        seeds = {name: f"{seed} {number} {name}" for name in ["go", *names("server"), *names("client")]}
-        own = point_of(seeds["go"])
-        prefixes = Counter(256 - (own ^ point_of(seeds[name])).bit_length() for name in names("server"))
-        if max(prefixes.values()) <= SMALL:
-            return seeds
-    raise AssertionError("count() has no end")
-
-
-def point_of(seed: str) -> int:
-    """Where the peer with this seed is in the key space (CONTROL.md has how its key is made, peer-ids.md how its id is)."""
-    public = Ed25519PrivateKey.from_private_bytes(sha256(seed.encode()).digest()).public_key().public_bytes_raw()
-    return point(b"\x00\x24\x08\x01\x12\x20" + public)
-
-
-async def go_has(network: Network, expected: Sequence[Node], within: float) -> float:
-    """Wait until go's routing table holds exactly these nodes; the seconds that it took. Raises NeverHappened."""
-    wanted = {node.peer.id for node in expected}
-    started = trio.current_time()
-
-    async def table() -> set[str]:
-        return {entry["id"] for entry in (await network.go.peer.ask("routing_table"))["peers"]}
-
-    what = f"the routing table of go holds exactly {', '.join(str(node) for node in expected)}"
-    await eventually(table, wanted.__eq__, within=within, what=what)
-    return trio.current_time() - started
-
-
-async def knows(node: Node, peers: int) -> None:
-    """Wait until a node's routing table holds so many peers. Raises NeverHappened."""
-
-    async def table() -> Answer:
-        return await node.peer.ask("routing_table")
-
-    what = f"{peers} peers are in the routing table of {node}"
-    await eventually(table, lambda answer: len(answer["peers"]) >= peers, within=FOUND_SECONDS, what=what)
-
-
 async def everybody_reads_from_everybody(report: Report, network: Network, seed: str) -> None:
-    everybody = [*network.p2pkad, network.go]
     rows = {"from servers": network.servers, "from clients": network.clients, "from go": [network.go]}
     for title, trial in TRIALS.items():
-        pairs = permutations(everybody, 2)
+        pairs = permutations(network.everybody, 2)
         outcomes = await run(trial, pairs, [*network.servers, network.go], f"{seed} {title}")
         report.count(title, outcomes, rows)
+
+
+async def a_third_comes_back(driver: Driver, report: Report, network: Network, setting: Setting, seed: str) -> None:
+    """Kill a third and start it again with what it has on disk. Everybody reads what it has read before; then those who
+    came back and as many of those who never left write for each other."""
+    began = trio.current_time()
+    back = await kill_and_restart(driver, network, setting, seed)
+    await go_has(network, network.servers, FOUND_SECONDS)
+    report.note(
+        f"{len(back.nodes)} p2pkad nodes were killed; they and go have found each other again without a bootstrap list, "
+        f"{len(back.moved)} at another port, in {trio.current_time() - began:.1f} s; everything from before is read again:"
+    )
+    others = [node for node in network.everybody if node not in back.nodes]
+    rows = {"from back": back.nodes, "from others": others}
+    servers = [*network.servers, network.go]
+    for title, trial in TRIALS.items():
+        report.count(title, await read_again(trial, permutations(network.everybody, 2), servers, f"{seed} {title}"), rows)
+    report.note("who came back and who never left write and read:")
+    pairs = [pair for one, other in zip(back.nodes, others, strict=False) for pair in ((one, other), (other, one))]
+    for title, trial in TRIALS.items():
+        report.count(title, await run(trial, pairs, servers, f"{seed} back {title}"), rows)
 
 
 async def a_server_turns_client_and_back(report: Report, network: Network) -> None:
@@ -238,7 +139,8 @@ async def a_server_turns_client_and_back(report: Report, network: Network) -> No
     await turncoat.peer.ask("set_mode", mode="server")
     back = await go_has(network, network.servers, SWITCH_SECONDS)
     report.note(
-        f"go's table holds exactly the {EACH} servers; {turncoat} turned client and left it within {1000 * left:.0f} ms, "
+        f"go's table holds exactly the {len(others) + 1} servers; {turncoat} turned client and left it "
+        f"within {1000 * left:.0f} ms, "
         f"turned server and was back within {1000 * back:.0f} ms"
     )
 

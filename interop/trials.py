@@ -68,28 +68,54 @@ class Wrong(Exception):
     """The reader got something else."""
 
 
+Action = Callable[[Node, Node, bytes], Awaitable[Read]]
+"""Has a reader read what a source has to do with, by its name. Raises PeerError, NeverHappened, Wrong when that fails."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """name_of: makes of a digest what is looked up. passes: does it; raises PeerError, NeverHappened, Wrong when it fails."""
+    """name_of: makes of a digest what is looked up. write: what the source does for its reader before that one reads.
+
+    read_again: later, when the source may be somewhere else than it was when it wrote.
+    """
 
     name_of: Callable[[bytes], bytes]
-    passes: Callable[[Node, Node, bytes], Awaitable[Read]]
+    write: Callable[[Node, Node, bytes], Awaitable[None]]
+    read: Action
+    read_again: Action
+
+    async def passes(self, source: Node, reader: Node, name: bytes) -> Read:
+        """All of it."""
+        await self.write(source, reader, name)
+        return await self.read(source, reader, name)
 
 
-async def value(source: Node, reader: Node, key: bytes) -> Read:
-    """What `source` puts, `reader` gets."""
-    written = f"{source} for {reader}".encode()
-    await source.peer.ask("put", key=key, value=written)
+async def put(source: Node, reader: Node, key: bytes) -> None:
+    """`source` puts a value."""
+    await source.peer.ask("put", key=key, value=text_for(source, reader))
+
+
+async def get(source: Node, reader: Node, key: bytes) -> Read:
+    """What `source` has put, `reader` gets."""
     held = (await reader.peer.ask("holds", key=key))["value"]
     answer = await reader.peer.ask("get", key=key)
-    if unbase64(answer["value"]) != written:
+    if unbase64(answer["value"]) != text_for(source, reader):
         raise Wrong(f"got {unbase64(answer['value'])!r}")
     return Read(held, answer["seconds"])
 
 
-async def provider(source: Node, reader: Node, content: bytes) -> Read:
-    """`source` provides, `reader` finds it among the providers, with its address."""
+def text_for(source: Node, reader: Node) -> bytes:
+    # Their ids, which they keep when they are started again.
+    return f"{source.peer.id} for {reader.peer.id}".encode()
+
+
+async def provide(source: Node, reader: Node, content: bytes) -> None:
+    """`source` provides."""
     await source.peer.ask("provide", key=content)
+
+
+async def find_provider(source: Node, reader: Node, content: bytes) -> Read:
+    """`reader` finds `source` among the providers, with its address."""
 
     async def look() -> Answer:
         return await reader.peer.ask("find_providers", key=content)
@@ -103,7 +129,26 @@ async def provider(source: Node, reader: Node, content: bytes) -> Read:
     return Read(any(found["id"] == source.peer.id for found in own), answer["seconds"])
 
 
-async def peer(source: Node, reader: Node, _: bytes) -> Read:
+async def find_provider_where_it_is(source: Node, reader: Node, content: bytes) -> Read:
+    """`reader` finds `source` among the providers, and where it is by what it is told there or by looking for it.
+
+    A holder knows where a provider was when it announced itself; where it has gone since it learns with the next time.
+    """
+    answer = await reader.peer.ask("find_providers", key=content)
+    (found,) = [each for each in answer["providers"] if each["id"] == source.peer.id] or [None]
+    if found is None:
+        raise Wrong(f"{source} is not among the providers: {answer['providers']}")
+    if not reaches(found, source.peer):
+        await find_peer_in_time(source, reader, content)
+    own = (await reader.peer.ask("holds", key=content))["providers"]
+    return Read(any(each["id"] == source.peer.id for each in own), answer["seconds"])
+
+
+async def nothing(source: Node, reader: Node, _: bytes) -> None:
+    """It is there."""
+
+
+async def find_peer(source: Node, reader: Node, _: bytes) -> Read:
     """`reader` finds out where `source` is."""
 
     async def look() -> Answer:
@@ -119,24 +164,51 @@ async def peer(source: Node, reader: Node, _: bytes) -> Read:
     return Read(False, answer["seconds"])
 
 
+async def find_peer_in_time(source: Node, reader: Node, _: bytes) -> Read:
+    """`reader` finds out where `source` is now, after a while: news of a new address have to get about."""
+
+    async def look() -> Answer:
+        return await reader.peer.ask("find_peer", peer=source.peer.id)
+
+    def is_right(answer: Answer) -> bool:
+        return reaches(answer["peer"], source.peer)
+
+    answer = await eventually(look, is_right, within=SETTLE_SECONDS, what=f"{source} is found where it is")
+    return Read(False, answer["seconds"])
+
+
 # Finding peers comes first: a connected one is answered from memory, and the others connect everybody with everybody.
 TRIALS = {
-    "find_peer": Trial(lambda digest: digest, peer),
-    "values": Trial(lambda digest: b"/violence/" + digest.hex().encode(), value),
-    "providers": Trial(lambda digest: b"\x12\x20" + digest, provider),
+    "find_peer": Trial(lambda digest: digest, nothing, find_peer, find_peer_in_time),
+    "values": Trial(lambda digest: b"/violence/" + digest.hex().encode(), put, get, get),
+    "providers": Trial(lambda digest: b"\x12\x20" + digest, provide, find_provider, find_provider_where_it_is),
 }
 
+Pairs = Iterable[tuple[Node, Node]]
+"""Sources, and who reads."""
 
-async def run(trial: Trial, pairs: Iterable[tuple[Node, Node]], servers: Sequence[Node], salt: str) -> list[Outcome]:
-    """One trial for each (source, reader), a few at once. servers: all that there are, for the choice of keys."""
+
+async def run(trial: Trial, pairs: Pairs, servers: Sequence[Node], salt: str) -> list[Outcome]:
+    """One trial for each pair, a few at once. servers: all that there are, for the choice of names."""
+    return await _run(trial.passes, trial.name_of, pairs, servers, salt)
+
+
+async def read_again(trial: Trial, pairs: Pairs, servers: Sequence[Node], salt: str) -> list[Outcome]:
+    """Have those read once more who read in a run with the same servers and salt, and nobody write."""
+    return await _run(trial.read_again, trial.name_of, pairs, servers, salt)
+
+
+async def _run(
+    action: Action, name_of: Callable[[bytes], bytes], pairs: Pairs, servers: Sequence[Node], salt: str
+) -> list[Outcome]:
     outcomes: list[Outcome] = []
     turn = trio.CapacityLimiter(AT_ONCE)
 
     async def one(source: Node, reader: Node) -> None:
-        key = name_far_from(reader, servers, trial.name_of, f"{salt} {source} {reader}")
+        name = name_far_from(reader, servers, name_of, f"{salt} {source.peer.id} {reader.peer.id}")
         async with turn:
             try:
-                read: Read | str = await trial.passes(source, reader, key)
+                read: Read | str = await action(source, reader, name)
             except (PeerError, NeverHappened, Wrong) as error:
                 read = str(error)
         outcomes.append(Outcome(source, reader, read))

@@ -179,6 +179,7 @@ def options_of(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--beta", type=int)
     parser.add_argument("--max-requests-per-peer", type=int)
     parser.add_argument("--request-rate-per-peer", type=float)
+    parser.add_argument("--data-dir", help="what the node keeps is kept there, and found there again")
     parser.add_argument("--seed", help="makes the identity from this text instead of from randomness")
     options = vars(parser.parse_args(arguments))
     options["listen"] = options["listen"] or ["/ip4/127.0.0.1/tcp/0"]
