@@ -21,7 +21,7 @@ from p2pkad.store.base import KeptPeer, Store
 FIRST = 5.0
 """Seconds from the start to the first time that the table is saved: a node may be killed as soon as it has joined."""
 
-EVERY = 180.0
+EVERY = 300.0
 """Seconds between two savings of a table that changes. A table of 300 peers takes 50 kB."""
 
 AT_CLOSE = 5.0

@@ -183,6 +183,7 @@ def _prepare(path: Path) -> None:
 
 
 def _begin(connection: sqlite3.Connection, path: Path, owner: str, durability: Durability) -> None:
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # before anything is read: afterwards there is shared memory already
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     fresh = not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
@@ -193,7 +194,6 @@ def _begin(connection: sqlite3.Connection, path: Path, owner: str, durability: D
             f"{path}: written by a newer p2pkad (version {version} of its tables, this one knows {len(MIGRATIONS)}). "
             "Upgrade p2pkad, or pass another data directory"
         )
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
     (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()

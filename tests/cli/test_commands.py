@@ -156,6 +156,17 @@ def test_commands_that_ask_are_clients_that_listen_nowhere(type_in, node):
     assert node.config.data_dir is None
 
 
+def test_provide_takes_the_key_of_a_data_directory_and_leaves_the_rest_to_the_node_on_it(type_in, node, tmp_path):
+    node.answers["provide"] = SimpleNamespace(
+        key=b"\x12", sent=(ALICE,), refused=(), unreachable=(), confirmed=(ALICE,), unknown=()
+    )
+    own = p2pkad.Identity.in_directory(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert type_in("provide", CONTENT, "--data-dir", str(tmp_path), "--bootstrap", PEER).code == exits.DONE
+    assert (node.config.identity.id, node.config.data_dir) == (own.id, None)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_command_ends_with_its_time(type_in, node, monkeypatch):
     monkeypatch.setattr("p2pkad.cli.client.GRACE", 0.01)
     node.answers["closest_peers"] = trio.sleep_forever

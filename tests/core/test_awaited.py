@@ -176,3 +176,23 @@ def test_nobody_is_forgotten_unsaid_and_the_bound_holds(most: int, given_steps: 
         assert tried == sorted(tried)
         assert all(peer(each) in awaited for each in range(13) if peer(each) in expected)
         assert awaited.ready == (tried[0] + FIRST_WAIT if tried else float("inf"))
+
+
+@pytest.mark.scenario("H6")
+def test_who_is_missed_from_an_earlier_life_is_missed_as_it_was() -> None:
+    awaited = Awaited(2)
+    earlier = AwaitedPeer(peer(1), since=-500, stayed=60, tried=-50, tries=3)
+    assert awaited.restore(earlier) is None
+    assert awaited.restore(AwaitedPeer(peer(2), since=0, stayed=90, tried=0)) is None
+    assert next(iter(awaited)) == earlier
+    assert awaited.restore(AwaitedPeer(peer(3), since=0, stayed=10, tried=0)) == peer(3)
+
+
+@pytest.mark.scenario("H6")
+def test_who_is_called_does_not_wait_for_its_turn_and_nobody_else_is_called() -> None:
+    awaited = missing(60.0, 60.0)
+    awaited.call(peer(1))
+    awaited.call(peer(7))
+    assert awaited.calls == 1
+    assert awaited.take_called(16, 0.0) == [peer(1)]
+    assert awaited.calls == 0

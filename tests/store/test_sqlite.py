@@ -90,6 +90,7 @@ async def test_narrower_bounds_drop_the_farthest_and_the_first_to_expire_but_not
         await put(store, record(NEAR), record(MIDDLE), record(FAR, own=True))
         for name, expires, own in ((b"own", 10, True), (b"a", 70, False), (b"b", 60, False)):
             await store.add_provider(NEAR, provider(name, expires=expires, own=own))
+    tiny = StoreBounds(max_records=9, max_provider_keys=9, max_providers_per_key=9, max_bytes=3500)
     narrow = StoreBounds(max_records=2, max_provider_keys=1, max_providers_per_key=2, max_bytes=2**20)
     for _ in range(2):
         async with opened(tmp_path, narrow) as store:
@@ -97,6 +98,9 @@ async def test_narrower_bounds_drop_the_farthest_and_the_first_to_expire_but_not
             assert await names(store, NEAR) == [b"a", b"own"]
     async with opened(tmp_path) as store:
         assert await kept(store, NEAR, MIDDLE, FAR) == [NEAR, FAR], "what was dropped is gone from the file, too"
+    async with opened(tmp_path, tiny) as store:
+        assert await kept(store, NEAR, MIDDLE, FAR) == [FAR]
+        assert store.stats().bytes <= 3500
 
 
 # The disk fails
