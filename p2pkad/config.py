@@ -17,6 +17,7 @@ from p2pkad.identity import Identity
 from p2pkad.validators.base import Validator
 
 Mode = Literal["server", "client"]
+DialTransport = Literal["tcp", "quic", "ws"]
 ScopeRule = Literal["auto", "wan", "lan", "all"]
 Durability = Literal["normal", "full"]
 
@@ -44,7 +45,8 @@ class HostConfig:
     """Keys, addresses and connections."""
 
     listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4001",)
-    """Addresses to listen on. Port 0 takes a free one; none at all makes a node that only dials."""
+    """Addresses to listen on: /ip4/…/tcp/…, /ip4/…/udp/…/quic-v1 or /ip4/…/tcp/…/ws, also with ip6. Port 0 takes a free one;
+    none at all makes a node that only dials."""
     announce: tuple[str, ...] = ()
     """Addresses to tell peers instead of those listened on (behind a port forwarding, say)."""
     data_dir: str | None = None
@@ -54,6 +56,8 @@ class HostConfig:
     """The key pair to use; None takes the one in `data_dir`, or a new one."""
     security: tuple[Literal["noise", "tls"], ...] = ("noise", "tls")
     """Security transports, preferred first."""
+    dial_transports: tuple[DialTransport, ...] = ("tcp", "quic", "ws")
+    """Transports that are dialled, preferred first; one or more. Listening is up to `listen`."""
     dial_timeout: float = 5.0
     """Seconds for one address, handshakes included; above 0. go and rust take 5 to 10."""
     max_connections: int = 300
@@ -87,11 +91,13 @@ class HostConfig:
             )
         if not self.security or not set(self.security) <= {"noise", "tls"}:
             raise ConfigError(f"security={self.security!r}: name one or both of 'noise' and 'tls'")
+        if not self.dial_transports or not set(self.dial_transports) <= {"tcp", "quic", "ws"}:
+            raise ConfigError(f"dial_transports={self.dial_transports!r}: name one or more of 'tcp', 'quic' and 'ws'")
         if not isinstance(self.identity, Identity | None):
             # Only its type is shown: what was given may be a private key.
             given = type(self.identity).__name__
             raise ConfigError(f"identity: a {given} is none; give Identity.load(path) or Identity(key_pair)")
-        _tuples(self, "listen", "announce", "security")
+        _tuples(self, "listen", "announce", "security", "dial_transports")
 
 
 @dataclass(frozen=True, kw_only=True)

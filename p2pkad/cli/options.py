@@ -34,6 +34,7 @@ ASKING = {
     "request_timeout",
     "late_after",
     "security",
+    "dial_transports",
     "dial_timeout",
 }
 OFFERING = {"listen", "announce", "data_dir"}

@@ -110,7 +110,7 @@ class Backbone(INotifee):
         self.connections: Connections[SwarmConn] = Connections(
             config.max_connections, config.connection_reserve, self._usefulness, self._busy
         )
-        self.dialer = Dialer(swarm, config.dial_timeout, self.spawn, self._close_quietly, self.freed)
+        self.dialer = Dialer(swarm, config, self.spawn, self._close_quietly, self.freed)
         self.identifier = Identifier(host, observed, self._told)
         swarm.register_notifee(self)
 

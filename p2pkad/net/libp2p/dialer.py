@@ -25,6 +25,7 @@ from libp2p.network.swarm import Swarm
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P_CIRCUIT
 
+from p2pkad.config import DialTransport, HostConfig
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import NodeClosed, PeerBusy, PeerUnreachable
 from p2pkad.net.libp2p.border import hung_up, reason
@@ -35,6 +36,7 @@ HEAD_START = 0.25
 """Seconds an address has before the next one is dialled beside it. RFC 8305, "Connection Attempt Delay"; as go."""
 MAX_ADDRESSES = 64
 """Addresses of one peer that are tried in one dial; a peer may claim any number of them."""
+_TRANSPORTS: dict[tuple[str, ...], DialTransport] = {("tcp",): "tcp", ("udp", "quic-v1"): "quic", ("tcp", "ws"): "ws"}
 
 
 @dataclass(eq=False)
@@ -74,19 +76,20 @@ class Dial:
 
 
 class Dialer:
-    """timeout: seconds for one address. spawn: starts a task that outlives the caller. close: ends a surplus connection.
-    freed: told when a dial is over, and `pending` less."""
+    """config: how long an address may take, and what is dialled. spawn: starts a task that outlives the caller. close: ends a
+    surplus connection. freed: told when a dial is over, and `pending` less."""
 
     def __init__(
         self,
         swarm: Swarm,
-        timeout: float,
+        config: HostConfig,
         spawn: Callable[..., None],
         close: Callable[[INetConn], Awaitable[None]],
         freed: Callable[[], None],
     ) -> None:
         self._swarm = swarm
-        self._timeout = timeout
+        self._timeout = config.dial_timeout
+        self._transports = config.dial_transports
         self._spawn = spawn
         self._close = close
         self._freed = freed
@@ -120,12 +123,12 @@ class Dialer:
         dial = self._dials.get(peer.id)
         if dial is None:
             dial = Dial(peer.id)
-            dial.add(peer.addresses)
+            dial.add(self._preferred(peer.addresses))
             self._spawn(self._run, dial)
             self._dials[peer.id] = dial
             self._open.add(dial)
         else:
-            dial.add(peer.addresses)
+            dial.add(self._preferred(peer.addresses))
         dial.waiting += 1
         try:
             await dial.done.wait()
@@ -156,6 +159,15 @@ class Dialer:
             dial.causes.append(("", "disconnected from this side"))
             self._end(dial)
             dial.scope.cancel()
+
+    def _preferred(self, addresses: tuple[Address, ...]) -> list[Address]:
+        # Those that cannot be dialled stay in the list, last: each has its line in PeerUnreachable.
+        order = [*self._transports, None]
+        return sorted(addresses, key=lambda address: order.index(self._transport(address)))
+
+    def _transport(self, address: Address) -> DialTransport | None:
+        transport = transport_of(address)
+        return transport if transport in self._transports else None
 
     async def _run(self, dial: Dial) -> None:
         try:
@@ -199,9 +211,9 @@ class Dialer:
 
     async def _dial_address(self, dial: Dial, address: Address) -> INetConn | None:
         multiaddr = Multiaddr(address.raw)
-        # py-libp2p's TCP takes a relay's address for the peer's own.
-        relayed = P_P2P_CIRCUIT in (protocol.code for protocol in multiaddr.protocols())
-        if relayed or self._swarm.transport_manager.transport_for_dialing(multiaddr) is None:
+        if self._transport(address) is None:
+            # py-libp2p's TCP would take a relay's address for the peer's own.
+            relayed = P_P2P_CIRCUIT in (protocol.code for protocol in multiaddr.protocols())
             dial.causes.append((address.text, "through a relay: no transport for it" if relayed else "no transport for it"))
             return None
         with trio.move_on_after(self._timeout):
@@ -218,3 +230,9 @@ class Dialer:
         if self._dials.get(dial.peer) is dial:
             del self._dials[dial.peer]
         dial.finish(connection)
+
+
+def transport_of(address: Address) -> DialTransport | None:
+    """What dials an address, as in `HostConfig.dial_transports`; None for what nothing here can."""
+    place, *rest = [protocol.name for protocol in Multiaddr(address.raw).protocols()]
+    return _TRANSPORTS.get(tuple(rest)) if place in ("ip4", "ip6", "dns", "dns4", "dns6") else None

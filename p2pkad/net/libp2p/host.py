@@ -4,9 +4,9 @@
     async with host.run()  listens, and serves until the block ends
     Libp2pNetwork(host)    one protocol on it; several are possible, and the application's own protocols beside them
 
-What is mended, and where: inbound slots and IPv6 (transport), the peer store (peerstore), listening and addresses
-(listening), dialling (dialer), streams (guard, pipe), identify (identify), the number of connections (connections),
-logging (logs), closing (here).
+What is mended, and where: inbound slots and IPv6 (transport), QUIC and WebSocket (quic, websocket), the peer store
+(peerstore), listening and addresses (listening), dialling (dialer), streams (guard, pipe), identify (identify), the number
+of connections (connections), logging (logs), closing (here).
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ from p2pkad.net.libp2p.listening import expand, missing, parse, probe
 from p2pkad.net.libp2p.logs import keep_quiet
 from p2pkad.net.libp2p.network import Libp2pNetwork
 from p2pkad.net.libp2p.peerstore import BoundedPeerStore
+from p2pkad.net.libp2p.quic import QuicTransport
 from p2pkad.net.libp2p.tls import Tls
 from p2pkad.net.libp2p.transport import Place, Transport
+from p2pkad.net.libp2p.websocket import WebSocketTransport
 from p2pkad.wire.addresses import decode_address
 
 KNOWN_PEERS = 1000
@@ -84,7 +86,7 @@ def new_host(
     }
     upgrader = TransportUpgrader(dict(offers[name] for name in config.security), {})
     upgrader.muxer_multistream = muxer({TProtocol(YAMUX): Yamux})
-    swarm = ArmouredSwarm(peer, BoundedPeerStore(peer, key_pair, KNOWN_PEERS), upgrader, config, router)
+    swarm = ArmouredSwarm(peer, key_pair, upgrader, config, router)
     return ArmouredHost(swarm, config, announce)
 
 
@@ -108,15 +110,15 @@ class ArmouredSwarm(Swarm):
     backbone: Backbone
 
     def __init__(
-        self,
-        peer: ID,
-        peerstore: BoundedPeerStore,
-        upgrader: TransportUpgrader,
-        config: HostConfig,
-        router: IPeerRouting | None,
+        self, peer: ID, key_pair: KeyPair, upgrader: TransportUpgrader, config: HostConfig, router: IPeerRouting | None
     ) -> None:
         self._router = router
-        self._sockets = Transport(self._admit, self._left)
+        door = (self._admit, self._left)
+        self._transports = (
+            Transport(*door),
+            WebSocketTransport(*door),
+            QuicTransport(key_pair, *door, timeout=config.dial_timeout),
+        )
         # py-libp2p's own limits would refuse dials and close what is in use: they are out of the way, ours hold.
         limits = ConnectionConfig(
             max_connections=_UNLIMITED,
@@ -129,9 +131,9 @@ class ArmouredSwarm(Swarm):
         )
         super().__init__(
             peer,
-            peerstore,
+            BoundedPeerStore(peer, key_pair, KNOWN_PEERS),
             upgrader,
-            transports=[self._sockets],
+            transports=list(self._transports),
             retry_config=RetryConfig(max_retries=0),  # a refused port would cost 743 ms instead of 1
             connection_config=limits,
         )
@@ -145,7 +147,8 @@ class ArmouredSwarm(Swarm):
 
     def abandon(self) -> None:
         """Close the sockets that are left when closing was cut short."""
-        self._sockets.close_all()
+        for transport in self._transports:
+            transport.close_all()
 
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
         """For the application's own protocols: a dial as ours, to the addresses in the host's peer store, or the router's."""

@@ -22,6 +22,27 @@ def peer_of(connection: IMuxedConn) -> PeerId:
     return PeerId(connection.peer_id.to_bytes())
 
 
+class Remote(tuple[str, int]):
+    """Host and port of the other end, as py-libp2p wants them. rest: what of the multiaddr comes after the host."""
+
+    __slots__ = ()
+    rest = "tcp/{}"
+
+
+class RemoteWebSocket(Remote):
+    """The other end of a WebSocket."""
+
+    __slots__ = ()
+    rest = "tcp/{}/ws"
+
+
+class RemoteQuic(Remote):
+    """The other end of a QUIC connection."""
+
+    __slots__ = ()
+    rest = "udp/{}/quic-v1"
+
+
 @runtime_checkable
 class _Located(Protocol):
     """What every connection of py-libp2p has, though IMuxedConn does not say so."""
@@ -40,4 +61,5 @@ def remote_address(connection: SwarmConn) -> Address | None:
         return None
     host, port = known
     family = "ip6" if ":" in host else "ip4"
-    return parse_address(f"/{family}/{host.partition('%')[0]}/tcp/{port}")
+    rest = known.rest if isinstance(known, Remote) else Remote.rest
+    return parse_address(f"/{family}/{host.partition('%')[0]}/{rest.format(port)}")

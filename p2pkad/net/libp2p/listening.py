@@ -1,5 +1,7 @@
 """Addresses to listen on, and those to tell: checked before, expanded after.
 
+    /ip4/…/tcp/…   /ip4/…/tcp/…/ws   /ip4/…/udp/…/quic-v1   and the same with ip6
+
 py-libp2p never fails to listen. With a port that a stranger holds the host runs and listens on nothing; with one that
 another py-libp2p host holds both listen (SO_REUSEPORT), and connections go to either. And it tells peers "0.0.0.0".
 """
@@ -10,13 +12,14 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from libp2p.utils.address_validation import expand_wildcard_address
 from multiaddr import Multiaddr
 
 from p2pkad.errors import ConfigError
 
-_ANY_PORT = {4: "/ip4/0.0.0.0/tcp/0", 6: "/ip6/::/tcp/0"}
+_ANYWHERE = {4: "/ip4/0.0.0.0", 6: "/ip6/::"}
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 
@@ -33,24 +36,31 @@ def parse(texts: Iterable[str]) -> list[Multiaddr]:
 
 def probe(addresses: Sequence[Multiaddr]) -> None:
     """Raise ConfigError if one of these cannot be listened on. Nothing stays open."""
+    taken: dict[tuple[str, int, bool], Multiaddr] = {}
     for address in addresses:
-        host, port = _endpoint(address)
-        family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probing:
-            # Not SO_REUSEPORT: with it the port of another p2pkad would look free.
-            probing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        end = _endpoint(address)
+        other = taken.setdefault((str(end.host), end.port, end.is_udp), address)
+        if other is not address and end.port != 0:
+            raise ConfigError(f"cannot listen on {address}: {other} has that port. Give each a port of its own")
+        family = socket.AF_INET6 if end.host.version == 6 else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM if end.is_udp else socket.SOCK_STREAM) as probing:
+            if end.is_udp and end.host.version == 6:
+                probing.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            elif not end.is_udp:
+                # Not SO_REUSEPORT: with it the port of another p2pkad would look free.
+                probing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probing.bind((str(host), port))
+                probing.bind((str(end.host), end.port))
             except OSError as error:
-                raise ConfigError(f"cannot listen on {address}: {_advice(error, host.version)}") from error
+                raise ConfigError(f"cannot listen on {address}: {_advice(error, end)}") from error
 
 
 def missing(addresses: Sequence[Multiaddr], bound: Sequence[Multiaddr]) -> Multiaddr | None:
     """The first address asked for that nothing is bound to, or None."""
-    endpoints = [_endpoint(each) for each in bound]
+    there = [_endpoint(each) for each in bound]
     for address in addresses:
-        host, port = _endpoint(address)
-        if not any(host == here and port in (0, there) for here, there in endpoints):
+        wanted = _endpoint(address)
+        if not any(wanted._replace(port=end.port) == end and wanted.port in (0, end.port) for end in there):
             return address
     return None
 
@@ -66,31 +76,54 @@ def expand(addresses: Iterable[Multiaddr]) -> list[Multiaddr]:
 
 def _interfaces(address: Multiaddr) -> list[Multiaddr]:
     try:
-        host, port = _endpoint(address)
+        end = _endpoint(address)
     except ConfigError:
         return [address]
-    if not host.is_unspecified:
+    if not end.host.is_unspecified:
         return [address]
-    found = [each for each in expand_wildcard_address(address) if not _endpoint(each)[0].is_unspecified]
-    return [*found, Multiaddr(f"/ip{host.version}/{_LOOPBACK[host.version]}/tcp/{port}")]
+    version = end.host.version
+    # py-libp2p expands plain TCP only; what stands behind the IP address is the same for all.
+    bare = Multiaddr(f"{_ANYWHERE[version]}/tcp/{end.port}")
+    found = [_endpoint(each).host for each in expand_wildcard_address(bare)]
+    hosts = [str(host) for host in found if not host.is_unspecified]
+    return [Multiaddr(f"/ip{version}/{host}{end.rest}") for host in (*hosts, _LOOPBACK[version])]
 
 
-def _endpoint(address: Multiaddr) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
-    names = [protocol.name for protocol in address.protocols()]
-    if len(names) != 2 or names[0] not in ("ip4", "ip6") or names[1] != "tcp":
-        raise ConfigError(f"cannot listen on {address}: only TCP is supported, as /ip4/0.0.0.0/tcp/4001")
-    host = address.value_for_protocol(names[0])
-    port = address.value_for_protocol("tcp")
+class _Endpoint(NamedTuple):
+    host: ipaddress.IPv4Address | ipaddress.IPv6Address
+    port: int
+    transport: str
+
+    @property
+    def is_udp(self) -> bool:
+        return self.transport.startswith("udp")
+
+    @property
+    def rest(self) -> str:
+        return "/" + self.transport.replace("/", f"/{self.port}/", 1) if "/" in self.transport else f"/tcp/{self.port}"
+
+
+def _endpoint(address: Multiaddr) -> _Endpoint:
+    family, *names = [protocol.name for protocol in address.protocols()]
+    transport = "/".join(names)
+    if family not in ("ip4", "ip6") or transport not in ("tcp", "tcp/ws", "udp/quic-v1"):
+        raise ConfigError(
+            f"cannot listen on {address}: TCP, QUIC and WebSocket are supported, "
+            "as /ip4/0.0.0.0/tcp/4001, /ip4/0.0.0.0/udp/4001/quic-v1 and /ip4/0.0.0.0/tcp/4002/ws"
+        )
+    host = address.value_for_protocol(family)
+    port = address.value_for_protocol(names[0])
     assert host is not None
     assert port is not None
-    return ipaddress.ip_address(host), int(port)
+    return _Endpoint(ipaddress.ip_address(host), int(port), transport)
 
 
-def _advice(error: OSError, version: int) -> str:
+def _advice(error: OSError, end: _Endpoint) -> str:
+    anywhere = _ANYWHERE[end.host.version] + end._replace(port=0).rest
     if error.errno == errno.EADDRINUSE:
-        return f"address in use. Stop the other program or pass --listen {_ANY_PORT[version]}"
+        return f"address in use. Stop the other program or pass --listen {anywhere}"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"this machine has no such address. Pass --listen {_ANY_PORT[version]}"
+        return f"this machine has no such address. Pass --listen {anywhere}"
     if error.errno == errno.EACCES:
         return "ports below 1024 need the administrator's rights. Choose a higher one"
     return str(error.strerror or error)

@@ -21,6 +21,7 @@ from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, Yamux, YamuxStream
 
 from p2pkad.net.libp2p.border import FOREIGN, reason
+from p2pkad.net.libp2p.quic_connection import Stream as QuicStream
 
 CHUNK = 64 * 1024
 """Bytes asked for in one read of a muxer that is not yamux."""
@@ -60,7 +61,7 @@ class Pipe:
                 or conn.event_shutting_down.is_set()
                 or bool(conn.stream_buffers.get(muxed.stream_id))
             )
-        return self.stream.is_closed
+        return muxed.stale if isinstance(muxed, QuicStream) else self.stream.is_closed
 
     async def read(self) -> bytes:
         """What has arrived, at least one byte; b"" at the end. Raises StreamLost."""

@@ -1,4 +1,4 @@
-"""TCP, with four things mended.
+"""TCP, with four things mended. WebSocket (`websocket`) stands on it.
 
 - The layers above read each message in several pieces: here that costs one system call.
 - They read on after the end, a hundred times, before they believe it: here the second time is an error. That was more

@@ -18,6 +18,7 @@ from libp2p.network.swarm import Swarm
 from libp2p.transport.exceptions import OpenConnectionError
 from multiaddr import Multiaddr
 
+from p2pkad.config import HostConfig
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import NodeClosed, PeerBusy, PeerUnreachable
 from p2pkad.net.libp2p.dialer import HEAD_START, MAX_ADDRESSES, Dial, Dialer
@@ -83,7 +84,7 @@ class Stage:
         self.script = script
         self.dialer = Dialer(
             cast("Swarm", script),
-            TIMEOUT,
+            HostConfig(dial_timeout=TIMEOUT),
             self._spawn,
             cast("Any", script.close),
             lambda: self.freed.append(self.dialer.pending),
@@ -156,13 +157,13 @@ async def test_a_failed_peer_can_be_tried_again_at_once(autojump_clock, nursery,
 
 async def test_each_address_has_its_reason(autojump_clock, nursery, refused):
     stage = Stage(nursery, a1=(0.0, refused), a2=(NEVER, None))
-    quic = parse_address("/ip4/192.0.2.3/udp/4001/quic-v1")
+    other = parse_address("/ip4/192.0.2.3/udp/4001/quic-v1/webtransport")
     with pytest.raises(PeerUnreachable) as caught:
-        await stage.dialer.dial(PeerInfo(PEER, (at(1), at(2), quic)))
+        await stage.dialer.dial(PeerInfo(PEER, (at(1), at(2), other)))
     assert dict(caught.value.causes) == {
         at(1).text: "connection refused",
         at(2).text: "no answer within 5 s",
-        quic.text: "no transport for it",
+        other.text: "no transport for it",
     }
 
 

@@ -69,9 +69,10 @@ async def test_a_port_is_an_error_also_when_it_is_the_second_of_two():
     [
         ("nonsense", "'nonsense' is no multiaddr"),
         ("/ip4/127.0.0.1/tcp/70000", "'/ip4/127.0.0.1/tcp/70000' is no multiaddr"),
-        ("/ip4/127.0.0.1/udp/0/quic-v1", "only TCP is supported"),
+        ("/ip4/127.0.0.1/udp/0", "TCP, QUIC and WebSocket are supported"),
+        ("/ip4/192.0.2.77/udp/0/quic-v1", "Pass --listen /ip4/0.0.0.0/udp/0/quic-v1"),
         ("/ip4/192.0.2.77/tcp/0", "this machine has no such address"),
-        ("/dns4/localhost/tcp/0", "only TCP is supported"),
+        ("/dns4/localhost/tcp/0", "TCP, QUIC and WebSocket are supported"),
     ],
 )
 async def test_an_address_that_cannot_be_listened_on_is_an_error(address, says):
