@@ -164,6 +164,11 @@ class KademliaConfig:
     """Seconds between sweeps of what has expired; above 0. What has expired is never served, swept or not."""
     bootstrap_interval: float = 30.0
     """Seconds between attempts to reach bootstrap peers while the routing table is empty or nearly so; above 0."""
+    bootstrap_pause: float = 5.0
+    """Seconds after an attempt to which no bootstrap peer answered; twice as many after each further one, up to
+    `bootstrap_interval`; above 0."""
+    bootstrap_attempts: int = 0
+    """Such attempts in a row after which the node makes no more by itself; 0 or more, 0 never gives up."""
 
     max_message: int = 4 * MIB
     """Bytes of the largest message accepted; 1 KiB or more. As go and js."""
@@ -261,7 +266,9 @@ class KademliaConfig:
             "request_rate_per_peer",
             "stored_refill",
             "update_refill",
+            "bootstrap_pause",
         )
+        _at_least(self, 0, "bootstrap_attempts")
         _below(self, "republish_interval", "record_lifetime")
         _below(self, "reprovide_interval", "provider_lifetime")
         for name in self.validators:

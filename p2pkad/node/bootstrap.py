@@ -25,7 +25,8 @@ class Bootstrap:
     """The bootstrap peers, and attempts to reach them. An attempt that is under way is shared by all who want one.
 
     As a chore it makes an attempt at once, and again `config.bootstrap_interval` after each one while the table has fewer
-    than LOW_TABLE peers that are not under suspicion.
+    than LOW_TABLE peers that are not under suspicion. After one that nobody answered it is `config.bootstrap_pause`, doubled
+    each time until it is that interval, and after `config.bootstrap_attempts` of those in a row there are no more.
     """
 
     def __init__(
@@ -41,7 +42,8 @@ class Bootstrap:
         self.peers = tuple(info for info in peers if info.id != membership.own)
         self._asking = asking
         self._membership = membership
-        self._request_timeout = config.request_timeout
+        self._config = config
+        self._unanswered = 0
         self._clock = clock
         self._tell = tell
         self._attempt = SharedRun(self._ask_all)
@@ -49,7 +51,9 @@ class Bootstrap:
         self._schedule.run_at("attempt", clock.monotonic())
 
     def due(self) -> float:
-        enough = not self.peers or self._membership.usable >= LOW_TABLE
+        enough = (
+            not self.peers or self._membership.usable >= LOW_TABLE or 0 < self._config.bootstrap_attempts <= self._unanswered
+        )
         return float("inf") if enough else self._schedule.at("attempt")
 
     async def run(self) -> None:
@@ -74,11 +78,17 @@ class Bootstrap:
                 nursery.start_soon(self._ask, peer, failed)
         tried = len(self.peers)
         answered = tried - len(failed)
+        self._unanswered = 0 if answered else self._unanswered + 1
+        if not answered:
+            pause = self._config.bootstrap_pause * 2.0 ** min(self._unanswered - 1, 32)
+            self._schedule.run_at("attempt", self._clock.monotonic() + min(pause, self._config.bootstrap_interval))
         self._tell(BootstrapEnded(at=self._clock.monotonic(), tried=tried, answered=answered, failed=tuple(failed)))
         return answered
 
     async def _ask(self, peer: PeerInfo, failed: list[tuple[PeerId, str]]) -> None:
         try:
-            await self._asking.ask(peer, FindNode(bytes(self._membership.own)), self._clock.monotonic() + self._request_timeout)
+            await self._asking.ask(
+                peer, FindNode(bytes(self._membership.own)), self._clock.monotonic() + self._config.request_timeout
+            )
         except DidNotAnswer as error:
             failed.append((peer.id, str(error).removeprefix(f"{peer.id}: ")))

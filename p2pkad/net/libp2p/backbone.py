@@ -37,6 +37,7 @@ from p2pkad.net.connections import IDLE, Connections, Held
 from p2pkad.net.libp2p.dialer import Dialer
 from p2pkad.net.libp2p.identify import Identifier, News
 from p2pkad.net.libp2p.ids import peer_of, remote_address
+from p2pkad.net.libp2p.names import Resolver, SystemResolver
 from p2pkad.net.libp2p.prefixes import Prefixes
 from p2pkad.net.libp2p.streams import alive
 from p2pkad.net.libp2p.transport import PLACE, Place
@@ -85,11 +86,14 @@ class Watcher(Protocol):
 
 
 class Backbone(INotifee):
-    """observed: where peers see this host. The options are those of `HostConfig`. faults: what is open for want of armour."""
+    """observed: where peers see this host. resolver: knows names; None asks as this machine does. The options are those of
+    `HostConfig`. faults: what is open for want of armour."""
 
     faults: tuple[HostFault, ...] = ()
 
-    def __init__(self, host: BasicHost, config: HostConfig, observed: ObservedAddrManager) -> None:
+    def __init__(
+        self, host: BasicHost, config: HostConfig, observed: ObservedAddrManager, resolver: Resolver | None = None
+    ) -> None:
         swarm = host.get_network()
         assert isinstance(swarm, Swarm)
         self.host = host
@@ -110,7 +114,7 @@ class Backbone(INotifee):
         self.connections: Connections[SwarmConn] = Connections(
             config.max_connections, config.connection_reserve, self._usefulness, self._busy
         )
-        self.dialer = Dialer(swarm, config, self.spawn, self._close_quietly, self.freed)
+        self.dialer = Dialer(swarm, config, resolver or SystemResolver(), self.spawn, self._close_quietly, self.freed)
         self.identifier = Identifier(host, observed, self._told)
         swarm.register_notifee(self)
 

@@ -9,6 +9,7 @@ address. So addresses are dialled one by one here, through `Swarm.dial_addr` wit
     one answers           | the others are cancelled, and leave no connection behind
     all failed            | PeerUnreachable, with a reason for each
     the same, one hung up | PeerBusy, likewise: somebody is there, and has no room
+    one has a name in it  | what the name stands for is dialled instead (`names`)
 
 Whoever waits may be cancelled: the dial goes on for the others, and ends with the last one.
 """
@@ -30,6 +31,7 @@ from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import NodeClosed, PeerBusy, PeerUnreachable
 from p2pkad.net.libp2p.border import hung_up, reason
 from p2pkad.net.libp2p.ids import foreign_id
+from p2pkad.net.libp2p.names import NameFailed, Resolver, is_name, resolve
 from p2pkad.net.libp2p.transport import ATTEMPT, Attempt
 
 HEAD_START = 0.25
@@ -76,13 +78,14 @@ class Dial:
 
 
 class Dialer:
-    """config: how long an address may take, and what is dialled. spawn: starts a task that outlives the caller. close: ends a
-    surplus connection. freed: told when a dial is over, and `pending` less."""
+    """config: how long an address may take, and what is dialled. resolver: knows names. spawn: starts a task that outlives the
+    caller. close: ends a surplus connection. freed: told when a dial is over, and `pending` less."""
 
     def __init__(
         self,
         swarm: Swarm,
         config: HostConfig,
+        resolver: Resolver,
         spawn: Callable[..., None],
         close: Callable[[INetConn], Awaitable[None]],
         freed: Callable[[], None],
@@ -90,6 +93,7 @@ class Dialer:
         self._swarm = swarm
         self._timeout = config.dial_timeout
         self._transports = config.dial_transports
+        self._resolver = resolver
         self._spawn = spawn
         self._close = close
         self._freed = freed
@@ -195,7 +199,7 @@ class Dialer:
     async def _try(self, dial: Dial, attempt: Attempt, address: Address) -> None:
         ATTEMPT.set(attempt)  # of this task, which dials nothing else
         try:
-            connection = await self._dial_address(dial, address)
+            connection = await (self._resolve(dial, address) if is_name(address) else self._dial_address(dial, address))
         finally:
             dial.attempts.remove(attempt)
             dial.wake()
@@ -208,6 +212,15 @@ class Dialer:
             dial.won = True
             self._open.discard(dial)
             self._end(dial, connection)
+
+    async def _resolve(self, dial: Dial, address: Address) -> None:
+        with trio.move_on_after(self._timeout):
+            try:
+                dial.add(self._preferred(tuple(await resolve(address, dial.peer, self._resolver))))
+            except NameFailed as error:
+                dial.causes.append((address.text, str(error)))
+            return
+        dial.causes.append((address.text, f"no name server answered within {self._timeout:.3g} s"))
 
     async def _dial_address(self, dial: Dial, address: Address) -> INetConn | None:
         multiaddr = Multiaddr(address.raw)
@@ -235,4 +248,4 @@ class Dialer:
 def transport_of(address: Address) -> DialTransport | None:
     """What dials an address, as in `HostConfig.dial_transports`; None for what nothing here can."""
     place, *rest = [protocol.name for protocol in Multiaddr(address.raw).protocols()]
-    return _TRANSPORTS.get(tuple(rest)) if place in ("ip4", "ip6", "dns", "dns4", "dns6") else None
+    return _TRANSPORTS.get(tuple(rest)) if place in ("ip4", "ip6") else None

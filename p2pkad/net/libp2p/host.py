@@ -47,6 +47,7 @@ from p2pkad.net.libp2p.backbone import Backbone
 from p2pkad.net.libp2p.guard import Dispatcher, Guard
 from p2pkad.net.libp2p.listening import expand, missing, parse, probe
 from p2pkad.net.libp2p.logs import keep_quiet
+from p2pkad.net.libp2p.names import Resolver
 from p2pkad.net.libp2p.network import Libp2pNetwork
 from p2pkad.net.libp2p.peerstore import BoundedPeerStore
 from p2pkad.net.libp2p.quic import QuicTransport
@@ -65,13 +66,17 @@ _UNLIMITED = 2**31
 
 
 def new_host(
-    config: HostConfig, *, router: IPeerRouting | None = None, muxer: type[MuxerMultistream] = MuxerMultistream
+    config: HostConfig,
+    *,
+    router: IPeerRouting | None = None,
+    muxer: type[MuxerMultistream] = MuxerMultistream,
+    resolver: Resolver | None = None,
 ) -> ArmouredHost:
     """A host for `config`; nothing runs yet. Use it as `async with host.run(): ...`, once.
 
     router: asked where a peer is whose addresses the host does not know when the application connects to it, or opens a
     stream: a `PeerRouter`. muxer: negotiates the stream multiplexer and makes it; a subclass can put another one in yamux's
-    place.
+    place. resolver: knows the names in addresses; None asks as this machine does.
     Raises ConfigError: an address or the key file in the data directory cannot be used.
     """
     keep_quiet()
@@ -87,7 +92,7 @@ def new_host(
     upgrader = TransportUpgrader(dict(offers[name] for name in config.security), {})
     upgrader.muxer_multistream = muxer({TProtocol(YAMUX): Yamux})
     swarm = ArmouredSwarm(peer, key_pair, upgrader, config, router)
-    return ArmouredHost(swarm, config, announce)
+    return ArmouredHost(swarm, config, announce, resolver)
 
 
 def _key_pair(config: HostConfig) -> KeyPair:
@@ -173,7 +178,9 @@ class ArmouredSwarm(Swarm):
 class ArmouredHost(BasicHost):
     """Made by `new_host`. config: its options. backbone: what the networks on it share."""
 
-    def __init__(self, swarm: ArmouredSwarm, config: HostConfig, announce: Sequence[Multiaddr]) -> None:
+    def __init__(
+        self, swarm: ArmouredSwarm, config: HostConfig, announce: Sequence[Multiaddr], resolver: Resolver | None = None
+    ) -> None:
         self.config = config
         self._swarm = swarm
         self._announce = list(announce)
@@ -184,7 +191,7 @@ class ArmouredHost(BasicHost):
         for notifee in list(swarm.notifees):  # BasicHost's own identify: ours runs on every connection
             if type(notifee).__module__ == BasicHost.__module__:
                 swarm.remove_notifee(notifee)
-        self.backbone = swarm.backbone = Backbone(self, config, self._observed)
+        self.backbone = swarm.backbone = Backbone(self, config, self._observed, resolver)
         swarm.set_stream_handler(Guard(Dispatcher(self), config.max_streams_per_peer, self.backbone.crowded))
         self.backbone.identifier.serve()
 

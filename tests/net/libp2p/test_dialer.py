@@ -22,6 +22,7 @@ from p2pkad.config import HostConfig
 from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import NodeClosed, PeerBusy, PeerUnreachable
 from p2pkad.net.libp2p.dialer import HEAD_START, MAX_ADDRESSES, Dial, Dialer
+from p2pkad.net.libp2p.names import SystemResolver
 from p2pkad.net.libp2p.transport import ATTEMPT
 from p2pkad.wire.addresses import parse_address
 from tests.net.libp2p.ends import an_end, eventually, soon
@@ -85,6 +86,7 @@ class Stage:
         self.dialer = Dialer(
             cast("Swarm", script),
             HostConfig(dial_timeout=TIMEOUT),
+            SystemResolver(),
             self._spawn,
             cast("Any", script.close),
             lambda: self.freed.append(self.dialer.pending),

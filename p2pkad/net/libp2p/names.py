@@ -1,0 +1,168 @@
+"""Addresses with a name in them, resolved when they are dialled: each time anew, within bounds.
+
+    /dns/NAME/…  /dns4/…  /dns6/…   the same address with each IP address of the name in its place
+    /dnsaddr/NAME                    what the TXT records of _dnsaddr.NAME say of the peer, resolved further
+
+multiaddr specification, "DNS" and "dnsaddr".
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
+from typing import Protocol
+
+import dns.asyncresolver
+import dns.exception
+import dns.resolver
+import trio
+
+from p2pkad.core.peers import Address, PeerId
+from p2pkad.errors import ConfigError
+from p2pkad.wire.addresses import parse_address, parse_peer
+
+MAX_DEPTH = 4
+"""TXT records that may lead to one another. libp2p's own bootstrap list has two."""
+MAX_QUESTIONS = 32
+"""Questions that one address may cause. As go."""
+MAX_FOUND = 32
+"""Addresses that one address may stand for."""
+_VERSIONS = {"dns": (4, 6), "dns4": (4,), "dns6": (6,)}
+
+
+class NameFailed(Exception):
+    """A name leads nowhere. The text names it and says why."""
+
+
+class Resolver(Protocol):
+    """Who knows names. Both raise NameFailed; the caller brings the deadline."""
+
+    async def addresses(self, name: str, version: int) -> list[str]:
+        """The IP addresses of a name; version is 4 or 6."""
+        ...
+
+    async def texts(self, name: str) -> list[str]:
+        """The TXT records of a name."""
+        ...
+
+
+class SystemResolver:
+    """Asks as every program of this machine does: its hosts file included. TXT records come from its name servers."""
+
+    async def addresses(self, name: str, version: int) -> list[str]:
+        """See `Resolver`."""
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        try:
+            found = await trio.socket.getaddrinfo(name, None, family=family, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise NameFailed(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+        return [str(entry[4][0]) for entry in found]
+
+    async def texts(self, name: str) -> list[str]:
+        """See `Resolver`."""
+        try:
+            return await ServerResolver(dns.asyncresolver.get_default_resolver()).texts(name)
+        except dns.resolver.NoResolverConfiguration as error:
+            raise NameFailed(f"{name}: this machine knows no name server") from error
+
+
+class ServerResolver:
+    """Asks the name servers of a dnspython resolver, and nobody else."""
+
+    def __init__(self, asked: dns.asyncresolver.Resolver) -> None:
+        self._asked = asked
+
+    async def addresses(self, name: str, version: int) -> list[str]:
+        """See `Resolver`."""
+        return [record.to_text() for record in await self._ask(name, "A" if version == 4 else "AAAA")]
+
+    async def texts(self, name: str) -> list[str]:
+        """See `Resolver`."""
+        return [b"".join(record.strings).decode("ascii", "replace") for record in await self._ask(name, "TXT")]
+
+    async def _ask(self, name: str, kind: str) -> dns.resolver.Answer:
+        try:
+            return await self._asked.resolve(name, kind)
+        except dns.resolver.NXDOMAIN as error:
+            raise NameFailed(f"{name}: there is no such name") from error
+        except dns.resolver.NoAnswer as error:
+            raise NameFailed(f"{name}: it has no {kind} record") from error
+        except (dns.exception.DNSException, OSError) as error:
+            raise NameFailed(f"{name}: no name server has an answer") from error
+
+
+def is_name(address: Address) -> bool:
+    """Whether an address has to be resolved before it can be dialled."""
+    return address.text.split("/")[1] in (*_VERSIONS, "dnsaddr")
+
+
+async def resolve(address: Address, peer: PeerId, resolver: Resolver) -> list[Address]:
+    """The addresses with an IP address that `address` of `peer` stands for, MAX_FOUND at most.
+
+    The caller brings the deadline. Raises NameFailed when there are none.
+    """
+    search = _Search(peer, resolver)
+    found = [each async for each in search.follow(address, 0)]
+    if found:
+        return found[:MAX_FOUND]
+    name = address.text.split("/")[2]
+    raise search.failure or NameFailed(f"{name}: it says nothing of this peer")
+
+
+class _Search:
+    def __init__(self, peer: PeerId, resolver: Resolver) -> None:
+        self._peer = peer
+        self._resolver = resolver
+        self._questions = 0
+        self.failure: NameFailed | None = None
+
+    async def follow(self, address: Address, depth: int) -> AsyncIterator[Address]:
+        if not is_name(address):
+            yield address
+            return
+        _, kind, name, *rest = address.text.split("/")
+        if kind != "dnsaddr":
+            for version in _VERSIONS[kind]:
+                for ip in await self._addresses(name, version):
+                    yield parse_address("/".join(("", f"ip{version}", ip, *rest)))
+        elif depth < MAX_DEPTH:
+            for text in await self._texts(f"_dnsaddr.{name}"):
+                further = self._told(text)
+                if further is not None:
+                    async for each in self.follow(further, depth + 1):
+                        yield each
+
+    def _told(self, text: str) -> Address | None:
+        # Other peers' records, and those of transports that nobody here knows, stand beside ours.
+        key, _, value = text.partition("=")
+        if key != "dnsaddr":
+            return None
+        try:
+            info = parse_peer(value)
+        except ConfigError:
+            return None
+        return info.addresses[0] if info.id == self._peer else None
+
+    async def _addresses(self, name: str, version: int) -> list[str]:
+        if not self._may_ask():
+            return []
+        try:
+            found = await self._resolver.addresses(name, version)
+        except NameFailed as error:
+            self.failure = self.failure or error
+            return []
+        return [each for each in found if ip_address(each.partition("%")[0]).version == version and "%" not in each]
+
+    async def _texts(self, name: str) -> list[str]:
+        if not self._may_ask():
+            return []
+        try:
+            return await self._resolver.texts(name)
+        except NameFailed as error:
+            self.failure = self.failure or error
+            return []
+
+    def _may_ask(self) -> bool:
+        self._questions += 1
+        return self._questions <= MAX_QUESTIONS

@@ -1,0 +1,153 @@
+"""Names in addresses are resolved when they are dialled, within bounds, and failures name them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+import pytest
+import trio
+
+import p2pkad
+from p2pkad.config import HostConfig, KademliaConfig
+from p2pkad.core.peers import PeerInfo
+from p2pkad.errors import PeerUnreachable
+from p2pkad.events import BootstrapEnded
+from p2pkad.identity import Identity
+from p2pkad.net.libp2p import new_host
+from p2pkad.net.libp2p.names import MAX_DEPTH, MAX_FOUND, MAX_QUESTIONS, NameFailed, SystemResolver, resolve
+from p2pkad.wire.addresses import parse_address
+from tests.net.libp2p.ends import LOOPBACK, End, an_end, eventually, soon
+from tests.net.libp2p.test_dialer import PEER
+from tests.support.name_server import NameServer, name_server
+
+STRANGER = Identity.generate().id
+
+
+async def told(server: NameServer, text: str) -> list[str]:
+    """What an address stands for."""
+    return [each.text for each in await resolve(parse_address(text), PEER, server.resolver())]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("/dns4/a.test/tcp/1", ["/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.2/tcp/1"]),
+        ("/dns6/a.test/udp/1/quic-v1", ["/ip6/2001:db8::1/udp/1/quic-v1"]),
+        ("/dns/a.test/tcp/1/ws", ["/ip4/192.0.2.1/tcp/1/ws", "/ip4/192.0.2.2/tcp/1/ws", "/ip6/2001:db8::1/tcp/1/ws"]),
+        ("/dnsaddr/b.test", ["/ip4/192.0.2.7/tcp/7", "/ip4/192.0.2.1/tcp/8", "/ip4/192.0.2.2/tcp/8", "/ip4/192.0.2.9/tcp/9"]),
+        ("/ip4/192.0.2.1/tcp/1", ["/ip4/192.0.2.1/tcp/1"]),
+    ],
+)
+async def test_an_address_stands_for_all_that_its_name_leads_to(text, found):
+    records = {
+        ("a.test", "A"): ["192.0.2.1", "192.0.2.2"],
+        ("a.test", "AAAA"): ["2001:db8::1"],
+        ("_dnsaddr.b.test", "TXT"): [
+            f"dnsaddr=/ip4/192.0.2.7/tcp/7/p2p/{PEER}",
+            f"dnsaddr=/ip4/192.0.2.66/tcp/7/p2p/{STRANGER}",
+            f"dnsaddr=/dns4/a.test/tcp/8/p2p/{PEER}",
+            f"dnsaddr=/dnsaddr/c.test/p2p/{PEER}",
+            "dnsaddr=/ip4/192.0.2.7/tcp/7",
+            "dnsaddr=nonsense",
+            "v=spf1 -all",
+        ],
+        ("_dnsaddr.c.test", "TXT"): [f"dnsaddr=/ip4/192.0.2.9/tcp/9/p2p/{PEER}"],
+    }
+    async with name_server(records) as server:
+        assert sorted(await told(server, text)) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("/dns4/nobody.test/tcp/1", "nobody.test: there is no such name"),
+        ("/dns6/a.test/tcp/1", "a.test: it has no AAAA record"),
+        ("/dnsaddr/nobody.test", "_dnsaddr.nobody.test: there is no such name"),
+        ("/dnsaddr/others.test", "others.test: it says nothing of this peer"),
+    ],
+)
+async def test_a_name_that_leads_nowhere_is_named(text, says):
+    others = [f"dnsaddr=/ip4/192.0.2.66/tcp/7/p2p/{STRANGER}"]
+    async with name_server({("a.test", "A"): ["192.0.2.1"], ("_dnsaddr.others.test", "TXT"): others}) as server:
+        with pytest.raises(NameFailed) as caught:
+            await told(server, text)
+    assert str(caught.value) == says
+
+
+async def test_names_that_lead_to_each_other_come_to_an_end():
+    chain = [f"n{number}.test" for number in range(MAX_DEPTH + 3)]
+    records = {(f"_dnsaddr.{name}", "TXT"): [f"dnsaddr=/dnsaddr/{after}/p2p/{PEER}"] for name, after in pairwise(chain)}
+    loop = [f"dnsaddr=/dnsaddr/loop.test/p2p/{PEER}"] * 3
+    wide = [f"dnsaddr=/dnsaddr/w{number}.test/p2p/{PEER}" for number in range(MAX_QUESTIONS + 10)]
+    records |= {("_dnsaddr.loop.test", "TXT"): loop, ("_dnsaddr.wide.test", "TXT"): wide}
+    async with name_server(records) as server:
+        for name, most in (("n0.test", MAX_DEPTH), ("loop.test", MAX_DEPTH), ("wide.test", MAX_QUESTIONS)):
+            server.asked.clear()
+            with pytest.raises(NameFailed):
+                await told(server, f"/dnsaddr/{name}")
+            assert 1 < len(server.asked) <= most
+
+
+async def test_a_name_stands_for_a_bounded_number_of_addresses():
+    many = [f"192.0.2.{number}" for number in range(1, MAX_FOUND + 9)]
+
+    class Generous(SystemResolver):
+        async def addresses(self, name: str, version: int) -> list[str]:
+            return many
+
+    assert len(await resolve(parse_address("/dns4/a.test/tcp/1"), PEER, Generous())) == MAX_FOUND
+
+
+async def test_the_machine_knows_its_own_name():
+    found = await resolve(parse_address("/dns4/localhost/tcp/1"), PEER, SystemResolver())
+    assert [each.text for each in found] == ["/ip4/127.0.0.1/tcp/1"]
+
+
+@asynccontextmanager
+async def a_caller(server: NameServer, **config: object) -> AsyncIterator[End]:
+    async with an_end(host={"resolver": server.resolver()}, **config) as end:
+        yield end
+
+
+async def test_a_peer_is_reached_by_each_kind_of_name():
+    async with an_end() as called:
+        port = called.info.addresses[0].text.rpartition("/")[2]
+        records = {
+            ("a.test", "A"): ["127.0.0.1"],
+            ("_dnsaddr.a.test", "TXT"): [f"dnsaddr=/ip4/127.0.0.1/tcp/{port}/p2p/{called.id}"],
+        }
+        async with name_server(records) as server, a_caller(server) as caller:
+            for text in (f"/dns4/a.test/tcp/{port}", f"/dns/a.test/tcp/{port}", "/dnsaddr/a.test"):
+                await caller.ask(PeerInfo(called.id, (parse_address(text),)))
+                await caller.network.disconnect(called.id)
+
+
+@pytest.mark.scenario("H3")
+async def test_a_silent_name_server_costs_the_dial_deadline_and_the_other_address_is_dialled_meanwhile():
+    async with name_server({}, silent=True) as server, a_caller(server, dial_timeout=0.5) as caller, an_end() as called:
+        name = parse_address("/dns4/a.test/tcp/1")
+        with pytest.raises(PeerUnreachable, match=r"/dns4/a\.test/tcp/1.*no name server answered within 0\.5 s"):
+            await caller.network.connect(PeerInfo(PEER, (name,)), soon())
+        await caller.ask(PeerInfo(called.id, (name, *called.info.addresses)))
+
+
+async def test_which_name_failed_is_told_when_bootstrapping_ends():
+    async with name_server({}) as server:
+        peer = f"/dnsaddr/gone.test/p2p/{PEER}"
+        host = new_host(HostConfig(listen=LOOPBACK), resolver=server.resolver())
+        ended: list[BootstrapEnded] = []
+        async with host.run(), p2pkad.KademliaService(host, KademliaConfig(bootstrap=(peer,))) as node:
+            node.subscribe(ended.append, BootstrapEnded)
+            await eventually(lambda: ended)
+        ((failed, why),) = ended[0].failed
+        assert failed == PEER
+        assert "_dnsaddr.gone.test: there is no such name" in why
+
+
+async def test_a_dial_that_is_cancelled_while_it_resolves_leaves_nothing():
+    async with name_server({}, silent=True) as server, a_caller(server) as caller:
+        with trio.move_on_after(0.1):
+            await caller.network.connect(PeerInfo(PEER, (parse_address("/dns4/a.test/tcp/1"),)), soon())
+        await eventually(lambda: not caller.host.backbone.dialer.pending)
