@@ -143,7 +143,9 @@ class Connection(IMuxedConn):
         self._end()
 
     async def _flush(self) -> None:
-        for data, _ in self._core.datagrams_to_send(now=trio.current_time()):
+        datagrams = self._core.datagrams_to_send(now=trio.current_time())
+        self._take_events()  # before they leave: the answer may come under a connection id that they bring
+        for data, _ in datagrams:
             await self._send(data)
 
     async def _rest(self) -> None:

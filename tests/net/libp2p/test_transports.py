@@ -438,6 +438,15 @@ async def test_a_quic_connection_outlives_silence_and_ends_with_its_peer(monkeyp
         await caller.hears(Gone)
 
 
+async def test_a_peer_may_change_its_connection_ids():
+    async with an_end(**at("quic")) as called, an_end() as caller:
+        for _ in range(20):  # go does after its handshake, and from time to time
+            await caller.ask(called)
+            (connection,) = caller.host.get_network().get_connections()
+            connection.muxed_conn._core.change_connection_id()
+        assert len(called.told(Connected)) == 1
+
+
 async def test_a_peer_without_a_certificate_is_not_let_in():
     async with an_end(**at("quic", dial_timeout=0.5)) as called:
         transport = called.host.get_network()._transports[2]
