@@ -355,8 +355,11 @@ async def test_handshakes_that_go_no_further_give_their_places_back_and_many_at_
             for _ in range(100):
                 stranger.sendto(first_datagram(stranger, port_of(called)), ("127.0.0.1", port_of(called)))
             (listener,) = called.host.get_network().listeners.values()
-            await eventually(lambda: listener._handshakes)
-            assert listener._handshakes <= RETRY_ABOVE
+            most = 0
+            for _ in range(1000):
+                await trio.lowlevel.checkpoint()
+                most = max(most, listener._handshakes)
+            assert 0 < most <= RETRY_ABOVE
             await caller.ask(called)  # it shows that its address is its own
         await caller.network.disconnect(called.id)
         await eventually(lambda: census() == before)
@@ -448,7 +451,7 @@ async def test_a_peer_may_change_its_connection_ids():
 
 
 async def test_a_peer_without_a_certificate_is_not_let_in():
-    async with an_end(**at("quic", dial_timeout=0.5)) as called:
+    async with an_end(**at("quic", dial_timeout=PATIENCE)) as called:
         transport = called.host.get_network()._transports[2]
         configuration = transport.configuration(is_client=True)
         configuration.certificate = configuration.private_key = None
@@ -456,8 +459,11 @@ async def test_a_peer_without_a_certificate_is_not_let_in():
         core.connect(("127.0.0.1", port_of(called)), now=trio.current_time())
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             stranger.setblocking(False)
-            with trio.move_on_after(3):
+            with trio.move_on_after(PATIENCE):
                 while core._close_event is None:
+                    timer = core.get_timer()
+                    if timer is not None and trio.current_time() >= timer:
+                        core.handle_timer(now=trio.current_time())
                     for data, to in core.datagrams_to_send(now=trio.current_time()):
                         stranger.sendto(data, to)
                     await trio.sleep(0.01)
