@@ -52,7 +52,7 @@ class Place:
 
     __slots__ = ("prefix",)
 
-    def __init__(self, host: str | None = None) -> None:
+    def __init__(self, host: str | None) -> None:
         self.prefix = public_prefix(host)
 
 

@@ -171,7 +171,7 @@ async def test_who_waits_at_the_door_comes_in_first_come_first_served():
         door = full.host.backbone
 
         async def come(number: int) -> None:
-            place = Place()
+            place = Place(None)
             assert await door.admit(place)
             came.append(number)
             door.left(place)
