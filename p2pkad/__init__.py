@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from p2pkad.config import Config, HostConfig, KademliaConfig, StoreBounds
-    from p2pkad.core.peers import Address, PeerId, PeerInfo
+    from p2pkad.core.peers import Address, PeerDescription, PeerId, PeerInfo
     from p2pkad.errors import (
         ConfigError,
         InvalidRecord,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from p2pkad.identity import Identity, PublicKey
     from p2pkad.net.libp2p import PeerRouter, new_host
     from p2pkad.node.node import open_node
-    from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
+    from p2pkad.node.results import NodeStats, PeersFound, PeerState, ProvideReceipt, PutReceipt, ValueFound
     from p2pkad.node.service import KademliaService
     from p2pkad.store.sqlite import open_store
     from p2pkad.validators.base import Validator
@@ -75,9 +75,11 @@ __all__ = [
     "OpaqueValidator",
     "P2pkadError",
     "PeerBusy",
+    "PeerDescription",
     "PeerId",
     "PeerInfo",
     "PeerRouter",
+    "PeerState",
     "PeerUnreachable",
     "PeersFound",
     "ProtocolError",

@@ -54,6 +54,8 @@ _MAX_PEER_ID_TEXT = 128
 # What go-libp2p accepts from 2048 bits on, and py-libp2p up to 4096; exponents as go's crypto/rsa.
 _RSA_BITS = range(2048, 4096 + 1)
 _RSA_MAX_EXPONENT = 2**31 - 1
+# How a marshalled Ed25519 key begins, in either half: the kind (peer-ids.md, "Keys").
+_ED25519 = b"\x08\x01"
 # The curves that go reads; rust knows P-256 alone.
 _ECDSA_CURVES = (ec.SECP224R1, ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
@@ -106,14 +108,9 @@ class Identity:
             return cls.load(path)
         identity = cls.generate()
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _create(path, identity._marshalled())
+            identity._write(path)
         except FileExistsError:  # somebody was quicker
             return cls.load(path)
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: cannot create the key file ({error.strerror}). Make its directory writable, or name another data_dir"
-            ) from error
         return identity
 
     @classmethod
@@ -123,6 +120,16 @@ class Identity:
         The key alone is touched: a node may be running on the directory.
         """
         return cls.load_or_create(Path(directory) / KEY_FILE)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the key file: mode 600, in a directory of mode 700 where that is new; whole or not at all.
+
+        Raises ConfigError when there is a file already, which stays as it is, or none can be made.
+        """
+        try:
+            self._write(Path(path))
+        except FileExistsError as error:
+            raise ConfigError(f"{path}: there is a file already, which may be another identity. Move it away first") from error
 
     @property
     def id(self) -> PeerId:
@@ -136,7 +143,21 @@ class Identity:
     def __repr__(self) -> str:
         return f"<identity {str(self.id)[-6:]}>"
 
+    def _write(self, path: Path) -> None:
+        """Raises FileExistsError; ConfigError for anything else that is in the way."""
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _create(path, self._marshalled())
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: cannot create the key file ({error.strerror}). Make its directory writable, or name another data_dir"
+            ) from error
+
     def _marshalled(self) -> bytes:
+        if self.public_key.to_protobuf()[:2] != _ED25519:
+            return self.key_pair.private_key.serialize()
         # 64 bytes, private then public half (peer-ids.md, "Ed25519"). py-libp2p marshals the private half alone, which
         # go refuses.
         return b"\x08\x01\x12\x40" + self.key_pair.private_key.to_bytes() + self.key_pair.public_key.to_bytes()

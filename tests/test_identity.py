@@ -209,6 +209,20 @@ class TestKeyFile:
         assert content[4:36] == identity.key_pair.private_key.to_bytes()
         assert content[36:] == identity.public_key.to_protobuf()[4:]
 
+    def test_is_saved_once_and_replaces_nothing(self, tmp_path):
+        path, identity = tmp_path / "state" / "identity.key", Identity.generate()
+        identity.save(path)
+        assert (mode(path), Identity.load(path).id) == (0o600, identity.id)
+        with pytest.raises(ConfigError, match="another identity"):
+            Identity.generate().save(path)
+        assert Identity.load(path).id == identity.id
+
+    @each_host_key
+    def test_of_every_kind_is_saved_as_it_was_loaded(self, key, tmp_path):
+        (tmp_path / "from").write_bytes(bytes.fromhex(key["private"]))
+        Identity.load(tmp_path / "from").save(tmp_path / "to")
+        assert str(Identity.load(tmp_path / "to").id) == key["id"]
+
     @each_host_key
     def test_may_come_from_go(self, key, tmp_path):
         path = tmp_path / "identity.key"

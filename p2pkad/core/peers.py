@@ -95,6 +95,20 @@ class PeerInfo:
         return f"<peer {str(self.id)[-6:]} at {len(self.addresses)}>"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerDescription:
+    """What a connected peer said of itself when it was asked to identify itself; nothing of it is proved.
+
+    agent: the program and its version, as text of any kind. protocols: the ids that it answers. addresses: where it says it
+    can be reached. observed: where it sees this node's end of the connection; None when it did not say.
+    """
+
+    agent: str
+    protocols: frozenset[str]
+    addresses: tuple[Address, ...]
+    observed: Address | None = None
+
+
 def merged(infos: Iterable[PeerInfo]) -> tuple[PeerInfo, ...]:
     """The same peers, each once, with all of its addresses in the order they were given in."""
     addresses: dict[PeerId, dict[Address, None]] = {}

@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import Protocol, runtime_checkable
 
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
-from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.core.peers import Address, PeerDescription, PeerId, PeerInfo
 from p2pkad.events import HostFault, Limit
 
 
@@ -138,6 +138,10 @@ class Network(Protocol):
 
     def connections(self) -> Mapping[PeerId, Connection]:
         """The connected peers, each with that connection."""
+        ...
+
+    def description(self, peer: PeerId) -> PeerDescription | None:
+        """What a connected peer said of itself last; None when it has not yet, or is not connected. See `Identified`."""
         ...
 
     async def request(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> Response:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Literal, overload
 
-from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.peers import PeerDescription, PeerId, PeerInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,21 @@ class PeersFound(Sequence[PeerInfo]):
 
     def __iter__(self) -> Iterator[PeerInfo]:
         return iter(self.peers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerState:
+    """A peer that is connected, or in the routing table, or both.
+
+    bucket: the bucket that it is in or would be in, by common prefix in bits. connected: who dialled, this node (outbound)
+    or the peer; None when there is no connection. description: what it says of itself, while it is connected.
+    """
+
+    info: PeerInfo
+    bucket: int
+    in_table: bool
+    connected: Literal["inbound", "outbound"] | None
+    description: PeerDescription | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 membership    everybody asks it who is known and what is thought of them
 asking        one request; on it bootstrap, and on both querying, the lookups
 limits        what peers may take of the node, and what it does at a time: responding, asking and querying keep to them
+hearing       what the network tells, handed to whom it concerns
 cycle         what is the node's own and when it is due: publishing puts it there, republishing takes it out
 maintenance   runs the chores: bootstrap, refreshing, lookout, republishing, sweeping, remembering
 """
@@ -23,9 +24,11 @@ from p2pkad.node.bootstrap import Bootstrap
 from p2pkad.node.clock import Clock
 from p2pkad.node.cycle import Cycle
 from p2pkad.node.finding import Finding
+from p2pkad.node.hearing import Hearing
 from p2pkad.node.limits import Limits
 from p2pkad.node.lookout import Lookout
 from p2pkad.node.maintenance import Chore, Maintenance
+from p2pkad.node.meeting import Meeting
 from p2pkad.node.membership import Membership
 from p2pkad.node.publishing import Publishing
 from p2pkad.node.querying import Querying
@@ -53,7 +56,8 @@ class Rooms:
     refreshing: Refreshing
     remembering: Remembering
     maintenance: Maintenance
-    limits: Limits
+    hearing: Hearing
+    meeting: Meeting
 
 
 def store_of(own: PeerId, config: KademliaConfig) -> Store:
@@ -91,4 +95,6 @@ def put_together(
     tell.subscribe(remembering.on_event, PeerAdmitted | PeerEvicted)
     chores: list[Chore] = [bootstrap, refreshing, lookout, republishing, sweeping, remembering]
     maintenance = Maintenance(membership, asking, chores, config, clock)
-    return Rooms(membership, querying, publishing, finding, responding, refreshing, remembering, maintenance, limits)
+    meeting = Meeting(network, membership, asking, clock)
+    hearing = Hearing(membership, meeting, refreshing, limits, bootstrap_peers, clock, tell)
+    return Rooms(membership, querying, publishing, finding, responding, refreshing, remembering, maintenance, hearing, meeting)

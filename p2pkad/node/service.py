@@ -12,31 +12,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from random import Random
 from types import TracebackType, UnionType
-from typing import TYPE_CHECKING, Any, Self, assert_never, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import trio
 
 from p2pkad.config import KademliaConfig, Mode
 from p2pkad.core.address_book import Pin
-from p2pkad.core.peers import PeerId, PeerInfo, merged
+from p2pkad.core.peers import PeerDescription, PeerId, PeerInfo, merged
 from p2pkad.errors import ConfigError, NodeClosed, NotReady
-from p2pkad.events import HostNotArmoured, ModeChanged, NodeEvent
+from p2pkad.events import ModeChanged, NodeEvent
 from p2pkad.identity import peer_id
-from p2pkad.net.base import (
-    Connected,
-    Gone,
-    Identified,
-    Limited,
-    Network,
-    NetworkEvent,
-    NotArmoured,
-    OwnAddressesChanged,
-    Router,
-    Usefulness,
-)
+from p2pkad.net.base import Network, Router
 from p2pkad.net.hosts import AnyHost, as_host
 from p2pkad.node.clock import SYSTEM, Clock
-from p2pkad.node.results import NodeStats, PeersFound, ProvideReceipt, PutReceipt, ValueFound
+from p2pkad.node.results import NodeStats, PeersFound, PeerState, ProvideReceipt, PutReceipt, ValueFound
 from p2pkad.node.rooms import put_together, store_of
 from p2pkad.node.telling import Telling
 from p2pkad.store.base import Store
@@ -171,6 +160,19 @@ class KademliaService:
         self._require_open()
         return tuple(self._membership.info(peer) for peer in self._membership.table)
 
+    def peers(self) -> tuple[PeerState, ...]:
+        """Who is connected or in the routing table, and what is known of each: those of the table first, by bucket."""
+        self._require_open()
+        return self._meeting.peers()
+
+    def observed_addresses(self) -> dict[str, int]:
+        """Where connected peers see this node, and how many of them do: what they say, most of them first.
+
+        Of a connection that this node dialled its port is seen, which nobody can dial back to.
+        """
+        self._require_open()
+        return self._meeting.observed()
+
     def subscribe(self, listener: Callable[[Any], None], kinds: type[NodeEvent] | UnionType = NodeEvent) -> Callable[[], None]:
         """Call `listener` with each event of these kinds, as it happens, from the event loop, until the result is called.
 
@@ -232,6 +234,26 @@ class KademliaService:
                 if not info.addresses and self._network.connection(info.id) is None:
                     info = await self.find_peer(info.id, timeout=deadline - self._clock.monotonic())
             return await self._network.ping(info, deadline)
+
+    async def identify(self, peer: PeerInfo | str, timeout: float | None = None) -> PeerDescription:
+        """What a peer says of itself: its program, its protocols, where it is and where it sees this node.
+
+        The peer: as for `connect`. Raises as `connect`, and RequestTimeout when it is there and does not say.
+        """
+        with self._call():
+            return await self._meeting.identify(self._learn(peer), self._deadline(timeout))
+
+    async def compare_clocks(self, peer: AnyPeerId, timeout: float | None = None) -> float:
+        """Seconds by which a peer's clock is ahead of this node's, about; below 0 when it is behind.
+
+        The peer is sent this node's public key as a record, under /pk, asked for it, and says when it received it: go, js
+        and p2pkad do, to within the round trip. It drops the record in time.
+        Raises RequestFailed: it does not say, or keeps no such records. Raises as `connect`. LocalProtocolError: this node's
+        key is of a kind that is not in its peer id (RSA, ECDSA).
+        """
+        with self._call():
+            info = self._membership.info(peer_id(peer))
+            return await self._meeting.compare_clocks(info, self._deadline(timeout))
 
     # Values
 
@@ -357,43 +379,16 @@ class KademliaService:
         )
         self._membership, self._querying, self._maintenance = rooms.membership, rooms.querying, rooms.maintenance
         self._publishing, self._finding, self._refreshing = rooms.publishing, rooms.finding, rooms.refreshing
-        self._remembering = rooms.remembering
-        self._limits = rooms.limits
+        self._remembering, self._meeting = rooms.remembering, rooms.meeting
         for peer in self._bootstrap_peers:
             self._membership.book.pin(peer.id, Pin.BOOTSTRAP, self._clock.monotonic())
             self._learn(peer)
         network.serve(rooms.responding.answer)
-        network.subscribe(self._on_network_event)
-        network.rank_connections(self._usefulness)
+        network.subscribe(rooms.hearing.on_event)
+        network.rank_connections(rooms.hearing.usefulness)
 
     def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
         self._nursery.start_soon(work, *arguments)
-
-    def _on_network_event(self, event: NetworkEvent) -> None:
-        match event:
-            case Connected(peer, address, inbound):
-                self._membership.connected(peer, None if inbound else address)
-            case Gone(peer):
-                self._membership.gone(peer)
-            case Identified(peer, server, addresses, via):
-                self._membership.declared(PeerInfo(peer, addresses), via)
-                if server:
-                    self._membership.introduce(peer)
-                else:
-                    self._membership.left(peer)
-            case OwnAddressesChanged():
-                self._refreshing.own_addresses_changed()
-            case Limited(limit, peer):
-                self._limits.reached(limit, peer)
-            case NotArmoured(faults):
-                self._tell(HostNotArmoured(at=self._clock.monotonic(), faults=faults))
-            case never:
-                assert_never(never)
-
-    def _usefulness(self, peer: PeerId) -> Usefulness:
-        if peer in self._membership.neighbours or any(peer == each.id for each in self._bootstrap_peers):
-            return Usefulness.PROTECTED
-        return Usefulness.IN_TABLE if peer in self._membership.table else Usefulness.NONE
 
     def _learn(self, peer: PeerInfo | str) -> PeerInfo:
         """A peer that the user named: its addresses are remembered as they are, whatever their scope."""

@@ -254,6 +254,20 @@ async def test_connecting_and_leaving_is_told_to_both_ends(ends: Ends) -> None:
     assert server.network.connections() == {}
 
 
+async def test_a_connected_peer_is_described_until_it_has_left(ends: Ends) -> None:
+    one, other = await ends.pair()
+    assert one.network.description(other.id) is None
+    await one.network.connect(other.info, trio.current_time() + PATIENCE)
+    await one.hears(Identified)
+    said = one.network.description(other.id)
+    assert said is not None
+    assert (PROTOCOL in said.protocols, said.addresses) == (True, other.info.addresses)
+    assert said.observed is not None
+    await one.network.disconnect(other.id)
+    await one.hears(Gone)
+    assert one.network.description(other.id) is None
+
+
 async def test_a_connected_peer_hears_at_once_who_turns_server_or_client(ends: Ends) -> None:
     asker, other = await ends.pair(server=False)
     await asker.network.connect(other.info, soon())

@@ -28,14 +28,14 @@ from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
 from p2pkad.config import HostConfig
-from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.core.peers import Address, PeerDescription, PeerId, PeerInfo
 from p2pkad.core.tally import Tally
 from p2pkad.errors import ConfigError, LocalLimit, NodeClosed, PeerBusy
 from p2pkad.events import HostFault, Limit
 from p2pkad.net.base import Usefulness
 from p2pkad.net.connections import IDLE, Connections, Held
 from p2pkad.net.libp2p.dialer import Dialer
-from p2pkad.net.libp2p.identify import Identifier, News
+from p2pkad.net.libp2p.identify import Identifier
 from p2pkad.net.libp2p.ids import peer_of, remote_address
 from p2pkad.net.libp2p.names import Resolver, SystemResolver
 from p2pkad.net.libp2p.prefixes import Prefixes
@@ -66,7 +66,7 @@ class Watcher(Protocol):
     def connected(self, held: Held[SwarmConn]) -> None:
         """The first connection to a peer is open."""
 
-    def identified(self, peer: PeerId, news: News) -> None:
+    def identified(self, peer: PeerId, news: PeerDescription) -> None:
         """A connected peer said what it speaks."""
 
     def own_addresses_changed(self) -> None:
@@ -104,7 +104,7 @@ class Backbone(INotifee):
         self._own_addresses = host.get_addrs()
         self._nursery: trio.Nursery | None = None
         self._watchers: list[Watcher] = []
-        self._news: dict[PeerId, News] = {}
+        self._news: dict[PeerId, PeerDescription] = {}
         self._waiting = trio.lowlevel.ParkingLot()
         self._short_of_room = Tally()
         self._door = trio.Lock()
@@ -200,11 +200,11 @@ class Backbone(INotifee):
         """Tell that a peer wanted more streams than it may have."""
         self.limited("streams_per_peer", peer)
 
-    def identified(self, peer: PeerId) -> News | None:
+    def identified(self, peer: PeerId) -> PeerDescription | None:
         """What a connected peer said of itself last."""
         return self._news.get(peer)
 
-    def _told(self, peer: PeerId, news: News) -> None:
+    def _told(self, peer: PeerId, news: PeerDescription) -> None:
         if self.connections.of(peer):
             self._news[peer] = news
             for watcher in list(self._watchers):

@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import trio
 from libp2p.abc import INetStream
@@ -32,7 +31,7 @@ from libp2p.peer.peerstore import create_signed_peer_record
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
-from p2pkad.core.peers import Address, PeerId
+from p2pkad.core.peers import PeerDescription, PeerId
 from p2pkad.errors import RemoteProtocolError
 from p2pkad.net.connections import Held
 from p2pkad.net.libp2p.border import FOREIGN
@@ -48,19 +47,13 @@ MAX_MESSAGE = 64 * 1024
 """Bytes of one identify answer, all its parts together. go reads at most ten messages of 8 KiB."""
 MAX_ADDRESSES = 64
 """Addresses of a peer that are looked at."""
+MAX_AGENT = 128
+"""Characters of the name of its program that are kept."""
 ASK_TIMEOUT = 10.0
 """Seconds for a peer's answer, and for a push to arrive whole."""
 PUSH_TIMEOUT = 2.0
 """Seconds for a push to one peer; a silent one learns the news when it asks."""
 AGENT = "p2pkad"
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What a peer said of itself."""
-
-    protocols: frozenset[str]
-    addresses: tuple[Address, ...]
 
 
 class Identifier:
@@ -75,7 +68,7 @@ class Identifier:
         self,
         host: BasicHost,
         observed: ObservedAddrManager,
-        told: Callable[[PeerId, News], None],
+        told: Callable[[PeerId, PeerDescription], None],
     ) -> None:
         self._host = host
         self._observed = observed
@@ -174,7 +167,14 @@ class Identifier:
         await update_peerstore_from_identify(self._host.get_peerstore(), foreign_id(peer), message)
         found = (decode_address(raw, peer) for raw in message.listen_addrs[:MAX_ADDRESSES])
         addresses = tuple(address for address in found if address is not None)
-        self._told(peer, News(frozenset(message.protocols), addresses))
+        observed = decode_address(message.observed_addr, peer) if message.observed_addr else None
+        news = PeerDescription(
+            agent=message.agent_version[:MAX_AGENT],
+            protocols=frozenset(message.protocols),
+            addresses=addresses,
+            observed=observed,
+        )
+        self._told(peer, news)
 
     def _note_observed(self, connection: SwarmConn, message: Identify) -> None:
         if message.observed_addr:

@@ -22,7 +22,7 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.stream.net_stream import NetStream
 
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
-from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.core.peers import Address, PeerDescription, PeerId, PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, RemoteProtocolError, RequestTimeout
 from p2pkad.events import Limit
 from p2pkad.net.base import (
@@ -41,7 +41,6 @@ from p2pkad.net.base import (
 )
 from p2pkad.net.connections import Held
 from p2pkad.net.libp2p.border import FOREIGN, reason
-from p2pkad.net.libp2p.identify import News
 from p2pkad.net.libp2p.ids import peer_of
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
@@ -128,6 +127,9 @@ class Libp2pNetwork:
         found = ((peer, self._backbone.find(peer)) for peer in self._backbone.connections.peers())
         return {peer: held.as_connection() for peer, held in found if held is not None}
 
+    def description(self, peer: PeerId) -> PeerDescription | None:
+        return self._backbone.identified(peer)
+
     async def request(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> Response:
         if isinstance(message, AddProvider):
             raise LocalProtocolError("ADD_PROVIDER has no reply: send() it")
@@ -200,7 +202,7 @@ class Libp2pNetwork:
                 del self._pools[peer]
         self._tell(Gone(peer))
 
-    def identified(self, peer: PeerId, news: News) -> None:
+    def identified(self, peer: PeerId, news: PeerDescription) -> None:
         server = self._protocol in news.protocols
         if not server and peer in self._pools:
             # rust and js go on answering on open streams, and who answers is taken for a server. A fresh one they refuse.

@@ -20,7 +20,7 @@ import trio
 
 from p2pkad.config import HostConfig
 from p2pkad.core.messages import AnyReply
-from p2pkad.core.peers import Address, PeerId
+from p2pkad.core.peers import Address, PeerDescription, PeerId
 from p2pkad.errors import ConfigError
 from p2pkad.net.base import Connected, Gone, Identified, Network, NetworkEvent, OwnAddressesChanged, Request, Usefulness
 from p2pkad.net.connections import GRACE, Connections, Held
@@ -29,6 +29,8 @@ from p2pkad.net.simulated.line import Line
 from p2pkad.net.simulated.network import SimulatedNetwork
 from p2pkad.net.simulated.world import GIVE_UP, World
 from p2pkad.wire.addresses import parse_address
+
+AGENT = "p2pkad in a simulated world"
 
 Lie = Callable[[Request, AnyReply | None], AnyReply | None]
 """Makes another answer of a request and the honest one; may raise a P2pkadError, which resets the stream."""
@@ -65,6 +67,7 @@ class SimulatedHost:
         self.lie: Lie | None = None
         self.connections: Connections[Line] = Connections(config.max_connections, config.connection_reserve, self._usefulness)
         self.dialling = Dialling(self)
+        self.descriptions: dict[PeerId, PeerDescription] = {}
         self._trim_due = False
         self._addresses: tuple[Address, ...] = ()
         self._source: Address | None = None
@@ -229,6 +232,7 @@ class SimulatedHost:
         self.dialling.freed()
         peer = line.other(self).id
         if not self.connections.of(peer):
+            self.descriptions.pop(peer, None)
             self.tell(Gone(peer))
 
     # news
@@ -264,6 +268,9 @@ class SimulatedHost:
             return
         server = network.protocol in other.servers
         self.world.trace.add(f"{trio.current_time():.6f} {self.number} = {other.number} {'server' if server else 'client'}")
+        self.descriptions[other.id] = PeerDescription(
+            agent=AGENT, protocols=frozenset(other.servers), addresses=other.addresses, observed=self.source
+        )
         network.tell(Identified(other.id, server, other.addresses, held.remote_address))
 
     def _usefulness(self, peer: PeerId) -> Usefulness:

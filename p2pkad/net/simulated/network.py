@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, PutValue
-from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.core.peers import Address, PeerDescription, PeerId, PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, PeerBusy, RemoteProtocolError, RequestTimeout
 from p2pkad.net.base import Connection, Handler, Limited, NetworkEvent, Response, Usefulness
 from p2pkad.net.connections import Held
@@ -70,6 +70,9 @@ class SimulatedNetwork:
     def connections(self) -> Mapping[PeerId, Connection]:
         connections = self._host.connections
         return {peer: connections.of(peer)[0].as_connection() for peer in connections.peers()}
+
+    def description(self, peer: PeerId) -> PeerDescription | None:
+        return self._host.descriptions.get(peer)
 
     async def request(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> Response:
         if isinstance(message, AddProvider):
