@@ -1,30 +1,55 @@
-"""A node that lives as long as one command: it asks the network that its bootstrap peers are part of, and leaves."""
+"""Whom a command asks: the node that runs, or one that lives as long as the command.
+
+--bootstrap typed              one that lives as long as the command, and asks the network of those peers
+a node runs here               that one, through the control socket in its state directory
+bootstrap peers from the       as if they had been typed
+environment or the file
+none of them                   a line that says what to do
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
-from math import inf
 from typing import TYPE_CHECKING
 
 import trio
 
 import p2pkad
+from p2pkad.cli.control.client import running_node
 from p2pkad.cli.exits import UsageError
+from p2pkad.cli.local import LocalNode
 from p2pkad.cli.logs import configure
-from p2pkad.cli.options import Asking, AskOptions, Namespaces, settings
+from p2pkad.cli.options import Asking, AskOptions, Namespaces, TypedHere, settings
 from p2pkad.cli.output import progress
 from p2pkad.cli.process import execute
+from p2pkad.cli.requests import GRACE, Asked
 
 if TYPE_CHECKING:
-    from p2pkad import KademliaService as Node
+    from p2pkad import KademliaService
 
-GRACE = 2.0
-"""Seconds beyond the time-out: a search ends by its own deadline first, and says more than "timed out"."""
+Work = Callable[[Asked], Awaitable[int]]
+"""What a command does with a node; gives the exit code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """config: of a node that is opened for the command. here: bootstrap peers were typed, so that the running one is not asked.
+
+    alone: it may be that nobody but the peer that was named is asked. doing: for whoever waits.
+    """
+
+    config: p2pkad.Config
+    here: bool
+    asking: Asking
+    namespaces: tuple[str, ...]
+    doing: str
+    alone: bool
 
 
 def ask(
-    work: Callable[[Node], Awaitable[int]],
+    work: Work,
     *,
     options: AskOptions,
     asking: Asking,
@@ -32,37 +57,52 @@ def ask(
     namespaces: Namespaces | None = None,
     alone: bool = False,
 ) -> int:
-    """Open a client, let it `work`, close it; returns the exit code.
-
-    options: `AskOptions` or `OfferOptions`. alone: it may be that nobody but the peer that was named is asked.
-    """
+    """Let a node `work`; returns the exit code. options: `AskOptions` or `OfferOptions`, the others as in `Plan`."""
     chosen = {"listen": (), **settings(options), "mode": "client"}
-    directory = chosen.pop("data_dir", None)
-    if directory is not None:
-        # The key and nothing else: what else is there belongs to the node that stays, which may be running.
-        chosen["identity"] = p2pkad.Identity.in_directory(directory)
+    if "announce" in chosen and asking.data_dir:
+        # Who is to be found is somebody. The key and nothing else: what else is there belongs to the node that stays, which
+        # may be running.
+        chosen["identity"] = p2pkad.Identity.in_directory(asking.data_dir)
     if namespaces is not None:
         chosen |= namespaces.settings()
-    config = p2pkad.Config(**chosen)
-    if not config.bootstrap and not alone:
-        raise UsageError("nobody to ask: pass --bootstrap with the address of a peer, as `p2pkad run` prints it")
-    if not 0 < asking.timeout < inf:
-        raise UsageError(f"--timeout {asking.timeout}: must be above 0")
+    plan = Plan(
+        config=p2pkad.Config(**chosen),
+        here=isinstance(chosen["bootstrap"], TypedHere),
+        asking=asking,
+        namespaces=() if namespaces is None else namespaces.validator,
+        doing=doing,
+        alone=alone,
+    )
     configure("warning", "text")
-    return execute(partial(_ask, work, config, asking.timeout, doing))
+    return execute(partial(_ask, work, plan))
 
 
-async def _ask(work: Callable[[Node], Awaitable[int]], config: p2pkad.Config, timeout: float, doing: str) -> int:
-    with trio.move_on_after(timeout + GRACE):
-        async with progress(doing), p2pkad.open_node(config) as node:
-            try:
+async def _ask(work: Work, plan: Plan) -> int:
+    with trio.move_on_after(plan.asking.timeout + GRACE):
+        async with progress(plan.doing):
+            node = None if plan.here or not plan.asking.state else await running_node(plan.asking.state)
+            if node is not None:
                 return await work(node)
-            except p2pkad.NoPeers as nobody:
-                raise await _why(nobody, node, config) from nobody
-    raise TimeoutError(f"{doing}: no result within {timeout:g} s")
+            if not plan.config.bootstrap and not plan.alone:
+                raise UsageError(_nobody(plan.asking.state))
+            return await _ask_with_a_client(work, plan)
+    raise TimeoutError(f"{plan.doing}: no result within {plan.asking.timeout:g} s")
 
 
-async def _why(nobody: p2pkad.NoPeers, node: Node, config: p2pkad.Config) -> p2pkad.P2pkadError:
+def _nobody(state: str) -> str:
+    where = f"no node runs with {state}" if state else "no state directory is named"
+    return f"{where}. Start one with `p2pkad run`, name its --data-dir, or ask a peer with --bootstrap ADDRESS"
+
+
+async def _ask_with_a_client(work: Work, plan: Plan) -> int:
+    async with p2pkad.open_node(plan.config) as node:
+        try:
+            return await work(LocalNode(node, plan.config, plan.namespaces, stays=False))
+        except p2pkad.NoPeers as nobody:
+            raise await _why(nobody, node, plan.config) from nobody
+
+
+async def _why(nobody: p2pkad.NoPeers, node: KademliaService, config: p2pkad.Config) -> p2pkad.P2pkadError:
     """Why nobody answered, as far as dialling the first bootstrap peer tells."""
     if not config.bootstrap:
         return nobody

@@ -33,6 +33,15 @@ class UsageError(P2pkadError):
     """What was typed cannot be done. The sentence says what would be."""
 
 
+class NodeSaid(P2pkadError):
+    """The node that was asked could not do it. kind: the error there; the sentence is its own. code: how the command ends."""
+
+    def __init__(self, kind: str, sentence: str, code: int) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+        self.code = code
+
+
 MEANING: dict[type[BaseException], int] = {
     UsageError: USAGE,
     ConfigError: USAGE,
@@ -48,6 +57,8 @@ MEANING: dict[type[BaseException], int] = {
 
 def exit_code(error: BaseException) -> int:
     """The exit code that says what this error says. A search that its deadline cut short did not find that nothing is there."""
+    if isinstance(error, NodeSaid):
+        return error.code
     if isinstance(error, NotFound) and not error.complete:
         return TIMED_OUT
     return next((code for kind, code in MEANING.items() if isinstance(error, kind)), FAILED)

@@ -35,7 +35,10 @@ class Command:
 
 
 PEER = "/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWPeer"
-ENDS = "Peers drop it after two days (their default) unless a node that stays publishes it again; this command leaves."
+LASTS = (
+    "Through the running node it lasts: the node publishes it again in time, until it is told to stop. "
+    "With --bootstrap nobody does: peers drop it after two days (their default)."
+)
 CONTENT = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
 COMMANDS = (
@@ -48,8 +51,8 @@ COMMANDS = (
     Command(
         "put",
         "p2pkad.cli.values:put",
-        f"Store a value under a key; prints who holds it.\n\n{ENDS}",
-        f"p2pkad put /demo/greeting hello --validator demo=opaque --bootstrap {PEER}",
+        f"Store a value under a key; prints who holds it.\n\n{LASTS}",
+        "p2pkad put /demo/greeting hello",
     ),
     Command(
         "get",
@@ -58,16 +61,28 @@ COMMANDS = (
         f"p2pkad get /demo/greeting --validator demo=opaque --bootstrap {PEER}",
     ),
     Command(
+        "stop-publishing",
+        "p2pkad.cli.values:stop_publishing",
+        "Let the running node publish nothing under a key any more.",
+        "p2pkad stop-publishing /demo/greeting",
+    ),
+    Command(
         "provide",
         "p2pkad.cli.providers:provide",
-        f"Announce that content is provided; prints who was told.\n\n{ENDS}",
-        f"p2pkad provide {CONTENT} --bootstrap {PEER}",
+        f"Announce that content is provided; prints who was told.\n\n{LASTS}",
+        f"p2pkad provide {CONTENT}",
+    ),
+    Command(
+        "stop-providing",
+        "p2pkad.cli.providers:stop_providing",
+        "Let the running node announce content no more.",
+        f"p2pkad stop-providing {CONTENT}",
     ),
     Command(
         "findprovs",
         "p2pkad.cli.providers:findprovs",
         "Print who provides content, as they are found.",
-        f"p2pkad findprovs {CONTENT} --bootstrap {PEER}",
+        f"p2pkad findprovs {CONTENT} --count 3",
     ),
     Command(
         "findpeer",
@@ -86,6 +101,18 @@ COMMANDS = (
         "p2pkad.cli.peers:ping",
         "Print the round trips to a peer.",
         f"p2pkad ping {PEER} --count 3",
+    ),
+    Command(
+        "peers",
+        "p2pkad.cli.peers:peers",
+        "Print the peers that the node is connected to or has in its routing table.",
+        "p2pkad peers --json",
+    ),
+    Command(
+        "status",
+        "p2pkad.cli.status:status",
+        "Print who and where the node is, whom it knows, what it keeps and what it does.",
+        "p2pkad status",
     ),
 )
 

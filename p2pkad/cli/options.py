@@ -10,15 +10,16 @@ from __future__ import annotations
 import ast
 import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 import p2pkad
 from p2pkad.cli.exits import UsageError
+from p2pkad.cli.requests import DEFAULT_TIMEOUT
 from p2pkad.config import Config, HostConfig, KademliaConfig
 
 OBJECTS = {"identity", "validators", "default_validator"}
@@ -37,7 +38,9 @@ ASKING = {
     "dial_transports",
     "dial_timeout",
 }
-OFFERING = {"listen", "announce", "data_dir"}
+OFFERING = {"listen", "announce"}
+
+BESIDE = " (with --bootstrap: the running node has its own)"
 
 Kind = Literal["pk", "ipns", "signed", "newest", "opaque"]
 
@@ -59,15 +62,30 @@ def documentation(config: type) -> dict[str, str]:
     }
 
 
-def flags(name: str, wanted: Iterable[str], **defaults: object) -> Any:
-    """A dataclass of these fields of `Config`, as cyclopts reads it. defaults: where they are not the node's own."""
+class TypedHere(tuple[str, ...]):
+    """Texts that were typed with the command itself, and not read from the environment or a file."""
+
+    __slots__ = ()
+
+
+def _with_source(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
+    texts = tuple(token.value for token in tokens)
+    return TypedHere(texts) if any(token.source == "cli" for token in tokens) else texts
+
+
+def flags(name: str, wanted: Iterable[str], *, only: str = "", **defaults: object) -> Any:
+    """A dataclass of these fields of `Config`, as cyclopts reads it. defaults: where they are not the node's own.
+
+    only: what the headings say of when they count.
+    """
     hints = get_type_hints(Config)
     columns = []
-    for part, heading in ((KademliaConfig, "The network"), (HostConfig, "The host")):
+    for part, heading in ((KademliaConfig, f"The network{only}"), (HostConfig, f"The host{only}")):
         group, sentences = Group(heading, sort_key=2), documentation(part)
         for each in fields(part):
             if each.name in wanted:
-                parameter = Parameter(help=sentences[each.name], group=group)
+                converter = _with_source if each.name == "bootstrap" else None
+                parameter = Parameter(help=sentences[each.name], group=group, converter=converter)
                 default = defaults.get(each.name, each.default)
                 columns.append((each.name, Annotated[hints[each.name], parameter], field(default=default)))
     # Without a module of its own cyclopts takes the class for a built-in type, and looks no further into it.
@@ -87,8 +105,8 @@ if TYPE_CHECKING:
         """A few more."""
 else:
     NodeOptions = flags("NodeOptions", {each.name for each in fields(Config)} - OBJECTS, data_dir=state_home())
-    AskOptions = flags("AskOptions", ASKING)
-    OfferOptions = flags("OfferOptions", ASKING | OFFERING, listen=("/ip4/0.0.0.0/tcp/0",))
+    AskOptions = flags("AskOptions", ASKING, only=BESIDE)
+    OfferOptions = flags("OfferOptions", ASKING | OFFERING, only=BESIDE, listen=("/ip4/0.0.0.0/tcp/0",))
 
 
 @Parameter(name="*")
@@ -133,10 +151,17 @@ def _validator(kind: str) -> p2pkad.Validator:
 class Asking:
     """How long to ask, and how to say what was found."""
 
-    timeout: float = 60.0
+    timeout: float = DEFAULT_TIMEOUT
     """Seconds for everything."""
     json: bool = False
     """Print JSON, one object a line."""
+    data_dir: str | None = None
+    """State directory of the running node that is asked; without it the one that `p2pkad run` takes by itself."""
+
+    @property
+    def state(self) -> str:
+        """The directory; empty when none is to be looked into."""
+        return state_home() if self.data_dir is None else self.data_dir
 
 
 @Parameter(name="*")
@@ -169,28 +194,3 @@ def settings(options: NodeOptions) -> dict[str, Any]:
     if "data_dir" in chosen:
         chosen["data_dir"] = chosen["data_dir"] or None
     return chosen
-
-
-def key_of(text: str) -> bytes:
-    """A record key as typed: `/ns/name`, or `hex:` and its bytes. Raises UsageError."""
-    if not text:
-        raise UsageError("a key cannot be empty; write /ns/name or hex:...")
-    if not text.startswith("hex:"):
-        return os.fsencode(text)
-    try:
-        return bytes.fromhex(text.removeprefix("hex:"))
-    except ValueError:
-        raise UsageError(f"{text}: after hex: come pairs of the digits 0-9 and a-f") from None
-
-
-def value_of(text: str, standard_input: Any) -> bytes:
-    """A value as typed: the text itself, `@file`, or `-` for all of standard input. Raises UsageError."""
-    if text == "-":
-        content: bytes = standard_input.read()
-        return content
-    if not text.startswith("@"):
-        return os.fsencode(text)
-    try:
-        return Path(text.removeprefix("@")).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{text}: {error.strerror or error}") from None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 
-import p2pkad
+from p2pkad.cli.exits import DONE, NOT_FOUND
 
 PATIENCE = 1.0
 """Seconds of work before a terminal is shown that there is some."""
@@ -20,7 +21,7 @@ def line(text: str) -> None:
     print(text, flush=True)
 
 
-def record(**fields: object) -> None:
+def record(fields: Mapping[str, object]) -> None:
     """An object of data, as a line of JSON."""
     line(json.dumps(fields))
 
@@ -38,20 +39,28 @@ def remark(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def peer(info: p2pkad.PeerInfo) -> None:
-    """A peer, as a line of JSON. Its addresses are complete: each can be dialled as it stands."""
-    record(id=str(info.id), addresses=[f"{address}/p2p/{info.id}" for address in info.addresses])
-
-
-def receipt(as_json: bool, *, key: str, **groups: Iterable[p2pkad.PeerId]) -> None:
-    """What became of something that was told to several peers: a line a peer, or one object."""
-    texts = {what: [str(each) for each in peers] for what, peers in groups.items()}
+def receipt(as_json: bool, told: Mapping[str, Any]) -> None:
+    """What became of something that several peers were told: one object, or a line a peer."""
     if as_json:
-        record(key=key, **texts)
+        record(told)
         return
-    for what, peers in texts.items():
-        for each in peers:
+    for what, peers in told.items():
+        for each in peers if isinstance(peers, list) else ():
             line(f"{what} {each}")
+
+
+def stopped(as_json: bool, told: Mapping[str, Any], nothing: str) -> int:
+    """What became of the wish to end something; returns the exit code. nothing: what to say when there was nothing to end."""
+    if as_json:
+        record(told)
+    elif not told["stopped"]:
+        remark(f"p2pkad: {nothing}")
+    return DONE if told["stopped"] else NOT_FOUND
+
+
+def plain(text: str) -> str:
+    """A text that a stranger made, without what terminals obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 @asynccontextmanager

@@ -1,21 +1,14 @@
-"""`p2pkad findpeer`, `p2pkad closest` and `p2pkad ping`: peers and where they are."""
+"""`p2pkad findpeer`, `closest`, `ping` and `peers`: peers and where they are."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import trio
+import sys
 
 from p2pkad.cli import output
 from p2pkad.cli.client import ask
-from p2pkad.cli.exits import DONE, NOT_FOUND, UsageError
-from p2pkad.cli.options import Asking, AskOptions, key_of
-
-if TYPE_CHECKING:
-    from p2pkad import KademliaService as Node
-
-BETWEEN_PINGS = 1.0
-"""Seconds from one answer to the next question, as ping(8) leaves them."""
+from p2pkad.cli.exits import DONE, NOT_FOUND
+from p2pkad.cli.options import Asking, AskOptions
+from p2pkad.cli.requests import Answer, Asked, Closest, FindPeer, Peers, Ping, ask_once
 
 
 def findpeer(
@@ -32,9 +25,10 @@ def findpeer(
     peer
         A peer id: 12D3KooW..., Qm..., or its CID.
     """
+    request = FindPeer(peer=peer, timeout=asking.timeout)
 
-    async def work(node: Node) -> int:
-        output.peer(await node.find_peer(peer, timeout=asking.timeout))
+    async def work(node: Asked) -> int:
+        output.record(await ask_once(node, request))
         return DONE
 
     return ask(work, options=options, asking=asking, doing=f"looking for {peer}")
@@ -57,14 +51,17 @@ def closest(
     count
         Print so many at most; without it, and at most, k.
     """
-    name = key_of(key)
-    if count is not None and count < 1:
-        raise UsageError(f"--count {count}: must be 1 or more")
+    request = Closest(key=key, count=count, timeout=asking.timeout)
 
-    async def work(node: Node) -> int:
-        found = await node.closest_peers(name, count=count, timeout=asking.timeout)
-        for peer in found:
-            output.peer(peer)
+    async def work(node: Asked) -> int:
+        found = 0
+
+        async def show(peer: Answer) -> None:
+            nonlocal found
+            output.record(peer)
+            found += 1
+
+        await node.ask(request, show)
         return DONE if found else NOT_FOUND
 
     return ask(work, options=options, asking=asking, doing=f"looking for the peers nearest to {key}")
@@ -83,22 +80,53 @@ def ping(
     Parameters
     ----------
     peer
-        An address that ends in /p2p/<peer id>, or a peer id, which takes --bootstrap to be found.
+        An address that ends in /p2p/<peer id>, or a peer id, which takes a running node or --bootstrap to be found.
     count
         How many times.
     """
-    if count < 1:
-        raise UsageError(f"--count {count}: must be 1 or more")
+    request = Ping(peer=peer, count=count, timeout=asking.timeout)
 
-    async def work(node: Node) -> int:
-        for number in range(count):
-            if number:
-                await trio.sleep(BETWEEN_PINGS)
-            milliseconds = round(1000 * await node.ping(peer, timeout=asking.timeout), 3)
+    async def work(node: Asked) -> int:
+        async def show(answer: Answer) -> None:
             if asking.json:
-                output.record(peer=peer, milliseconds=milliseconds)
+                output.record(answer)
             else:
-                output.line(f"{milliseconds:.3f} ms")
+                output.line(f"{answer['milliseconds']:.3f} ms")
+
+        await node.ask(request, show)
         return DONE
 
     return ask(work, options=options, asking=asking, doing=f"pinging {peer}", alone=peer.startswith("/"))
+
+
+def peers(
+    *,
+    asking: Asking = Asking(),
+    options: AskOptions = AskOptions(),
+) -> int:
+    """Print the peers that the node is connected to or has in its routing table.
+
+    A line of JSON each; on a terminal, without --json, a table: bucket, in the routing table (T), who dialled
+    (> this node, < the peer), id, program, first address.
+    """
+    as_table = sys.stdout.isatty() and not asking.json
+
+    async def work(node: Asked) -> int:
+        async def show(peer: Answer) -> None:
+            if as_table:
+                output.line(row(peer))
+            else:
+                output.record(peer)
+
+        await node.ask(Peers(timeout=asking.timeout), show)
+        return DONE
+
+    return ask(work, options=options, asking=asking, doing="looking at the peers")
+
+
+def row(peer: Answer) -> str:
+    """A peer for a person, in columns."""
+    table = "T" if peer["in_table"] else "-"
+    dialled = {"outbound": ">", "inbound": "<"}.get(peer["connected"], "-")
+    first = peer["addresses"][0].removesuffix(f"/p2p/{peer['id']}") if peer["addresses"] else "-"
+    return f"{peer['bucket']:>3} {table} {dialled} {peer['id']:<52} {output.plain(peer['agent'] or '-'):<20.20} {first}"

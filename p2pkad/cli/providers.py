@@ -1,18 +1,14 @@
-"""`p2pkad provide` and `p2pkad findprovs`: who has which content."""
+"""`p2pkad provide`, `p2pkad findprovs` and `p2pkad stop-providing`: who has which content."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import trio
 
 from p2pkad.cli import output
 from p2pkad.cli.client import ask
-from p2pkad.cli.exits import DONE, FAILED, NOT_FOUND, TIMED_OUT, UsageError
+from p2pkad.cli.exits import DONE, FAILED, NOT_FOUND, TIMED_OUT
 from p2pkad.cli.options import Asking, AskOptions, OfferOptions
-
-if TYPE_CHECKING:
-    from p2pkad import KademliaService as Node
+from p2pkad.cli.requests import Answer, Asked, FindProviders, Provide, StopProviding, ask_once
 
 
 def provide(
@@ -22,31 +18,19 @@ def provide(
     asking: Asking = Asking(),
     options: OfferOptions = OfferOptions(),
 ) -> int:
-    """Announce that content is provided.
-
-    The announcement names the identity in --data-dir (a new one without it) and the addresses of --announce or --listen, and
-    outlives this command. Nobody makes it again: peers keep it for their `provider_lifetime`, its addresses for half of that.
-    Of --data-dir only the key is used: a node may be running on it.
+    """Announce that content is provided: by the running node or, with --bootstrap, by the identity in --data-dir.
 
     Parameters
     ----------
     content
         A CID, or a multihash in hex.
     """
+    request = Provide(content=content, timeout=asking.timeout)
 
-    async def work(node: Node) -> int:
-        # Confirmed, because this process ends next, and its connections with it: what is merely sent could be lost.
-        result = await node.provide(content, confirm=True, timeout=asking.timeout)
-        output.receipt(
-            asking.json,
-            key=f"hex:{result.key.hex()}",
-            sent=result.sent,
-            refused=result.refused,
-            unreachable=result.unreachable,
-            confirmed=result.confirmed,
-            unknown=result.unknown,
-        )
-        return DONE if result.sent else FAILED
+    async def work(node: Asked) -> int:
+        receipt = await ask_once(node, request)
+        output.receipt(asking.json, receipt)
+        return DONE if receipt["sent"] else FAILED
 
     return ask(work, options=options, asking=asking, doing=f"announcing {content}")
 
@@ -68,18 +52,36 @@ def findprovs(
     count
         End the search after so many; 0 looks for all.
     """
-    if count < 0:
-        raise UsageError(f"--count {count}: must be 0 or more")
+    request = FindProviders(content=content, count=count, timeout=asking.timeout)
 
-    async def work(node: Node) -> int:
+    async def work(node: Asked) -> int:
         found, deadline = 0, trio.current_time() + asking.timeout
-        async with node.stream_providers(content, count=count or None, timeout=asking.timeout) as providers:
-            async for provider in providers:
-                output.peer(provider)
-                found += 1
+
+        async def show(provider: Answer) -> None:
+            nonlocal found
+            output.record(provider)
+            found += 1
+
+        await node.ask(request, show)
         if found:
             return DONE
         output.remark(f"p2pkad: {content}: no provider found")
         return NOT_FOUND if trio.current_time() < deadline else TIMED_OUT
 
     return ask(work, options=options, asking=asking, doing=f"looking for providers of {content}")
+
+
+def stop_providing(content: str, /, *, asking: Asking = Asking()) -> int:
+    """Let the running node announce content no more.
+
+    Parameters
+    ----------
+    content
+        A CID, or a multihash in hex.
+    """
+    request = StopProviding(content=content, timeout=asking.timeout)
+
+    async def work(node: Asked) -> int:
+        return output.stopped(asking.json, await ask_once(node, request), f"{content}: the node does not provide it")
+
+    return ask(work, options=AskOptions(), asking=asking, doing=f"giving up {content}")

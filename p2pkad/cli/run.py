@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import sys
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ import trio
 
 import p2pkad
 from p2pkad.cli import output
+from p2pkad.cli.control.server import control_socket
 from p2pkad.cli.exits import DONE
+from p2pkad.cli.local import LocalNode
 from p2pkad.cli.logs import configure
 from p2pkad.cli.options import Logging, Namespaces, NodeOptions, Watching, settings
 from p2pkad.cli.process import execute
@@ -32,7 +35,7 @@ def run(
     watching: Watching = Watching(),
     options: NodeOptions = NodeOptions(),
 ) -> int:
-    """Run a node until Ctrl-C or SIGTERM.
+    """Run a node until Ctrl-C or SIGTERM. SIGHUP is ignored: there is nothing to read again.
 
     Parameters
     ----------
@@ -41,17 +44,25 @@ def run(
     """
     config = p2pkad.Config(**settings(options), **namespaces.settings())
     configure(logging.log_level, logging.log_format)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return execute(partial(_serve, config, namespaces.validator, watching, json), stopped=DONE)
 
 
 async def _serve(config: p2pkad.Config, namespaces: tuple[str, ...], watching: Watching, as_json: bool) -> int:
-    async with p2pkad.open_node(config) as node, AsyncExitStack() as stack:
+    async with p2pkad.open_node(config) as node, _controlled(node, config, namespaces), AsyncExitStack() as stack:
         stack.enter_context(EventLog(node))
         url = None if watching.http is None else await stack.enter_async_context(_http(node, watching))
         if as_json:
             told = {} if url is None else {"http": url}
             output.record(
-                event="ready", id=str(node.id), addresses=list(node.addresses), mode=node.mode, protocol=node.protocol, **told
+                {
+                    "event": "ready",
+                    "id": str(node.id),
+                    "addresses": list(node.addresses),
+                    "mode": node.mode,
+                    "protocol": node.protocol,
+                    **told,
+                }
             )
         else:
             for text in introduction(node, namespaces, config.data_dir, url):
@@ -65,6 +76,13 @@ def _http(node: Node, watching: Watching) -> AbstractAsyncContextManager[str]:
 
     assert watching.http is not None
     return serve_http(node, watching.http, hosts=watching.http_hosts, remote=watching.http_remote)
+
+
+def _controlled(node: Node, config: p2pkad.Config, namespaces: tuple[str, ...]) -> AbstractAsyncContextManager[object]:
+    """Commands may ask the node while this is open. Without a state directory they do not know where."""
+    if config.data_dir is None:
+        return nullcontext()
+    return control_socket(config.data_dir, LocalNode(node, config, namespaces, stays=True))
 
 
 def introduction(node: Node, namespaces: tuple[str, ...], data_dir: str | None, url: str | None = None) -> list[str]:

@@ -1,23 +1,19 @@
-"""`p2pkad put` and `p2pkad get`: values under keys."""
+"""`p2pkad put`, `p2pkad get` and `p2pkad stop-publishing`: values under keys."""
 
 from __future__ import annotations
 
 import sys
-from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from base64 import b64decode, b64encode
+from typing import Annotated
 
 from cyclopts import Parameter
 
-import p2pkad
+from p2pkad.cli import output
 from p2pkad.cli.client import ask
-from p2pkad.cli.exits import DONE, FAILED, UsageError
-from p2pkad.cli.options import Asking, AskOptions, Namespaces, key_of, value_of
-from p2pkad.cli.output import raw, receipt, record, remark
-
-if TYPE_CHECKING:
-    from p2pkad import KademliaService as Node
+from p2pkad.cli.exits import DONE, FAILED
+from p2pkad.cli.options import Asking, AskOptions, Namespaces
+from p2pkad.cli.requests import Asked, Get, Put, StopPublishing, ask_once
+from p2pkad.cli.words import value_of
 
 
 def put(
@@ -33,8 +29,6 @@ def put(
 ) -> int:
     """Store a value under a key.
 
-    Nobody puts it again when this command has left: peers drop it after their `record_lifetime`.
-
     Parameters
     ----------
     key
@@ -42,21 +36,20 @@ def put(
     value
         The value itself, @file, or - for standard input.
     min_stored
-        How many peers have to hold it in the end.
+        How many have to hold it in the end, the running node included.
     allow_large
         Also store what not every implementation accepts: a record of more than 16 KiB.
     """
-    name, content = key_of(key), value_of(value, sys.stdin.buffer)
+    content = b64encode(value_of(value, sys.stdin.buffer)).decode()
+    request = Put(key=key, value=content, allow_large=allow_large, timeout=asking.timeout)
 
-    async def work(node: Node) -> int:
-        with _rules_named(namespaces):
-            result = await node.put_value(name, content, allow_large=allow_large, timeout=asking.timeout)
-        # The copy in this process ends with it.
-        stored = [peer for peer in result.stored if peer != node.id]
-        receipt(asking.json, key=key, stored=stored, refused=result.refused, unreachable=result.unreachable)
-        if len(stored) >= min_stored:
+    async def work(node: Asked) -> int:
+        receipt = await ask_once(node, request)
+        output.receipt(asking.json, receipt)
+        stored = len(receipt["stored"])
+        if stored >= min_stored:
             return DONE
-        remark(f"p2pkad: {key}: held by {len(stored)}, {min_stored} were asked for")
+        output.remark(f"p2pkad: {key}: held by {stored}, {min_stored} were asked for")
         return FAILED
 
     return ask(work, options=options, asking=asking, namespaces=namespaces, doing=f"storing {key}")
@@ -78,29 +71,32 @@ def get(
     key
         /ns/name, or hex: and its bytes.
     quorum
-        How many peers have to give the same value; then the search ends. 0 asks all that are nearest to the key.
+        How many have to give the same value; then the search ends. 0 asks all that are nearest to the key.
     """
-    name = key_of(key)
+    request = Get(key=key, quorum=quorum, timeout=asking.timeout)
 
-    async def work(node: Node) -> int:
-        with _rules_named(namespaces):
-            found = await node.get_record(name, quorum=quorum, timeout=asking.timeout)
+    async def work(node: Asked) -> int:
+        found = await ask_once(node, request)
         if asking.json:
-            holders = [str(peer) for peer in found.holders]
-            told = {"asked": found.asked, "answered": found.answered, "complete": found.complete}
-            record(key=key, value=b64encode(found.value).decode(), **{"from": holders}, **told)
+            output.record(found)
         else:
-            raw(found.value)
+            output.raw(b64decode(found["value"]))
         return DONE
 
     return ask(work, options=options, asking=asking, namespaces=namespaces, doing=f"looking for {key}")
 
 
-@contextmanager
-def _rules_named(namespaces: Namespaces) -> Iterator[None]:
-    """Add to an error about a record what this command was told of its namespace."""
-    try:
-        yield
-    except p2pkad.InvalidRecord as error:
-        known = ", ".join(["pk=pk", *namespaces.validator])
-        raise UsageError(f"{error}. Known namespaces: {known}; --validator NS=KIND adds one.") from error
+def stop_publishing(key: str, /, *, asking: Asking = Asking()) -> int:
+    """Let the running node publish nothing under a key any more.
+
+    Parameters
+    ----------
+    key
+        /ns/name, or hex: and its bytes.
+    """
+    request = StopPublishing(key=key, timeout=asking.timeout)
+
+    async def work(node: Asked) -> int:
+        return output.stopped(asking.json, await ask_once(node, request), f"{key}: the node publishes nothing there")
+
+    return ask(work, options=AskOptions(), asking=asking, doing=f"giving up {key}")

@@ -106,7 +106,7 @@ def type_in(
 ) -> Iterator[Callable[..., Typed]]:
     """Run `p2pkad` with these words, and with these bytes on standard input. A node's key goes to a scratch directory."""
     monkeypatch.setenv("P2PKAD_DATA_DIR", str(tmp_path / "state"))
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     root, ours = logging.getLogger(), logging.getLogger("p2pkad")
     handlers, levels = root.handlers[:], (root.level, ours.level)
 
@@ -118,7 +118,8 @@ def type_in(
         return Typed(code, out, err)
 
     yield run
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     ours.setLevel(levels[1])

@@ -18,11 +18,10 @@ from p2pkad.cli.options import (
     OfferOptions,
     Watching,
     documentation,
-    key_of,
     settings,
     state_home,
-    value_of,
 )
+from p2pkad.cli.words import key_of, value_of
 
 CONFIG = {each.name: each.default for each in fields(p2pkad.Config)}
 

@@ -49,7 +49,7 @@ def test_a_node_that_is_told_to_stop_has_succeeded(start, tmp_path, number):
 def test_a_second_run_has_the_identity_of_the_first(start, tmp_path):
     first = start("--json", "--data-dir", f"{tmp_path}/state")
     ready = first.ready()
-    (key,) = (tmp_path / "state").iterdir()
+    key = tmp_path / "state" / "identity.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     first.end(signal.SIGTERM)
     second = start("--json", "--data-dir", f"{tmp_path}/state").ready()

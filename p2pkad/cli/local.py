@@ -1,0 +1,189 @@
+"""A node of this process as one to ask: the work behind each command, once.
+
+`p2pkad run` lets its control socket ask one that stays; every other command asks one that leaves with it, unless it asks that
+of the node that runs.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, assert_never
+
+import trio
+
+import p2pkad
+from p2pkad.cli.exits import UsageError
+from p2pkad.cli.requests import (
+    Answer,
+    Closest,
+    FindPeer,
+    FindProviders,
+    Get,
+    Peers,
+    Ping,
+    Provide,
+    Put,
+    Request,
+    Status,
+    StopProviding,
+    StopPublishing,
+    Tell,
+)
+from p2pkad.cli.words import key_of
+
+if TYPE_CHECKING:
+    from p2pkad import Config, KademliaService, PeerId, PeerInfo
+
+BETWEEN_PINGS = 1.0
+"""Seconds from one answer to the next question, as ping(8) leaves them."""
+
+
+class LocalNode:
+    """See `Asked`. config: what the node was opened with. namespaces: its `--validator` options.
+
+    stays: it outlives whoever asks. What one that leaves keeps itself does not count as stored.
+    """
+
+    def __init__(self, node: KademliaService, config: Config, namespaces: Sequence[str] = (), *, stays: bool) -> None:
+        self.node = node
+        self.config = config
+        self.stays = stays
+        self._namespaces = ("pk=pk", *namespaces)
+        self._began = trio.current_time()
+
+    async def ask(self, request: Request, tell: Tell) -> None:
+        """Do what is asked, and tell what comes of it."""
+        match request:
+            case Put():
+                await tell(await self._put(request))
+            case Get():
+                await tell(await self._get(request))
+            case StopPublishing(key=key):
+                await tell({"key": key, "stopped": await self.node.stop_publishing(key_of(key))})
+            case Provide():
+                await tell(await self._provide(request))
+            case StopProviding(content=content):
+                await tell({"content": content, "stopped": await self.node.stop_providing(content)})
+            case FindProviders(content=content, count=count, timeout=timeout):
+                async with self.node.stream_providers(content, count=count or None, timeout=timeout) as providers:
+                    async for provider in providers:
+                        await tell(place(provider))
+            case FindPeer(peer=peer, timeout=timeout):
+                await tell(place(await self.node.find_peer(peer, timeout=timeout)))
+            case Closest(key=key, count=count, timeout=timeout):
+                for each in await self.node.closest_peers(key_of(key), count=count, timeout=timeout):
+                    await tell(place(each))
+            case Ping():
+                await self._ping(request, tell)
+            case Status(timeout=timeout):
+                await self._settle(timeout)
+                await tell(self._status())
+            case Peers(timeout=timeout):
+                await self._settle(timeout)
+                for state in self.node.peers():
+                    await tell(described(state))
+            case never:
+                assert_never(never)
+
+    async def _put(self, request: Put) -> Answer:
+        with self._rules_named():
+            done = await self.node.put_value(
+                key_of(request.key), b64decode(request.value), allow_large=request.allow_large, timeout=request.timeout
+            )
+        stored = [peer for peer in done.stored if self.stays or peer != self.node.id]
+        return {"key": request.key, **_groups(stored=stored, refused=done.refused, unreachable=done.unreachable)}
+
+    async def _get(self, request: Get) -> Answer:
+        with self._rules_named():
+            found = await self.node.get_record(key_of(request.key), quorum=request.quorum, timeout=request.timeout)
+        return {
+            "key": request.key,
+            "value": b64encode(found.value).decode(),
+            "from": [str(peer) for peer in found.holders],
+            "asked": found.asked,
+            "answered": found.answered,
+            "complete": found.complete,
+        }
+
+    async def _provide(self, request: Provide) -> Answer:
+        # Confirmed, because a node that leaves takes its connections with it: what is merely sent could be lost.
+        done = await self.node.provide(request.content, confirm=True, timeout=request.timeout)
+        groups = _groups(
+            sent=done.sent,
+            refused=done.refused,
+            unreachable=done.unreachable,
+            confirmed=done.confirmed,
+            unknown=done.unknown,
+        )
+        return {"key": f"hex:{done.key.hex()}", **groups}
+
+    async def _ping(self, request: Ping, tell: Tell) -> None:
+        for number in range(request.count):
+            if number:
+                await trio.sleep(BETWEEN_PINGS)
+            seconds = await self.node.ping(request.peer, timeout=request.timeout)
+            await tell({"peer": request.peer, "milliseconds": round(1000 * seconds, 3)})
+
+    async def _settle(self, timeout: float) -> None:
+        """A node that has just begun is given time to meet somebody, else there is nothing to tell of it."""
+        if not self.stays:
+            with suppress(p2pkad.NotReady):
+                await self.node.wait_ready(timeout=min(timeout, self.config.request_timeout))
+
+    def _status(self) -> Answer:
+        stats = self.node.stats()
+        return {
+            "id": str(self.node.id),
+            "version": p2pkad.__version__,
+            "pid": os.getpid(),
+            "uptime": round(trio.current_time() - self._began, 3),
+            "mode": stats.mode,
+            "protocol": self.node.protocol,
+            "addresses": list(self.node.addresses),
+            "observed": self.node.observed_addresses(),
+            "table": stats.table,
+            "buckets": {str(bucket): peers for bucket, peers in stats.buckets.items()},
+            "connections": stats.peers,
+            "max_connections": self.config.max_connections,
+            "lookups": stats.lookups,
+            "records": stats.records,
+            "provider_keys": stats.provider_keys,
+            "providers": stats.providers,
+            "published": stats.published,
+            "store_bytes": stats.store_bytes,
+            "max_store_bytes": self.config.max_store_bytes,
+        }
+
+    @contextmanager
+    def _rules_named(self) -> Iterator[None]:
+        """Add to an error about a record which namespaces this node knows."""
+        try:
+            yield
+        except p2pkad.InvalidRecord as error:
+            known, how = ", ".join(self._namespaces), "p2pkad run --validator" if self.stays else "--validator"
+            raise UsageError(f"{error}. Known namespaces: {known}; {how} NS=KIND adds one.") from error
+
+
+def place(info: PeerInfo) -> Answer:
+    """A peer and where it is. Its addresses are complete: each can be dialled as it stands."""
+    return {"id": str(info.id), "addresses": [f"{address}/p2p/{info.id}" for address in info.addresses]}
+
+
+def described(state: p2pkad.PeerState) -> Answer:
+    """A peer that is connected or in the routing table."""
+    said = state.description
+    return {
+        **place(state.info),
+        "bucket": state.bucket,
+        "in_table": state.in_table,
+        "connected": state.connected,
+        "agent": None if said is None else said.agent,
+        "protocols": None if said is None else sorted(said.protocols),
+    }
+
+
+def _groups(**peers: Sequence[PeerId]) -> dict[str, list[str]]:
+    return {what: [str(each) for each in group] for what, group in peers.items()}

@@ -1,0 +1,74 @@
+"""`p2pkad status`: a node on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from p2pkad.cli import output
+from p2pkad.cli.client import ask
+from p2pkad.cli.exits import DONE
+from p2pkad.cli.options import Asking, AskOptions
+from p2pkad.cli.requests import Answer, Asked, Status, ask_once
+
+MOST_ADDRESSES = 4
+"""Addresses of either kind that a person is shown."""
+UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+def status(
+    *,
+    asking: Asking = Asking(),
+    options: AskOptions = AskOptions(),
+) -> int:
+    """Print who and where the node is, whom it knows, what it keeps and what it does."""
+
+    async def work(node: Asked) -> int:
+        said = await ask_once(node, Status(timeout=asking.timeout))
+        if asking.json:
+            output.record(said)
+        else:
+            for text in lines(said):
+                output.line(text)
+        return DONE
+
+    return ask(work, options=options, asking=asking, doing="looking at the node")
+
+
+def lines(said: Answer) -> Iterator[str]:
+    """A status for a person."""
+    yield f"id           {said['id']}"
+    yield f"running      {duration(said['uptime'])}, p2pkad {said['version']}, process {said['pid']}"
+    yield f"network      {said['protocol']}, as {said['mode']}"
+    yield from _listed("address", said["addresses"])
+    yield from _listed("seen at", [f"{address} by {peers}" for address, peers in said["observed"].items()])
+    yield f"connections  {said['connections']} of {said['max_connections']}"
+    buckets = " ".join(f"{bucket}:{peers}" for bucket, peers in said["buckets"].items())
+    yield f"table        {said['table']} peers" + (f"; by bucket {buckets}" if buckets else "")
+    yield f"lookups      {said['lookups']} running"
+    yield (
+        f"store        {said['records']} records, {said['providers']} providers of {said['provider_keys']} keys; "
+        f"{size(said['store_bytes'])} of {size(said['max_store_bytes'])}"
+    )
+    yield f"publishing   {said['published']} records and provided keys"
+
+
+def _listed(name: str, texts: list[str]) -> Iterator[str]:
+    for text in texts[:MOST_ADDRESSES] or ["-"]:
+        yield f"{name:<12} {text}"
+    if len(texts) > MOST_ADDRESSES:
+        yield f"{name:<12} and {len(texts) - MOST_ADDRESSES} more"
+
+
+def duration(seconds: float) -> str:
+    """How long, with the two largest units that there are: 3 d 4 h."""
+    rest, parts = int(seconds), list[str]()
+    for worth, unit in UNITS:
+        if rest >= worth or parts:
+            parts.append(f"{rest // worth} {unit}")
+            rest %= worth
+    return " ".join([*parts, f"{rest} s"][:2])
+
+
+def size(count: int) -> str:
+    """Bytes as KiB or MiB."""
+    return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
