@@ -97,7 +97,7 @@ def _nobody(state: str) -> str:
 async def _ask_with_a_client(work: Work, plan: Plan) -> int:
     async with p2pkad.open_node(plan.config) as node:
         try:
-            return await work(LocalNode(node, plan.config, plan.namespaces, stays=False))
+            return await work(LocalNode(node, plan.config, plan.namespaces, stays=False, directory=plan.asking.state or None))
         except p2pkad.NoPeers as nobody:
             raise await _why(nobody, node, plan.config) from nobody
 

@@ -1,7 +1,11 @@
-"""Options from the environment: --dial-timeout as P2PKAD_DIAL_TIMEOUT."""
+"""Options from the environment, --dial-timeout as P2PKAD_DIAL_TIMEOUT, and from a file after them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING
 
 from cyclopts.config import Env
@@ -9,6 +13,10 @@ from cyclopts.config import Env
 if TYPE_CHECKING:
     from cyclopts import App
     from cyclopts.argument import ArgumentCollection
+
+PREFIX = "P2PKAD_"
+BESIDE = {"P2PKAD_DEBUG", "P2PKAD_CONFIG"}
+"""Variables that are no option of every command."""
 
 
 class Environment(Env):
@@ -18,3 +26,35 @@ class Environment(Env):
         options = arguments.copy()
         options[:] = [each for each in arguments if each.field_info.kind is not each.field_info.POSITIONAL_ONLY]
         super().__call__(app, commands, options)
+
+
+class File:
+    """Fills what is left from a file of options. What it takes to read one is loaded with the first command that runs."""
+
+    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        from p2pkad.cli.settings_file import apply  # noqa: PLC0415 - see above
+
+        apply(app, commands, arguments)
+
+
+def strangers(variables: Iterable[str], places: Iterable[str]) -> Iterator[str]:
+    """A sentence about each variable that looks like an option and is none. places: of the commands, as in `COMMANDS`.
+
+    Most options are those of the configuration; commands are looked at only when that does not explain a variable.
+    """
+    from p2pkad.cli.settings_file import TABLES, keys  # noqa: PLC0415 - see above
+
+    known = BESIDE | {_variable(key) for table in TABLES for key in keys(table)}
+    unknown = sorted(each for each in variables if each.startswith(PREFIX) and each not in known)
+    if unknown:
+        for place in places:
+            module, _, function = place.partition(":")
+            known |= {_variable(name) for name in signature(getattr(import_module(module), function)).parameters}
+    for each in unknown:
+        if each not in known:
+            close = get_close_matches(each, known, n=1)
+            yield f"{each} in the environment is no option." + (f" Did you mean {close[0]}?" if close else "")
+
+
+def _variable(option: str) -> str:
+    return PREFIX + option.upper()

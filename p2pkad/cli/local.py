@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, assert_never
 import trio
 
 import p2pkad
+from p2pkad.cli.checks import Subject, examine
 from p2pkad.cli.exits import UsageError
 from p2pkad.cli.requests import (
     Answer,
     Closest,
+    Doctor,
     FindPeer,
     FindProviders,
     Get,
@@ -44,14 +46,24 @@ BETWEEN_PINGS = 1.0
 class LocalNode:
     """See `Asked`. config: what the node was opened with. namespaces: its `--validator` options.
 
-    stays: it outlives whoever asks. What one that leaves keeps itself does not count as stored.
+    stays: it outlives whoever asks. What one that leaves keeps itself does not count as stored. directory: where state is
+    kept, for the doctor to look at.
     """
 
-    def __init__(self, node: KademliaService, config: Config, namespaces: Sequence[str] = (), *, stays: bool) -> None:
+    def __init__(
+        self,
+        node: KademliaService,
+        config: Config,
+        namespaces: Sequence[str] = (),
+        *,
+        stays: bool,
+        directory: str | None = None,
+    ) -> None:
         self.node = node
         self.config = config
         self.stays = stays
         self._namespaces = ("pk=pk", *namespaces)
+        self._directory = directory
         self._began = trio.current_time()
 
     async def ask(self, request: Request, tell: Tell) -> None:
@@ -79,12 +91,17 @@ class LocalNode:
             case Ping():
                 await self._ping(request, tell)
             case Status(timeout=timeout):
-                await self._settle(timeout)
+                if not self.stays:
+                    await self._settle(timeout)
                 await tell(self._status())
             case Peers(timeout=timeout):
-                await self._settle(timeout)
+                if not self.stays:
+                    await self._settle(timeout)
                 for state in self.node.peers():
                     await tell(described(state))
+            case Doctor(timeout=timeout):
+                await self._settle(timeout)
+                await examine(Subject(node=self.node, config=self.config, directory=self._directory), tell)
             case never:
                 assert_never(never)
 
@@ -129,9 +146,10 @@ class LocalNode:
 
     async def _settle(self, timeout: float) -> None:
         """A node that has just begun is given time to meet somebody, else there is nothing to tell of it."""
-        if not self.stays:
+        first_moments = self.config.request_timeout - (trio.current_time() - self._began)
+        if first_moments > 0:
             with suppress(p2pkad.NotReady):
-                await self.node.wait_ready(timeout=min(timeout, self.config.request_timeout))
+                await self.node.wait_ready(timeout=min(timeout, first_moments))
 
     def _status(self) -> Answer:
         stats = self.node.stats()

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from cyclopts import App, CycloptsError, Parameter
 
 from p2pkad import __version__
-from p2pkad.cli.environment import Environment
+from p2pkad.cli.environment import Environment, File, strangers
 from p2pkad.cli.exits import FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE, exit_code, leaf
+from p2pkad.cli.words import state_home
 from p2pkad.errors import P2pkadError
 
 
@@ -114,12 +115,50 @@ COMMANDS = (
         "Print who and where the node is, whom it knows, what it keeps and what it does.",
         "p2pkad status",
     ),
+    Command(
+        "doctor",
+        "p2pkad.cli.doctor:doctor",
+        "Look for what is wrong with the node and its surroundings; exit code 1 when something is.",
+        "p2pkad doctor",
+    ),
+    Command(
+        "config",
+        "p2pkad.cli.settings_file:config",
+        "Print a file of options with all of them in it, each with its default and what it is.",
+        "p2pkad config",
+    ),
+    Command(
+        "completion",
+        "p2pkad.cli.manual:completion",
+        "Print what a shell has to know to complete p2pkad's words.",
+        "p2pkad completion bash",
+    ),
+    Command(
+        "man",
+        "p2pkad.cli.manual:man",
+        "Print the manual page.",
+        "p2pkad man",
+    ),
+    Command(
+        "key new",
+        "p2pkad.cli.key:new",
+        "Make a key file, of mode 600, and print its peer id.",
+        "p2pkad key new",
+    ),
+    Command(
+        "key show",
+        "p2pkad.cli.key:show",
+        "Print the peer id and the public key of a key file.",
+        "p2pkad key show --json",
+    ),
 )
 
 MORE = """\
 --help of a command shows its options and an example. Each option is also read
 from the environment: --dial-timeout as P2PKAD_DIAL_TIMEOUT, several values
-separated by spaces.
+separated by spaces; and from a TOML file, as `p2pkad config` prints one:
+$XDG_CONFIG_HOME/p2pkad/config.toml, or what --config names. What is typed goes
+before the environment, and that before the file.
 
 Data goes to standard output, everything else to standard error. Exit codes:
 0 done, 1 failed, 2 usage, 3 not found, 4 timed out; 130 and 143 stopped by
@@ -135,20 +174,34 @@ def make_app() -> App:
         help_epilogue=MORE,
         help_format="plaintext",
         version=__version__,
-        config=Environment("P2PKAD_", command=False, show=False),
-        default_parameter=Parameter(negative=(), show_default=_shown),
+        config=[Environment("P2PKAD_", command=False, show=False), File()],
+        default_parameter=Parameter(negative=(), show_default=shown),
         exit_on_error=False,
         print_error=False,
     )
     for place, command in enumerate(COMMANDS):
         # In a line of its own, so that it can be copied whole.
         example = "Example:\n  " + command.example.replace(" --bootstrap", " \\\n      --bootstrap")
-        app.command(command.place, name=command.name, help=command.help, help_epilogue=example, sort_key=place)
+        *group, name = command.name.split()
+        parent = _group(app, group[0], place) if group else app
+        parent.command(command.place, name=name, help=command.help, help_epilogue=example, sort_key=place)
     return app
 
 
-def _shown(default: object) -> str | None:
+GROUPS = {"key": "Key files: a node's identity."}
+"""Words that are followed by another one."""
+
+
+def _group(app: App, name: str, place: int) -> App:
+    if name not in app:
+        app.command(App(name=name, help=GROUPS[name], help_format="plaintext", sort_key=place))
+    return app[name]
+
+
+def shown(default: object) -> str | None:
     """A default as it would be typed; None when there is nothing to type."""
+    if isinstance(default, str) and default.endswith("/p2pkad") and default == state_home():
+        return "$XDG_STATE_HOME/p2pkad"  # the same on every machine: documents are made of it
     if isinstance(default, tuple):
         return " ".join(default) or None
     return None if default is None or isinstance(default, bool) else str(default)
@@ -160,6 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         command, bound, _ = make_app().parse_args(arguments)
+        if command.__module__.startswith("p2pkad.cli."):  # else it shows the help, or the version
+            for sentence in strangers(os.environ, (each.place for each in COMMANDS)):
+                _complain(f"warning: {sentence}")
         code = command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
     except KeyboardInterrupt:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
 from cyclopts import Group, Parameter, Token
@@ -20,6 +18,7 @@ from cyclopts import Group, Parameter, Token
 import p2pkad
 from p2pkad.cli.exits import UsageError
 from p2pkad.cli.requests import DEFAULT_TIMEOUT
+from p2pkad.cli.words import state_home
 from p2pkad.config import Config, HostConfig, KademliaConfig
 
 OBJECTS = {"identity", "validators", "default_validator"}
@@ -43,12 +42,6 @@ OFFERING = {"listen", "announce"}
 BESIDE = " (with --bootstrap: the running node has its own)"
 
 Kind = Literal["pk", "ipns", "signed", "newest", "opaque"]
-
-
-def state_home() -> str:
-    """Where a node keeps its key when nobody says where: XDG base directory specification, `XDG_STATE_HOME`."""
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return str(Path(home) / "p2pkad")
 
 
 def documentation(config: type) -> dict[str, str]:
@@ -157,6 +150,8 @@ class Asking:
     """Print JSON, one object a line."""
     data_dir: str | None = None
     """State directory of the running node that is asked; without it the one that `p2pkad run` takes by itself."""
+    config: str | None = None
+    """TOML file of options; without it $XDG_CONFIG_HOME/p2pkad/config.toml where there is one."""
 
     @property
     def state(self) -> str:
@@ -173,6 +168,8 @@ class Logging:
     """The least important lines to write."""
     log_format: Literal["text", "json"] = "text"
     """text: for people; json: an object a line."""
+    config: str | None = None
+    """TOML file of options; without it $XDG_CONFIG_HOME/p2pkad/config.toml where there is one."""
 
 
 @Parameter(name="*")

@@ -58,11 +58,6 @@ def stopped(as_json: bool, told: Mapping[str, Any], nothing: str) -> int:
     return DONE if told["stopped"] else NOT_FOUND
 
 
-def plain(text: str) -> str:
-    """A text that a stranger made, without what terminals obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 @asynccontextmanager
 async def progress(what: str) -> AsyncIterator[None]:
     """Say on a terminal what is going on, once it has taken a second; nowhere else."""

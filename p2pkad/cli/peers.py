@@ -9,6 +9,7 @@ from p2pkad.cli.client import ask
 from p2pkad.cli.exits import DONE, NOT_FOUND
 from p2pkad.cli.options import Asking, AskOptions
 from p2pkad.cli.requests import Answer, Asked, Closest, FindPeer, Peers, Ping, ask_once
+from p2pkad.cli.text import plain
 
 
 def findpeer(
@@ -129,4 +130,4 @@ def row(peer: Answer) -> str:
     table = "T" if peer["in_table"] else "-"
     dialled = {"outbound": ">", "inbound": "<"}.get(peer["connected"], "-")
     first = peer["addresses"][0].removesuffix(f"/p2p/{peer['id']}") if peer["addresses"] else "-"
-    return f"{peer['bucket']:>3} {table} {dialled} {peer['id']:<52} {output.plain(peer['agent'] or '-'):<20.20} {first}"
+    return f"{peer['bucket']:>3} {table} {dialled} {peer['id']:<52} {plain(peer['agent'] or '-'):<20.20} {first}"

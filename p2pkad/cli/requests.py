@@ -143,7 +143,14 @@ class Peers(Timed):
     """An answer for each peer that is connected or in the routing table."""
 
 
-Request = Put | Get | StopPublishing | Provide | StopProviding | FindProviders | FindPeer | Closest | Ping | Status | Peers
+@dataclass(frozen=True, kw_only=True)
+class Doctor(Timed):
+    """An answer for each finding."""
+
+
+Request = (
+    Put | Get | StopPublishing | Provide | StopProviding | FindProviders | FindPeer | Closest | Ping | Status | Peers | Doctor
+)
 
 REQUESTS: dict[str, type[Request]] = {
     "put": Put,
@@ -157,6 +164,7 @@ REQUESTS: dict[str, type[Request]] = {
     "ping": Ping,
     "status": Status,
     "peers": Peers,
+    "doctor": Doctor,
 }
 """Each by the verb that is typed for it."""
 

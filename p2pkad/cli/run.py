@@ -82,7 +82,7 @@ def _controlled(node: Node, config: p2pkad.Config, namespaces: tuple[str, ...]) 
     """Commands may ask the node while this is open. Without a state directory they do not know where."""
     if config.data_dir is None:
         return nullcontext()
-    return control_socket(config.data_dir, LocalNode(node, config, namespaces, stays=True))
+    return control_socket(config.data_dir, LocalNode(node, config, namespaces, stays=True, directory=config.data_dir))
 
 
 def introduction(node: Node, namespaces: tuple[str, ...], data_dir: str | None, url: str | None = None) -> list[str]:

@@ -9,10 +9,10 @@ from p2pkad.cli.client import ask
 from p2pkad.cli.exits import DONE
 from p2pkad.cli.options import Asking, AskOptions
 from p2pkad.cli.requests import Answer, Asked, Status, ask_once
+from p2pkad.cli.text import duration, size
 
 MOST_ADDRESSES = 4
 """Addresses of either kind that a person is shown."""
-UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 def status(
@@ -57,18 +57,3 @@ def _listed(name: str, texts: list[str]) -> Iterator[str]:
         yield f"{name:<12} {text}"
     if len(texts) > MOST_ADDRESSES:
         yield f"{name:<12} and {len(texts) - MOST_ADDRESSES} more"
-
-
-def duration(seconds: float) -> str:
-    """How long, with the two largest units that there are: 3 d 4 h."""
-    rest, parts = int(seconds), list[str]()
-    for worth, unit in UNITS:
-        if rest >= worth or parts:
-            parts.append(f"{rest // worth} {unit}")
-            rest %= worth
-    return " ".join([*parts, f"{rest} s"][:2])
-
-
-def size(count: int) -> str:
-    """Bytes as KiB or MiB."""
-    return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"

@@ -1,4 +1,4 @@
-"""Words become keys and values."""
+"""Words become keys and values; and where state is when no word says so."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from p2pkad.cli.exits import UsageError
+
+
+def state_home() -> str:
+    """Where a node keeps its key when nobody says where: XDG base directory specification, `XDG_STATE_HOME`."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return str(Path(home) / "p2pkad")
 
 
 def key_of(text: str) -> bytes:

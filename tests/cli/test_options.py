@@ -19,9 +19,8 @@ from p2pkad.cli.options import (
     Watching,
     documentation,
     settings,
-    state_home,
 )
-from p2pkad.cli.words import key_of, value_of
+from p2pkad.cli.words import key_of, state_home, value_of
 
 CONFIG = {each.name: each.default for each in fields(p2pkad.Config)}
 

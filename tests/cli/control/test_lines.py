@@ -28,6 +28,7 @@ EXAMPLES = [
     requests.Ping(peer="12D3", count=1),
     requests.Status(),
     requests.Peers(timeout=1.5),
+    requests.Doctor(),
 ]
 
 

@@ -1,0 +1,47 @@
+"""Key files: made once, shown without what is secret."""
+
+from __future__ import annotations
+
+import base64
+import stat
+
+import p2pkad
+from p2pkad.cli import exits
+
+
+def test_a_new_key_is_in_the_state_directory_and_belongs_to_its_owner(type_in, tmp_path):
+    made = type_in("key", "new", "--json").objects[0]
+    path = tmp_path / "state" / "identity.key"
+    assert made["file"] == str(path)
+    assert (stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)) == (0o600, 0o700)
+    assert made["id"] == str(p2pkad.Identity.load(path).id)
+    assert type_in("key", "show", "--json").objects == [made]
+
+
+def test_the_public_key_is_shown_and_the_private_one_is_not(type_in, tmp_path):
+    path = tmp_path / "a.key"
+    made = type_in("key", "new", str(path))
+    identity = p2pkad.Identity.load(path)
+    private = identity.key_pair.private_key.to_bytes()
+    shown = type_in("key", "show", str(path)).out
+    assert str(identity.id) in shown
+    assert base64.b64encode(identity.public_key.to_protobuf()).decode() in shown
+    for text in (made.out, shown):
+        assert private.hex() not in text
+        assert base64.b64encode(private).decode()[:20] not in text
+
+
+def test_a_key_that_is_there_is_kept(type_in, tmp_path):
+    path = tmp_path / "a.key"
+    first = type_in("key", "new", str(path), "--json").objects[0]["id"]
+    again = type_in("key", "new", str(path))
+    assert (again.code, again.err.count("\n"), "--force" in again.err) == (exits.USAGE, 1, True)
+    second = type_in("key", "new", str(path), "--force", "--json").objects[0]["id"]
+    assert str(p2pkad.Identity.load(path).id) == second != first
+    assert str(p2pkad.Identity.load(tmp_path / "a.key.old").id) == first
+
+
+def test_a_key_that_is_not_there_is_named(type_in, tmp_path):
+    ended = type_in("key", "show", str(tmp_path / "none"))
+    assert (ended.code, ended.err.count("\n"), "none" in ended.err) == (exits.USAGE, 1, True)
+    assert type_in("key").out == type_in("key", "--help").out

@@ -1,0 +1,137 @@
+"""Options from a TOML file: what may stand in it, what goes before it, and the file that has them all."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import p2pkad
+from p2pkad.cli import exits, settings_file
+from p2pkad.cli.options import Asking, Logging, Namespaces, NodeOptions
+from p2pkad.errors import ConfigError
+from tests.cli.conftest import PEER
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch) -> Path:
+    """Where the file is when nobody says where."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    path = tmp_path / "p2pkad" / "config.toml"
+    path.parent.mkdir()
+    return path
+
+
+@pytest.fixture
+def asked(type_in, node):
+    node.answers["get_record"] = p2pkad.NotFound("/pk/x", asked=1, answered=1)
+    return lambda *words: type_in("get", "/pk/x", *words)
+
+
+def test_what_is_typed_goes_before_the_environment_and_that_before_the_file(asked, node, file, monkeypatch):
+    file.write_text(f'[node]\nbootstrap = ["{PEER}"]\nk = 7\nalpha = 5\nbeta = 2\ndial_timeout = 3\n[ask]\ntimeout = 9\n')
+    monkeypatch.setenv("P2PKAD_ALPHA", "4")
+    monkeypatch.setenv("P2PKAD_BETA", "1")
+    asked("--beta", "3")
+    assert node.config.bootstrap == (PEER,)
+    assert (node.config.k, node.config.alpha, node.config.beta, node.config.dial_timeout) == (7, 4, 3, 3.0)
+    assert node.calls[0][2]["timeout"] == 9.0
+
+
+def test_a_file_can_be_named(asked, node, tmp_path, file, monkeypatch):
+    file.write_text(f'[node]\nbootstrap = ["{PEER}"]\nk = 7\n')
+    other = tmp_path / "other.toml"
+    other.write_text(f'[node]\nbootstrap = ["{PEER}"]\nk = 8\n')
+    asked("--config", str(other))
+    assert node.config.k == 8
+    monkeypatch.setenv("P2PKAD_CONFIG", str(other))
+    asked()
+    assert node.config.k == 8
+    ended = asked("--config", "/no/such.toml")
+    assert (ended.code, ended.err.count("\n"), "/no/such.toml" in ended.err) == (exits.USAGE, 1, True)
+
+
+def test_truth_and_empty_lists_can_stand_in_it(type_in, node, file):
+    file.write_text('[node]\nallow_zero_peers = true\nlisten = []\nvalidator = ["demo=opaque"]\n[ask]\njson = true\n')
+    node.answers["put_value"] = p2pkad.PutReceipt(key=b"/demo/x", stored=())
+    assert type_in("put", "/demo/x", "1", "--bootstrap", PEER).objects[0]["stored"] == []
+    assert node.config.allow_zero_peers is False  # no option of put
+    assert list(node.config.validators) == ["demo"]
+
+
+def test_where_a_node_listens_is_not_where_a_command_does(type_in, node, file):
+    file.write_text('[node]\nlisten = ["/ip4/0.0.0.0/tcp/4001"]\nannounce = ["/ip4/192.0.2.1/tcp/4001"]\n')
+    node.answers["provide"] = p2pkad.ProvideReceipt(key=b"\x12\x20", sent=())
+    type_in("provide", "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy", "--bootstrap", PEER)
+    assert (node.config.listen, node.config.announce) == (("/ip4/0.0.0.0/tcp/0",), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[node]\nbootstap = ["x"]\n', 'unknown key "bootstap" in [node]. Did you mean "bootstrap"?'),
+        ("[node]\nlog_level = 'info'\n", 'unknown key "log_level" in [node]. It belongs to [log].'),
+        ("[ask]\ndata_dir = '/x'\n", 'unknown key "data_dir" in [ask]. It belongs to [node].'),
+        ("[nodes]\nk = 3\n", "unknown table [nodes]. Did you mean [node]?"),
+        ("k = 3\n", "unknown table [k]. There are [node], [log], [ask]."),
+        ("node = 3\n", "[node] is a table"),
+        ("[node]\nk = '3'\n", 'k in [node] has to be a whole number, and is "3"'),
+        ("[node]\nk = true\n", "k in [node] has to be a whole number, and is true"),
+        ("[node]\nk = 3.5\n", "k in [node] has to be a whole number, and is 3.5"),
+        ("[node]\nbootstrap = 'x'\n", 'bootstrap in [node] has to be a list, each of it text, and is "x"'),
+        ("[node]\nmode = 'leader'\n", 'mode in [node] has to be one of "server", "client", and is "leader"'),
+        ("[node]\nallow_zero_peers = 1\n", "allow_zero_peers in [node] has to be true or false, and is 1"),
+        ("[node\n", "this is not TOML"),
+    ],
+)
+def test_what_cannot_stand_in_it_is_named_with_file_and_table(asked, file, text, sentence):
+    file.write_text(text)
+    ended = asked("--bootstrap", PEER)
+    assert (ended.code, ended.err.count("\n")) == (exits.USAGE, 1)
+    assert f"{file}: {sentence}" in ended.err
+
+
+def test_a_value_out_of_its_range_is_refused_as_when_it_is_typed(asked, file):
+    file.write_text("[node]\nk = 0\n")
+    ended = asked("--bootstrap", PEER)
+    assert (ended.code, "k=0" in ended.err) == (exits.USAGE, True)
+
+
+def test_without_a_file_there_is_none(asked, node, file):
+    assert asked("--bootstrap", PEER).code == exits.NOT_FOUND
+
+
+def test_the_printed_file_changes_nothing_and_has_every_option(type_in, tmp_path):
+    text = type_in("config").out
+    uncommented = re.sub(r"^#(\w+ = )", r"\1", text, flags=re.MULTILINE)
+    path = tmp_path / "config.toml"
+    path.write_text(uncommented)
+    options = settings_file.read(path)
+    for part in (NodeOptions(), Namespaces(), Logging(), Asking()):
+        for name, value in vars(part).items():
+            if name in settings_file.ELSEWHERE and part != NodeOptions():
+                continue
+            if value is None:
+                assert f"# {name} has none by itself\n" in text
+            else:
+                assert options[name] == (list(value) if isinstance(value, tuple) else value)
+    assert tomllib.loads(text) == {table: {} for table in settings_file.TABLES}
+
+
+def test_a_variable_that_looks_like_an_option_is_warned_of(asked, monkeypatch):
+    monkeypatch.setenv("P2PKAD_BOOTSTAP", PEER)
+    monkeypatch.setenv("P2PKAD_MIN_STORED", "3")  # an option of another command
+    monkeypatch.setenv("P2PKAD_K", "3")
+    ended = asked("--bootstrap", PEER)
+    warnings = [line for line in ended.err.splitlines() if "warning" in line]
+    assert warnings == ["p2pkad: warning: P2PKAD_BOOTSTAP in the environment is no option. Did you mean P2PKAD_BOOTSTRAP?"]
+    assert ended.code == exits.NOT_FOUND
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "x.toml").write_bytes(b"\xff")
+    for path in (tmp_path, tmp_path / "x.toml"):
+        with pytest.raises(ConfigError, match="cannot read it"):
+            settings_file.read(path)
