@@ -360,3 +360,12 @@ def test_the_go_peer_is_in_order(command: list[str], go_binary: Path) -> None:
         pytest.skip(f"{command[0]} is not on the PATH")
     done = subprocess.run(command, cwd=GO_SOURCES, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+async def test_go_says_what_it_is_and_what_its_clock_shows(go: Peer) -> None:
+    async with open_node(go.address) as node:
+        await go_has(go, node)
+        said = await node.identify(go.address, timeout=PATIENCE)
+        assert (PROTOCOL in said.protocols, bool(said.agent), said.observed is not None) == (True, True, True)
+        for _ in range(2):
+            assert abs(await node.compare_clocks(go.id, timeout=PATIENCE)) < 600
