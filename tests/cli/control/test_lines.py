@@ -96,7 +96,7 @@ async def test_lines_come_in_any_pieces_and_have_a_bound(monkeypatch):
     assert await reader.next() == b"two"
     monkeypatch.setattr(lines, "MAX_LINE", 100)
     await ours.send_all(b"." * 200)
-    with pytest.raises(lines.LineTooLong):
+    with trio.fail_after(30), pytest.raises(lines.LineTooLong):
         await reader.next()
     await ours.aclose()
     assert await reader.next() is None

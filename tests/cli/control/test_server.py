@@ -176,7 +176,7 @@ async def test_only_so_many_are_answered_at_a_time(tmp_path, monkeypatch):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(heard, node)
             await behind.began.wait()
-            with pytest.raises(NodeSaid, match="1 commands are being answered"):
+            with trio.fail_after(PATIENCE), pytest.raises(NodeSaid, match="1 commands are being answered"):
                 await heard(node)
             nursery.cancel_scope.cancel()
 
