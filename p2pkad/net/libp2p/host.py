@@ -224,8 +224,9 @@ class ArmouredHost(BasicHost):
             raise ConfigError("a host runs once; make a new one with new_host(config)")
         self._started = True
         probe(listen)
-        failure: Exception | None = None
-        # The service's nursery would wrap what the block raises in an ExceptionGroup: it is carried around it.
+        failure: BaseException | None = None
+        # The service's nursery would wrap what the block raises in an ExceptionGroup: it is carried around it. Ctrl-C and
+        # sys.exit() as well, or they would end a program with a traceback.
         async with background_trio_service(self._swarm):
             try:
                 await self._listen(listen)
@@ -233,7 +234,7 @@ class ArmouredHost(BasicHost):
                     await nursery.start(self.backbone.run)
                     try:
                         yield
-                    except Exception as error:
+                    except (Exception, KeyboardInterrupt, SystemExit) as error:
                         failure = error
                     nursery.cancel_scope.cancel()
             except ConfigError as error:
