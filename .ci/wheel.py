@@ -1,16 +1,26 @@
-"""Builds the wheel, looks into it, installs it into an empty environment and tries it there."""
+"""Builds the wheel, looks into it, installs it into an empty environment and tries it there.
+
+Tries it: as a reader of docs/embedding.md would, who does all that the page says and has nothing but the wheel.
+"""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
-import venv
 import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.support.reader import NotAsShown, Reader  # noqa: E402  # a program by path finds it there
+
 DIST = ROOT / "dist"
+PAGE = ROOT / "docs" / "embedding.md"
+LONGEST = 900.0
+"""Seconds that any step may take: pip may have to download and compile."""
 
 MUST_HAVE = ("p2pkad/py.typed", "p2pkad/wire/pb/", "p2pkad/cli/main.py")
 MUST_NOT_HAVE = ("tests/", "interop/", "bench/", "docs/", "examples/")
@@ -31,30 +41,26 @@ def complaints(wheel: Path) -> list[str]:
     return lacking + surplus
 
 
-def try_out(wheel: Path, environment: Path) -> None:
-    """Install the wheel where nothing else is, and start what it brings."""
-    venv.create(environment, with_pip=True)
+def try_out(wheel: Path, directory: Path) -> None:
+    """Follow the page where nothing else is, and start what the wheel brings. Raises NotAsShown."""
+    shutil.copy(wheel, directory)
+    environment = directory / "venv"
+    # pip takes options from there: the page types what people type, and gets the versions that the rest is tested with.
+    pip = {
+        "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_QUIET": "1",
+        "PYTHONPATH": "",
+    }
+    with Reader(PAGE, directory, environment / "bin", skipped=("sudo",), environment=pip, seconds=LONGEST) as reader:
+        reader.follow()
     python, program = environment / "bin/python", environment / "bin/p2pkad"
-    quietly = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([python, *quietly, "--constraint", ROOT / "constraints.txt", wheel], check=True)
     for command in (
         [program, "--version"],
         [python, "-m", "p2pkad", "--version"],
         [python, "-c", "from p2pkad import *"],
     ):
-        subprocess.run(command, check=True, cwd=environment)
-    serve(program, environment)
-
-
-def serve(program: Path, state: Path) -> None:
-    """A node comes up, says so, and ends when it is told to."""
-    command = [program, "run", "--json", "--listen", "/ip4/127.0.0.1/tcp/0", "--data-dir", state]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as node:
-        assert node.stdout is not None
-        print(node.stdout.readline(), end="")
-        node.terminate()
-    if node.returncode != 0:
-        sys.exit(f"p2pkad run ended with {node.returncode}")
+        subprocess.run(command, check=True, cwd=directory)
 
 
 def main() -> int:
@@ -65,8 +71,12 @@ def main() -> int:
     if found:
         return 1
     with tempfile.TemporaryDirectory() as scratch:
-        try_out(wheel, Path(scratch) / "venv")
-    print(f"{wheel.relative_to(ROOT)}: {wheel.stat().st_size} bytes; installs and starts in an empty environment")
+        try:
+            try_out(wheel, Path(scratch))
+        except NotAsShown as error:
+            print(error)
+            return 1
+    print(f"{wheel.relative_to(ROOT)}: {wheel.stat().st_size} bytes; {PAGE.name} works with it alone in an empty environment")
     return 0
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         StoreFailed,
         StoreFull,
     )
-    from p2pkad.identity import Identity, PublicKey
+    from p2pkad.identity import Identity, PublicKey, peer_id
     from p2pkad.net.libp2p import PeerRouter, new_host
     from p2pkad.node.node import open_node
     from p2pkad.node.results import NodeStats, PeersFound, PeerState, ProvideReceipt, PutReceipt, ValueFound
@@ -109,6 +109,7 @@ __all__ = [
     "open_node",
     "open_record",
     "open_store",
+    "peer_id",
     "sign_ipns_record",
     "sign_record",
 ]

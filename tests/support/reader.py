@@ -26,8 +26,6 @@ from typing import Self
 
 from tests.support.pages import ROOT, Block, Command, Kind, blocks, commands
 
-SECONDS = 180
-"""For a command to end, or to say that it stays, on a machine that does other things as well."""
 STAYS = "Ctrl-C ends it."
 PIECES = ROOT / "tests" / "support" / "pieces.py"
 
@@ -43,7 +41,7 @@ class Reader:
     """Of one page. bin: where the programs of the environment are, which the page calls `venv/bin`.
 
     skipped: the first words of commands that are not typed. environment: variables besides those that are there. known: what
-    was shown for something, and what it was.
+    was shown for something, and what it was. seconds: for a command to end, or to say that it stays.
     """
 
     page: Path
@@ -52,6 +50,7 @@ class Reader:
     skipped: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     known: dict[str, str] = field(default_factory=dict)
+    seconds: float = 180.0
     _staying: list[_Terminal] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -87,7 +86,7 @@ class Reader:
         first = str(self.bin / program[1]) if program else sys.executable if words[0] == "python3" else words[0]
         terminal = _Terminal.start([first, *map(self._meant, words[1:])], self)
         stays = STAYS in command.shown or words[1:2] == ["run"]
-        code = terminal.wait(STAYS if stays else None)
+        code = terminal.wait(STAYS if stays else None, self.seconds)
         if stays and code is None:
             self._staying.append(terminal)
         elif code != 0:
@@ -110,7 +109,7 @@ class Reader:
             capture_output=True,
             text=True,
             check=False,
-            timeout=SECONDS,
+            timeout=self.seconds,
         )
         if ran.returncode != 0:
             raise NotAsShown(f"{self._name()}: {ran.stderr}")
@@ -143,7 +142,7 @@ class Reader:
 
     def _interrupt(self, terminal: _Terminal) -> None:
         terminal.process.send_signal(signal.SIGINT)
-        code = terminal.process.wait(SECONDS)
+        code = terminal.process.wait(self.seconds)
         if code != 0 or "Traceback" in terminal.complaints():
             raise NotAsShown(f"{self._name()}: after Ctrl-C {terminal.words} ended with {code}: {terminal.complaints()}")
 
@@ -168,16 +167,16 @@ class _Terminal:
             process = subprocess.Popen(words, cwd=reader.directory, env=reader.variables(), stdout=out, stderr=err)
         return cls(words, process, output, errors)
 
-    def wait(self, line: str | None) -> int | None:
+    def wait(self, line: str | None, seconds: float) -> int | None:
         """Its exit code; None as soon as it has printed this line."""
-        for _ in _until(time.monotonic() + SECONDS):
+        for _ in _until(time.monotonic() + seconds):
             if line is not None and line in self.printed().splitlines():
                 return None
             code = self.process.poll()
             if code is not None:
                 return code
         self.process.kill()
-        raise NotAsShown(f"{self.words}: still running after {SECONDS} seconds: {self.printed()}{self.complaints()}")
+        raise NotAsShown(f"{self.words}: still running after {seconds:g} seconds: {self.printed()}{self.complaints()}")
 
     def printed(self) -> str:
         return self.output.read_text()
