@@ -14,7 +14,7 @@ import pytest
 from p2pkad import __version__
 from p2pkad.cli.main import make_app
 from tests.support.pages import PAGES, ROOT, Command, Kind, blocks, commands
-from tests.support.reader import Reader
+from tests.support.reader import NotAsShown, Reader
 from tests.support.running import Running
 
 EMBEDDING = ROOT / "docs" / "embedding.md"
@@ -109,6 +109,13 @@ def test_a_program_ends_well(page: Path, server: dict[str, str], tmp_path: Path)
 def test_pieces_work_in_a_program_with_a_node(page: Path, server: dict[str, str], tmp_path: Path) -> None:
     with Reader(page, tmp_path, BIN, known=dict(server)) as reader:
         reader.run([block for block in blocks(page, "python") if block.kind is Kind.PIECE])
+
+
+def test_a_piece_that_is_wrong_is_noticed_with_its_line(server: dict[str, str], tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text('words\n\n```python\nfine = await node.closest_peers(b"key")\nassert node.mode == "client"\n```\n')
+    with Reader(page, tmp_path, BIN, known=dict(server)) as reader, pytest.raises(NotAsShown, match=r"page\.md\", line 5"):
+        reader.run(blocks(page, "python"))
 
 
 @pytest.mark.parametrize("page", with_blocks(Kind.TESTS), ids=named)
