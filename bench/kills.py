@@ -83,6 +83,8 @@ def book(said: Iterable[list[str]], known: dict[str, bytes], tally: Tally) -> No
             case "provide":
                 tally.provides += 1
                 known[f"content {key}"] = b"provided"
+            case "stopping":
+                del known[f"content {key}"]
             case "stop":
                 tally.stops += 1
                 known[f"content {key}"] = b""

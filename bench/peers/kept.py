@@ -3,7 +3,8 @@
 kept.py DIRECTORY LIFE DURABILITY
 
 Each line on standard output is an acknowledgement: `put KEY VALUE`, `provide KEY`, `stop KEY`, in hex. It is written after the
-call has returned, in one piece, and is in the pipe when this process is killed.
+call has returned, in one piece, and is in the pipe when this process is killed. `stopping KEY` comes before the call: from then
+on nobody knows, until `stop`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ async def work(node: KademliaService, name: str) -> None:
         await node.provide(content)
         tell("provide", content)
         if number % STOPPED == 0:
+            tell("stopping", content)
             await node.stop_providing(content)
             tell("stop", content)
 

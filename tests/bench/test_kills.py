@@ -23,9 +23,10 @@ def test_what_was_acknowledged_is_there_after_three_kills(tmp_path: Path, monkey
 def test_what_was_said_last_counts() -> None:
     known: dict[str, bytes] = {}
     tally = Tally()
-    book([["put", "aa", "01"], ["provide", "bb"], ["provide", "cc"], ["stop", "bb"]], known, tally)
+    book([["put", "aa", "01"], ["provide", "bb"], ["provide", "cc"], ["stopping", "bb"], ["stop", "bb"]], known, tally)
+    book([["provide", "dd"], ["stopping", "dd"]], known, tally)
     assert known == {"value aa": b"\1", "content bb": b"", "content cc": b"provided"}
-    assert str(tally) == "0 x kill -9: acknowledged 1 puts, 2 provides and 1 withdrawals; lost 0"
+    assert str(tally) == "0 x kill -9: acknowledged 1 puts, 3 provides and 1 withdrawals; lost 0"
 
 
 def test_what_is_not_there_is_missing(tmp_path: Path) -> None:
