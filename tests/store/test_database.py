@@ -132,11 +132,13 @@ time.sleep(600)
 def test_two_processes_do_not_share_a_file_and_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "open\n"
-        with pytest.raises(ConfigError, match="a node with this protocol id is running on it"):
-            Database.open(path, owner="me", durability="normal")
-        other.kill()
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "open\n"
+            with pytest.raises(ConfigError, match="a node with this protocol id is running on it"):
+                Database.open(path, owner="me", durability="normal")
+        finally:
+            other.kill()
         other.wait()
         with opened(path):
             pass
