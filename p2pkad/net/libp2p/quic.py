@@ -269,7 +269,10 @@ class Listener(IListener):
                 core = self._core(header, sender)
             except ValueError:
                 return
+            # Here and not in the task: many of them arrive before the first task has begun.
             self._waiting.add(header.destination_cid)
+            self._handshakes += 1
+            self._connections += 1
             self._transport.spawn(self._serve, core, header.destination_cid, data, sender)
 
     def _retry_packet(self, header: QuicHeader, sender: tuple[str, int]) -> bytes:
@@ -305,8 +308,6 @@ class Listener(IListener):
     async def _serve(self, core: Core, first: bytes, data: bytes, sender: tuple[str, int]) -> None:
         place = Place(sender[0])
         PLACE.set(place)  # of this task, which serves nothing else
-        self._handshakes += 1
-        self._connections += 1
         shaking = True
         scope = trio.CancelScope()
         connection = Connection(
