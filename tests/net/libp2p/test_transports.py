@@ -390,7 +390,7 @@ async def test_hostile_streams_of_a_quic_connection_harm_nobody():
         await eventually(lambda: len(called.network.connections()) == 1)
 
 
-@pytest.mark.scenario("H10")
+@pytest.mark.scenario("H2")
 async def test_what_nobody_reads_of_a_quic_stream_is_bounded():
     async with an_end(**at("quic")) as called, an_end() as caller:
         unread: list[Any] = []
