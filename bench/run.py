@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import clients
 import connect
-import crowd
 import durable
 import flood
 import idle
@@ -68,7 +68,7 @@ def measurements(driver: Driver, size: Size, go: Path | None, seed: int) -> dict
         "closest": lambda: scans.measure(size.scan_processes, size.scan_values),
         "durable": lambda: durable.measure(size.rounds, size.seconds),
         "idle": lambda: idle.measure(driver, size.idle_seconds),
-        "crowd": lambda: crowd.measure(driver, seed),
+        "crowd": lambda: clients.measure(driver, seed),
         "flood": lambda: flood.measure(driver, size.floods, seed),
         "metrics": lambda: watching.measure(driver, rounds=size.rounds, seconds=size.seconds, seed=seed),
     }

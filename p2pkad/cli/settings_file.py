@@ -24,7 +24,7 @@ from cyclopts.config import Dict
 
 from p2pkad.cli import output
 from p2pkad.cli.exits import DONE
-from p2pkad.cli.options import OBJECTS, Asking, Logging, Namespaces, NodeOptions, documentation
+from p2pkad.cli.options import OBJECTS, Asking, Logging, Namespaces, NodeOptions, Watching, documentation
 from p2pkad.cli.typed import described, fits
 from p2pkad.config import HostConfig, KademliaConfig
 from p2pkad.errors import ConfigError
@@ -33,7 +33,12 @@ if TYPE_CHECKING:
     from cyclopts import App
     from cyclopts.argument import ArgumentCollection
 
-TABLES: dict[str, tuple[type, ...]] = {"node": (NodeOptions, Namespaces), "log": (Logging,), "ask": (Asking,)}
+TABLES: dict[str, tuple[type, ...]] = {
+    "node": (NodeOptions, Namespaces),
+    "http": (Watching,),
+    "log": (Logging,),
+    "ask": (Asking,),
+}
 ELSEWHERE = {"data_dir", "config"}
 """Fields of commands that are no keys of their own: the state directory stands in [node], and the file does not name itself."""
 OF_THE_NODE = {"listen", "announce"}

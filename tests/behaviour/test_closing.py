@@ -172,7 +172,7 @@ async def test_a_service_that_cannot_serve_says_so_plainly_and_leaves_nothing_be
     host = p2pkad.new_host(p2pkad.HostConfig(listen=()))
     async with host.run():
         async with KademliaService(host):
-            with pytest.raises(ConfigError, match="something else on this host"):
+            with pytest.raises(ConfigError, match="another service on this host"):
                 async with KademliaService(host):
                     raise AssertionError
         async with KademliaService(host) as again:
