@@ -9,6 +9,7 @@ checks, and is no work for anybody afterwards. Ready once the server names WANTE
 from __future__ import annotations
 
 import sys
+from math import inf
 
 import trio
 from control import obey
@@ -17,7 +18,7 @@ from p2pkad import KademliaConfig, PeerInfo, new_host
 from p2pkad.config import HostConfig
 from p2pkad.core.messages import AnyReply, FindNode, FindNodeReply
 from p2pkad.net.base import Request
-from p2pkad.net.libp2p import ArmouredHost
+from p2pkad.net.libp2p import Libp2pNetwork
 from p2pkad.wire.addresses import parse_peer
 
 WANTED = 20
@@ -34,22 +35,22 @@ async def answer_with(server: PeerInfo, request: Request) -> AnyReply | None:
     return FindNodeReply((server,))
 
 
-async def neighbour(server: PeerInfo, protocol: str, task_status: trio.TaskStatus[ArmouredHost]) -> None:
+async def neighbour(server: PeerInfo, protocol: str, task_status: trio.TaskStatus[Libp2pNetwork]) -> None:
     host = new_host(HostConfig(listen=("/ip4/127.0.0.1/tcp/0",)))
     async with host.run(), host.open_network(protocol=protocol, max_message=KademliaConfig.max_message) as network:
         network.serve(lambda request: answer_with(server, request))
         await network.set_server(True)
-        task_status.started(host)
+        task_status.started(network)
         await trio.sleep_forever()
 
 
-async def named_by(server: PeerInfo, host: ArmouredHost, protocol: str) -> int:
+async def named_by(server: PeerInfo, network: Libp2pNetwork) -> int:
     """How many peers with addresses the server names to this neighbour.
 
     The stream is closed right afterwards: py-libp2p resets the thirteenth that is open, whoever has the others.
     """
-    async with host.open_network(protocol=protocol, max_message=KademliaConfig.max_message) as network:
-        response = await network.request(server, FindNode(KEY), trio.current_time() + ASK_SECONDS)
+    response = await network.request(server, FindNode(KEY), trio.current_time() + ASK_SECONDS)
+    network.swept(inf)
     assert isinstance(response.message, FindNodeReply)
     return sum(bool(peer.addresses) for peer in response.message.closer)
 
@@ -57,10 +58,10 @@ async def named_by(server: PeerInfo, host: ArmouredHost, protocol: str) -> int:
 async def main(protocol: str, address: str) -> None:
     server = parse_peer(address)
     async with trio.open_nursery() as nursery:
-        hosts = [await nursery.start(neighbour, server, protocol) for _ in range(NEIGHBOURS)]
+        networks = [await nursery.start(neighbour, server, protocol) for _ in range(NEIGHBOURS)]
         named = 0
         while named < WANTED:
-            named = max([await named_by(server, host, protocol) for host in hosts])
+            named = max([await named_by(server, network) for network in networks])
             await trio.sleep(MEET_INTERVAL)
         await obey({"peer": {"id": f"{NEIGHBOURS} neighbours", "addresses": []}, "versions": {}}, {})
         nursery.cancel_scope.cancel()

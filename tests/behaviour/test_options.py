@@ -168,10 +168,13 @@ async def test_what_this_node_provides_does_not_expire(world: World, wall: WallC
 @pytest.mark.scenario("P4")
 async def test_a_provider_is_told_for_its_lifetime_and_its_addresses_for_theirs(world: World, wall: WallClock) -> None:
     lifetimes = {**PROVIDERS_LIVE_100_SECONDS, "provider_address_lifetime": 50.0}
-    async with a_node(world, wall, **lifetimes) as node, a_peer(world, 2) as peer:
-        asker = Asker(peer, node)
-        await asker.tell(AddProvider(CONTENT, (asker.own,)))
-        for passed, told in ((49, (asker.own,)), (2, (PeerInfo(asker.own.id),)), (48, (PeerInfo(asker.own.id),)), (2, ())):
+    async with a_node(world, wall, **lifetimes) as node, a_peer(world, 3) as reader:
+        async with a_peer(world, 2) as peer:
+            provider = Asker(peer, node)
+            await provider.tell(AddProvider(CONTENT, (provider.own,)))
+        # While it is connected it would be told where it is now, however old its announcement.
+        asker, own, unknown = Asker(reader, node), provider.own, PeerInfo(provider.own.id)
+        for passed, told in ((49, (own,)), (2, (unknown,)), (48, (unknown,)), (2, ())):
             wall.now += passed
             assert (await asker.ask(GetProviders(CONTENT), GetProvidersReply)).providers == told
 
