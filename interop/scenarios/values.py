@@ -27,7 +27,7 @@ FAR = "2100-01-01T00:00:00Z"
 
 async def put_get(scene: Scene) -> str:
     """What the writer puts, the reader gets."""
-    read = await trials.value(scene.writer, scene.reader, scene.key)
+    read = await trials.TRIALS["values"].passes(scene.writer, scene.reader, scene.key)
     return "held already" if read.held else READ
 
 
