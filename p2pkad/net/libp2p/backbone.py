@@ -101,7 +101,7 @@ class Backbone(INotifee):
         self._swarm = swarm
         self._close_timeout = config.close_timeout
         self._observed = observed
-        self._own_addresses = host.get_addrs()
+        self._own_addresses: list[Multiaddr] = []
         self._nursery: trio.Nursery | None = None
         self._watchers: list[Watcher] = []
         self._news: dict[PeerId, PeerDescription] = {}
@@ -135,6 +135,7 @@ class Backbone(INotifee):
                 nursery.cancel_scope.cancel()
 
     async def _keep_sweeping(self) -> None:
+        self._own_addresses = self.host.get_addrs()  # now that it listens
         while True:
             await trio.sleep(SWEEP_INTERVAL)
             await self._contained(self._sweep)
@@ -143,9 +144,8 @@ class Backbone(INotifee):
         self._trim()
         for watcher in list(self._watchers):
             watcher.swept(trio.current_time())
-        addresses = self.host.get_addrs()
-        if addresses != self._own_addresses:
-            self._own_addresses = addresses
+        before, self._own_addresses = self._own_addresses, self.host.get_addrs()
+        if self._own_addresses != before:
             for watcher in list(self._watchers):
                 watcher.own_addresses_changed()
 

@@ -152,3 +152,11 @@ async def test_a_change_of_the_own_addresses_is_told(monkeypatch):
         monkeypatch.setattr(one.host, "_announce", [Multiaddr("/ip4/203.0.113.9/tcp/4001")])
         event = await one.hears(OwnAddressesChanged)
         assert [address.text for address in event.addresses] == ["/ip4/203.0.113.9/tcp/4001"]
+
+
+async def test_where_a_host_listens_is_no_change_of_its_addresses(monkeypatch):
+    monkeypatch.setattr("p2pkad.net.libp2p.backbone.SWEEP_INTERVAL", 0.01)
+    async with an_end() as one:
+        with trio.move_on_after(0.2):
+            await one.hears(OwnAddressesChanged)
+            raise AssertionError("nothing has changed")
