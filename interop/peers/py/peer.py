@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -20,9 +21,12 @@ from single import request
 
 import p2pkad
 from p2pkad.core.records import parse_time
+from p2pkad.events import LimitReached
 from p2pkad.identity import Identity
 from p2pkad.validators.opaque import OpaqueValidator
 from p2pkad.validators.public_key import PublicKeyValidator
+
+log = logging.getLogger("peer")
 
 VALIDATORS = {"opaque": OpaqueValidator, "pk": PublicKeyValidator, "ipns": p2pkad.IpnsValidator}
 # What fits none is a defect of p2pkad and says so.
@@ -201,6 +205,7 @@ def identity_of(seed: str) -> Identity:
 async def main() -> None:
     options = options_of(sys.argv[1:])
     async with p2pkad.open_node(**options) as node:
+        node.subscribe(lambda event: log.warning("%r", event), LimitReached)
         verbs = {name: partial(verb, node) for name, verb in {**VERBS, **of_own_key(options["identity"])}.items()}
         versions = {"p2pkad": p2pkad.__version__, **versions_of("libp2p", "trio")}
         await obey(await identity(node, Request()), versions, verbs, KINDS)
