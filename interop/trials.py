@@ -129,21 +129,6 @@ async def find_provider(source: Node, reader: Node, content: bytes) -> Read:
     return Read(any(found["id"] == source.peer.id for found in own), answer["seconds"])
 
 
-async def find_provider_where_it_is(source: Node, reader: Node, content: bytes) -> Read:
-    """`reader` finds `source` among the providers, and where it is by what it is told there or by looking for it.
-
-    A holder knows where a provider was when it announced itself; where it has gone since it learns with the next time.
-    """
-    answer = await reader.peer.ask("find_providers", key=content)
-    (found,) = [each for each in answer["providers"] if each["id"] == source.peer.id] or [None]
-    if found is None:
-        raise Wrong(f"{source} is not among the providers: {answer['providers']}")
-    if not reaches(found, source.peer):
-        await find_peer_in_time(source, reader, content)
-    own = (await reader.peer.ask("holds", key=content))["providers"]
-    return Read(any(each["id"] == source.peer.id for each in own), answer["seconds"])
-
-
 async def nothing(source: Node, reader: Node, _: bytes) -> None:
     """It is there."""
 
@@ -181,7 +166,7 @@ async def find_peer_in_time(source: Node, reader: Node, _: bytes) -> Read:
 TRIALS = {
     "find_peer": Trial(lambda digest: digest, nothing, find_peer, find_peer_in_time),
     "values": Trial(lambda digest: b"/violence/" + digest.hex().encode(), put, get, get),
-    "providers": Trial(lambda digest: b"\x12\x20" + digest, provide, find_provider, find_provider_where_it_is),
+    "providers": Trial(lambda digest: b"\x12\x20" + digest, provide, find_provider, find_provider),
 }
 
 Pairs = Iterable[tuple[Node, Node]]

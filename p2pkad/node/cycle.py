@@ -5,6 +5,7 @@ An entry's time stands in the store beside it, so that with the same store a res
 stored                in RETRY, should its first publication come to nothing, or the process end in the middle of it
 taken to be published the same
 published             one interval later, or up to a quarter of it earlier
+announced elsewhere   at once: the node has an address that it had not when it said last that it provides this (`moved`)
 
 The dice keep what was published together from coming due together for ever. Where much is due at once all the same, because
 the node was away or 10,000 keys were new in one minute, it goes out one a `spacing`.
@@ -12,11 +13,14 @@ the node was away or 10,000 keys were new in one minute, it goes out one a `spac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from math import inf
 from random import Random
 
+import trio
+
 from p2pkad.config import KademliaConfig
+from p2pkad.core.peers import Address
 from p2pkad.node.clock import Clock
 from p2pkad.store.base import Due, Kind, Store
 
@@ -59,6 +63,24 @@ class Cycle:
         at = self._clock.wall() + self._intervals[kind] * (1 - SPREAD * self._random.random())
         if await self._store.set_due(kind, key, at):
             self._expect(at)
+
+    async def moved(self, addresses: Collection[Address]) -> bool:
+        """The node can be reached at these addresses; whether it provides anything that it announced without one of them.
+
+        That is due now, unless it is in RETRY anyway. An address less is no reason: of several some are always dead.
+        """
+        found, here = False, frozenset(addresses)
+        for entry in await self._store.due(inf, inf, limit=self._store.stats().own):
+            await trio.lowlevel.checkpoint()  # there may be tens of thousands
+            if entry.kind == "provider" and not here <= await self._announced_at(entry.key):
+                found, now = True, self._clock.wall()
+                if entry.at > now + self._retry("provider") and await self._store.set_due("provider", entry.key, now):
+                    self._expect(now)
+        return found
+
+    async def _announced_at(self, key: bytes) -> frozenset[Address]:
+        known = await self._store.providers(key, self._clock.wall())
+        return frozenset(address for stored in known if stored.own for address in stored.provider.addresses)
 
     async def take(self) -> Due | None:
         """The entry that has been due for longest, or None; until it has been published it is due again in RETRY."""

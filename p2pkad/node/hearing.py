@@ -21,6 +21,7 @@ from p2pkad.node.clock import Clock
 from p2pkad.node.limits import Limits
 from p2pkad.node.meeting import Meeting
 from p2pkad.node.membership import Membership
+from p2pkad.node.moving import Moving
 from p2pkad.node.refreshing import Refreshing
 from p2pkad.node.telling import Telling
 
@@ -33,6 +34,7 @@ class Hearing:
         membership: Membership,
         meeting: Meeting,
         refreshing: Refreshing,
+        moving: Moving,
         limits: Limits,
         bootstrap_peers: Iterable[PeerInfo],
         clock: Clock,
@@ -41,6 +43,7 @@ class Hearing:
         self._membership = membership
         self._meeting = meeting
         self._refreshing = refreshing
+        self._moving = moving
         self._limits = limits
         self._bootstrap_peers = frozenset(info.id for info in bootstrap_peers)
         self._clock = clock
@@ -62,6 +65,7 @@ class Hearing:
                 self._meeting.introduced.unpark_all()
             case OwnAddressesChanged():
                 self._refreshing.own_addresses_changed()
+                self._moving.own_addresses_changed()
             case Limited(limit, peer):
                 self._limits.reached(limit, peer)
             case NotArmoured(faults):

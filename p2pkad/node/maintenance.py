@@ -4,6 +4,7 @@ chore         node/...         what it does
 bootstrap     bootstrap.py     asks the bootstrap peers, while the routing table is empty or nearly so
 refreshing    refreshing.py    looks into each bucket of the table, and up the own id
 lookout       lookout.py       tries those who are missed, one at a time
+moving        moving.py        finds out what was announced elsewhere than the node is
 republishing  republishing.py  publishes what is the node's own again, before others forget it
 sweeping      sweeping.py      drops what has expired
 remembering   remembering.py   saves whom the node knows, for its next life

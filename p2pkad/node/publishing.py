@@ -157,10 +157,15 @@ class Publishing:
 
     async def provide_again(self, key: bytes) -> ProvideReceipt | None:
         """Announce once more that this node provides `key`; None when it does no more. Raises as `provide`."""
-        self._own_addresses()
+        addresses = self._own_addresses()
         deadline = self._deadline(None)
         nearest, others = await self._nearest(key, deadline, Lane.CHORES)
-        if not any(stored.own for stored in await self._store.providers(key, self._clock.wall())):
+        now = self._clock.wall()
+        own = next((stored for stored in await self._store.providers(key, now) if stored.own), None)
+        if own is None:
+            return None
+        # Before anybody is told: if the node moves meanwhile, some hear of the old place, and this shows it (node/moving.py).
+        if own.provider.addresses != addresses and not await self._store.set_addresses(key, addresses, now):
             return None
         return await self._announce_all(key, nearest, others, deadline, confirm=False)
 

@@ -5,7 +5,7 @@ asking        one request; on it bootstrap, and on both querying, the lookups
 limits        what peers may take of the node, and what it does at a time: responding, asking and querying keep to them
 hearing       what the network tells, handed to whom it concerns
 cycle         what is the node's own and when it is due: publishing puts it there, republishing takes it out
-maintenance   runs the chores: bootstrap, refreshing, lookout, republishing, sweeping, remembering
+maintenance   runs the chores: bootstrap, refreshing, lookout, moving, republishing, sweeping, remembering
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from p2pkad.node.lookout import Lookout
 from p2pkad.node.maintenance import Chore, Maintenance
 from p2pkad.node.meeting import Meeting
 from p2pkad.node.membership import Membership
+from p2pkad.node.moving import Moving
 from p2pkad.node.publishing import Publishing
 from p2pkad.node.querying import Querying
 from p2pkad.node.refreshing import Refreshing
@@ -89,12 +90,13 @@ def put_together(
     refreshing = Refreshing(membership, querying, config, clock, dice)
     tell.subscribe(refreshing.on_event, LookupEnded | PeerAdmitted | PeerReturned)
     lookout = Lookout(membership, clock, dice)
+    moving = Moving(network, membership, cycle, clock)
     sweeping = Sweeping(membership, store, config.expire_interval, clock, dice)
     republishing = Republishing(membership, publishing, cycle, clock, tell)
     remembering = Remembering(membership, store, clock)
     tell.subscribe(remembering.on_event, PeerAdmitted | PeerEvicted)
-    chores: list[Chore] = [bootstrap, refreshing, lookout, republishing, sweeping, remembering]
+    chores: list[Chore] = [bootstrap, refreshing, lookout, moving, republishing, sweeping, remembering]
     maintenance = Maintenance(membership, asking, chores, config, clock)
     meeting = Meeting(network, membership, asking, clock)
-    hearing = Hearing(membership, meeting, refreshing, limits, bootstrap_peers, clock, tell)
+    hearing = Hearing(membership, meeting, refreshing, moving, limits, bootstrap_peers, clock, tell)
     return Rooms(membership, querying, publishing, finding, responding, refreshing, remembering, maintenance, hearing, meeting)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.core.records import StoredProvider, StoredRecord
 
 Decide = Callable[[StoredRecord | None], StoredRecord | None]
@@ -121,6 +121,13 @@ class Store(Protocol):
         """Change when an own entry is due, and nothing else of it; False when there is no such own entry.
 
         Where a disk does not take it, it holds until the process ends, and is written as soon as the disk does.
+        """
+        ...
+
+    async def set_addresses(self, key: bytes, addresses: Sequence[Address], now: float) -> bool:
+        """Change where the node's own provider of `key` is said to be, since `now`; False when there is no such own entry.
+
+        When it is due stays as it is. Raises StoreFull, StoreFailed: nothing is changed.
         """
         ...
 

@@ -18,7 +18,7 @@ from math import inf
 
 from p2pkad.config import StoreBounds
 from p2pkad.core.keyspace import Key, KeySpace, distance
-from p2pkad.core.peers import PeerId
+from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.core.records import StoredProvider, StoredRecord, provider_at
 from p2pkad.errors import StoreFull, key_text
 from p2pkad.store.agenda import Agenda
@@ -149,10 +149,18 @@ class Contents:
                 return False
             self._set_record(key, replace(record, due=at), firm=True)
         else:
-            own = next((stored for stored in self._providers.get(key, {}).values() if stored.own), None)
+            own = self._own_provider(key)
             if own is None:
                 return False
             self._set_provider(key, own.provider.id, replace(own, due=at), firm=True)
+        return True
+
+    def set_addresses(self, key: bytes, addresses: Sequence[Address], now: float) -> bool:
+        """See `Store.set_addresses`."""
+        own = self._own_provider(key)
+        if own is None:
+            return False
+        self.add_provider(key, replace(own, provider=PeerInfo(own.provider.id, tuple(addresses)), received=now))
         return True
 
     def save_peers(self, peers: Sequence[KeptPeer]) -> None:
@@ -276,6 +284,9 @@ class Contents:
         self._agenda.set("provider", key, min((stored.due for stored in known.values() if stored.own), default=inf))
         if self._tell is not None:
             self._tell(Change(Place("provider", key, peer), before, firm))
+
+    def _own_provider(self, key: bytes) -> StoredProvider | None:
+        return next((stored for stored in self._providers.get(key, {}).values() if stored.own), None)
 
     def _crowded_out(self, key: bytes, known: dict[PeerId, StoredProvider]) -> StoredProvider | None:
         # Who makes room for one more: nobody, as long as there is some.

@@ -11,7 +11,7 @@ import trio
 
 from p2pkad.config import StoreBounds
 from p2pkad.core.keyspace import SHA256, Key, KeySpace
-from p2pkad.core.peers import PeerId
+from p2pkad.core.peers import Address, PeerId
 from p2pkad.core.records import StoredProvider, StoredRecord
 from p2pkad.errors import NodeClosed
 from p2pkad.store.base import Decide, Due, KeptPeer, Kind, StoreStats
@@ -73,6 +73,11 @@ class MemoryStore:
         """Change when an own entry is due; False when there is no such own entry."""
         self._check_open()
         return self._contents.set_due(kind, key, at)
+
+    async def set_addresses(self, key: bytes, addresses: Sequence[Address], now: float) -> bool:
+        """Change where the node's own provider of `key` is said to be; False when there is no such own entry."""
+        self._check_open()
+        return self._contents.set_addresses(key, addresses, now)
 
     async def expire(self, now: float) -> int:
         """Remove everything that has expired; returns how many records and providers that were.

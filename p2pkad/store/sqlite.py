@@ -34,7 +34,7 @@ import trio
 
 from p2pkad.config import Durability, KademliaConfig, StoreBounds
 from p2pkad.core.keyspace import SHA256, Key, KeySpace
-from p2pkad.core.peers import PeerId
+from p2pkad.core.peers import Address, PeerId
 from p2pkad.core.records import StoredProvider, StoredRecord
 from p2pkad.errors import NodeClosed, StoreError
 from p2pkad.store.base import Decide, Due, KeptPeer, Kind, Store, StoreStats
@@ -169,6 +169,16 @@ class SqliteStore:
         await self._turn()
         changed = self._contents.set_due(kind, key, at)
         await self._commit_or_later()
+        return changed
+
+    async def set_addresses(self, key: bytes, addresses: Sequence[Address], now: float) -> bool:
+        """Change where the node's own provider of `key` is said to be; False when there is no such own entry.
+
+        Raises StoreFull and StoreFailed, with nothing changed.
+        """
+        await self._turn()
+        changed = self._contents.set_addresses(key, addresses, now)
+        await self._commit()
         return changed
 
     async def expire(self, now: float) -> int:

@@ -161,6 +161,11 @@ class SimulatedNodes:
         """A new node on the machine of one that was stopped or has crashed: same id, same addresses, same store."""
         return await self._live(self._machine_of(node))
 
+    async def restart_elsewhere(self, node: KademliaService) -> KademliaService:
+        """The same, with a new address: a machine that was carried to another network meanwhile."""
+        self._address_anew(self._machine_of(node))
+        return await self.restart(node)
+
     def forget(self, node: KademliaService) -> None:
         """The machine of a node that is down will not come back: nothing of it is kept, so that many may come and go.
 
@@ -198,8 +203,7 @@ class SimulatedNodes:
     def move(self, node: Member) -> None:
         """It gets a new address, and its connections are lost, as when a machine changes its network."""
         machine = self._machine_of(node)
-        machine.moves += 1
-        machine.addresses = (_address(machine.number, machine.moves),)
+        self._address_anew(machine)
         self._host(node).move(machine.addresses)
 
     async def flood(self, peer: Network, node: Member, message: AnyRequest, count: int) -> int:
@@ -244,6 +248,10 @@ class SimulatedNodes:
 
     def _machine_of(self, member: Member) -> Machine:
         return self._machines[member.id]
+
+    def _address_anew(self, machine: Machine) -> None:
+        machine.moves += 1
+        machine.addresses = (_address(machine.number, machine.moves),)
 
     def _host(self, member: Member) -> SimulatedHost:
         host = self._machine_of(member).host

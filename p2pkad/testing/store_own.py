@@ -6,6 +6,7 @@ from p2pkad.core.peers import PeerId
 from p2pkad.core.records import NEVER
 from p2pkad.store.base import Due, Store
 from p2pkad.testing.stores import FAR, MIDDLE, NEAR, MakeStore, Suite, always, opened, provider, put, record
+from p2pkad.wire.addresses import parse_address
 
 SUITE = Suite()
 
@@ -68,6 +69,25 @@ async def when_an_own_entry_is_due_can_be_changed_alone(make_store: MakeStore) -
         told = sorted(await store.providers(NEAR, now=2), key=lambda each: each.provider.id)
         assert told == [provider(b"one"), provider(b"own", own=True, due=30)]
         assert store.stats() == before
+
+
+@SUITE.promise
+async def where_an_own_provider_is_said_to_be_can_be_changed_alone(make_store: MakeStore) -> None:
+    async with opened(make_store) as store:
+        await store.add_provider(NEAR, provider(b"own", own=True, due=20))
+        await store.add_provider(NEAR, provider(b"one"))
+        there = (parse_address("/ip4/192.0.2.7/tcp/1"),)
+        assert await store.set_addresses(NEAR, there, now=3)
+        own, one = sorted(await store.providers(NEAR, now=4), key=lambda each: not each.own)
+        assert (own.provider.id, own.provider.addresses, own.received) == (b"own", there, 3)
+        assert one == provider(b"one")
+        assert await due(store, now=99) == [("provider", NEAR, 20)]
+        assert not await store.set_addresses(FAR, there, now=4)
+        await store.add_provider(FAR, provider(b"one"))
+        assert not await store.set_addresses(FAR, there, now=4)
+        await store.remove_provider(NEAR, PeerId(b"own"))
+        assert not await store.set_addresses(NEAR, there, now=4)
+        assert await store.providers(NEAR, now=4) == (provider(b"one"),)
 
 
 @SUITE.promise

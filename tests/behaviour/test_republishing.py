@@ -14,6 +14,8 @@ from p2pkad.core.records import Record
 from p2pkad.errors import InvalidRecord, NotFound, StaleRecord
 from p2pkad.events import LookupStarted, NodeEvent, Republished, RepublishFailed
 from p2pkad.net.base import Request
+from p2pkad.node.cycle import PACE
+from p2pkad.node.moving import PAUSE
 from p2pkad.node.service import KademliaService
 from p2pkad.testing import SimulatedNodes, open_simulated_network, run_simulated
 from p2pkad.validators.opaque import OpaqueValidator
@@ -24,6 +26,7 @@ CONTENT = b"\x12\x20" + sha256(b"content").digest()
 
 LIFETIME = 1000.0
 INTERVAL = 400.0
+DAY = 86_400.0
 # Nothing else is to happen while the hours pass.
 QUIET = {"refresh_interval": 1e6, "validators": {"v": OpaqueValidator()}}
 LIVES = {
@@ -368,6 +371,91 @@ async def test_many_keys_go_out_spread_over_the_interval_and_a_backlog_at_a_meas
     times = sorted(event.at - began for event in told)[:keys]
     assert INTERVAL / 8 < times[-1] < INTERVAL / 2
     assert most_within(10, times) < keys / 4
+
+
+@pytest.mark.scenario("P9")
+@simulated(10, k=3)
+async def test_a_provider_that_comes_back_elsewhere_is_found_there_long_before_its_next_announcement(
+    net: SimulatedNodes,
+) -> None:
+    provider = net.nodes[0]
+    old = await announced(provider)
+    await net.crash(provider)
+    again = await net.restart_elsewhere(provider)
+    told = watched(again)
+    await trio.sleep(INTERVAL / 8)
+    assert len(told) == 1
+    (new,) = {address for found in await told_by_holders(net, again) for address in found}
+    assert new not in old
+
+
+@pytest.mark.scenario("P9")
+@simulated(10, k=3)
+async def test_a_provider_that_moves_while_it_runs_says_so(net: SimulatedNodes) -> None:
+    provider = net.nodes[0]
+    old = await announced(provider)
+    told = watched(provider)
+    net.move(provider)
+    await trio.sleep(INTERVAL / 8)
+    assert len(told) == 1
+    (new,) = {address for found in await told_by_holders(net, provider) for address in found}
+    assert new not in old
+
+
+@pytest.mark.scenario("P9")
+@simulated(10, k=3, reprovide_interval=DAY, provider_lifetime=4 * DAY)
+async def test_what_was_announced_elsewhere_goes_out_at_the_pace_of_a_backlog(net: SimulatedNodes) -> None:
+    provider, keys = net.nodes[0], 100
+    async with trio.open_nursery() as nursery:
+        for number in range(keys):
+            nursery.start_soon(provider.provide, b"\x12\x20" + sha256(b"%d" % number).digest())
+    told = watched(provider)
+    net.move(provider)
+    await trio.sleep(PAUSE)
+    times = [event.at for event in told]
+    assert len(times) == keys
+    assert most_within(10, times) <= 12 * PACE
+    await trio.sleep(DAY / 4)
+    assert len(told) == keys, "what is announced where the node is stays as it is"
+
+
+@pytest.mark.scenario("P9")
+@simulated(10, k=3, reprovide_interval=DAY, provider_lifetime=4 * DAY)
+async def test_a_provider_whose_address_comes_and_goes_is_quiet_most_of_the_time(net: SimulatedNodes) -> None:
+    provider = net.nodes[0]
+    await announced(provider)
+    told = watched(provider)
+    flaps = 120
+    for _ in range(flaps):
+        net.move(provider)
+        await trio.sleep(30)
+    assert 2 <= len(told) <= flaps * 30 / PAUSE + 1
+    await trio.sleep(2 * PAUSE)
+    (last,) = {address for found in await told_by_holders(net, provider) for address in found}
+    assert provider.addresses == (f"{last}/p2p/{provider.id}",)
+
+
+@pytest.mark.scenario("P9")
+@simulated(10, k=3)
+async def test_a_provider_that_comes_back_where_it_was_has_nothing_to_say(net: SimulatedNodes) -> None:
+    provider = net.nodes[0]
+    await announced(provider)
+    await net.crash(provider)
+    told = watched(await net.restart(provider))
+    await trio.sleep(INTERVAL / 2)
+    assert told == []
+
+
+async def announced(provider: KademliaService) -> set[str]:
+    """It provides CONTENT; the addresses that it has."""
+    await provider.provide(CONTENT)
+    return {address.partition("/p2p/")[0] for address in provider.addresses}
+
+
+async def told_by_holders(net: SimulatedNodes, provider: KademliaService) -> list[set[str]]:
+    """Where each of the others that holds a record of the provider has it, as it came."""
+    others = [await node.local_providers(CONTENT) for node in net.nodes if node is not provider]
+    return [{address.text for address in info.addresses} for found in others for info in found]
 
 
 def most_within(seconds: float, times: list[float]) -> int:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from p2pkad.config import KademliaConfig
-from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.core.records import Record, StoredProvider, StoredRecord
+from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.core.records import NEVER, Record, StoredProvider, StoredRecord
 from p2pkad.node.clock import Clock
 from p2pkad.node.cycle import LOOK_AGAIN, PACE, RETRY, SPREAD, Cycle
 from p2pkad.store.base import Due
 from p2pkad.store.memory import MemoryStore
+from p2pkad.wire.addresses import parse_address
 
 HOUR = 3600.0
 BEGIN = 1_700_000_000.0
@@ -144,3 +145,38 @@ async def test_a_backlog_takes_a_quarter_of_the_interval_at_most(keys: int, seco
     for number in range(keys):
         await bench.store.add_provider(b"%d" % number, StoredProvider(own, BEGIN, BEGIN * 2, own=True, due=BEGIN))
     assert bench.cycle.spacing() == pytest.approx(seconds)
+
+
+HERE, THERE = parse_address("/ip4/192.0.2.1/tcp/1"), parse_address("/ip4/192.0.2.2/tcp/1")
+
+
+async def provide(bench: Bench, key: bytes, *addresses: Address, due: float = 20 * HOUR) -> None:
+    own = PeerInfo(PeerId(b"own"), addresses)
+    await bench.store.add_provider(key, StoredProvider(own, BEGIN, NEVER, own=True, due=BEGIN + due))
+
+
+async def dues(bench: Bench) -> dict[bytes, float]:
+    return {each.key: each.at - BEGIN for each in await bench.store.due(NEVER, NEVER, 10)}
+
+
+@pytest.mark.scenario("P9")
+async def test_only_what_was_announced_without_an_address_of_now_becomes_due(bench: Bench) -> None:
+    await bench.cycle.look()
+    await bench.put(b"record")
+    await bench.cycle.published("record", b"record")
+    before = (await dues(bench))[b"record"]
+    await provide(bench, b"there", THERE)
+    await provide(bench, b"both", HERE, THERE)
+    await provide(bench, b"soon", THERE, due=RETRY)
+    assert await bench.cycle.moved((HERE,))
+    assert await dues(bench) == {b"there": 0.0, b"both": 20 * HOUR, b"soon": RETRY, b"record": before}
+    assert bench.cycle.look_at == bench.monotonic
+
+
+@pytest.mark.scenario("P9")
+async def test_where_everything_was_announced_nothing_becomes_due(bench: Bench) -> None:
+    await provide(bench, b"k", HERE, THERE)
+    assert not await bench.cycle.moved((HERE, THERE))
+    assert not await bench.cycle.moved((THERE,)), "an address less"
+    assert not await bench.cycle.moved(()), "it has none to tell"
+    assert await dues(bench) == {b"k": 20 * HOUR}

@@ -11,7 +11,7 @@ import trio
 
 from p2pkad.config import StoreBounds
 from p2pkad.core.keyspace import KeySpace
-from p2pkad.core.peers import PeerId
+from p2pkad.core.peers import Address, PeerId
 from p2pkad.core.records import NEVER, StoredProvider, StoredRecord
 from p2pkad.errors import StoreFull
 from p2pkad.store.base import Decide, Due, KeptPeer, Kind
@@ -116,6 +116,15 @@ class ForgetsItsAgenda(MemoryStore):
 
 async def test_the_suite_finds_a_store_that_forgets_when_own_entries_are_due() -> None:
     assert await broken_promises(ForgetsItsAgenda) == {"when_an_own_entry_is_due_can_be_changed_alone"}
+
+
+class StaysWhereItWas(MemoryStore):
+    async def set_addresses(self, key: bytes, addresses: Sequence[Address], now: float) -> bool:
+        return await super().set_addresses(key, (), now)
+
+
+async def test_the_suite_finds_a_store_that_does_not_keep_where_its_own_providers_are() -> None:
+    assert await broken_promises(StaysWhereItWas) == {"where_an_own_provider_is_said_to_be_can_be_changed_alone"}
 
 
 class NeverLooksBeyond(MemoryStore):
