@@ -58,6 +58,8 @@ class HostConfig:
     """Security transports, preferred first."""
     dial_transports: tuple[DialTransport, ...] = ("tcp", "quic", "ws")
     """Transports that are dialled, preferred first; one or more. Listening is up to `listen`."""
+    mdns: bool = False
+    """Announce this host on the networks where it listens, and find others there, by multicast DNS. As go, rust and js."""
     dial_timeout: float = 5.0
     """Seconds for one address, handshakes included; above 0. go and rust take 5 to 10."""
     max_connections: int = 300

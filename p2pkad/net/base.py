@@ -111,7 +111,15 @@ class NotArmoured:
     faults: tuple[HostFault, ...]
 
 
-NetworkEvent = Connected | Gone | Identified | OwnAddressesChanged | Limited | NotArmoured
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A peer, not connected as a rule, was announced on the local network. Nobody proved anything, and it may speak other
+    protocols. info: with addresses of that network or of this machine."""
+
+    info: PeerInfo
+
+
+NetworkEvent = Connected | Gone | Identified | OwnAddressesChanged | Limited | NotArmoured | Found
 
 
 class Network(Protocol):
@@ -188,8 +196,8 @@ class Network(Protocol):
     def subscribe(self, listener: Callable[[NetworkEvent], None]) -> None:
         """Tell `listener` what happens, as it happens. It is called from the event loop; it must not raise or take long.
 
-        It is told of those first who are connected already, and what they say of themselves. Called once, by whoever opened
-        the network.
+        It is told of those first who are connected already, and what they say of themselves, and of those found lately.
+        Called once, by whoever opened the network.
 
         A call and not a queue: nothing is lost, nothing grows, and the order is the order of events.
         """

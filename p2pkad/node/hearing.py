@@ -9,6 +9,7 @@ from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.events import HostNotArmoured
 from p2pkad.net.base import (
     Connected,
+    Found,
     Gone,
     Identified,
     Limited,
@@ -70,6 +71,8 @@ class Hearing:
                 self._limits.reached(limit, peer)
             case NotArmoured(faults):
                 self._tell(HostNotArmoured(at=self._clock.monotonic(), faults=faults))
+            case Found(info):
+                self._membership.found(info)
             case never:
                 assert_never(never)
 

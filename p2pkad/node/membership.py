@@ -23,7 +23,7 @@ from p2pkad.core.address_book import AddressBook, Pin
 from p2pkad.core.awaited import Awaited, AwaitedPeer
 from p2pkad.core.goals import Failure
 from p2pkad.core.keyspace import SHA256, Key
-from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
 from p2pkad.core.routing_table import Added, Removed, RoutingTable
 from p2pkad.core.scope import addresses_for, connection_scope
 from p2pkad.core.suspicion import Suspicion
@@ -193,6 +193,16 @@ class Membership:
             return
         if peer in self.awaited or self.table.has_use_for(peer):
             self._to_check(peer)
+
+    def found(self, info: PeerInfo) -> None:
+        """`info` was announced on the local network: a newcomer, if it is a server of this protocol. It is to be checked.
+
+        It need not be connected, so it is remembered where it is; who fails the check is not missed.
+        """
+        addresses = addresses_for(info.addresses, self._config.scope, Scope.LOOPBACK)
+        if addresses and info.id != self.own:
+            self.book.learn(PeerInfo(info.id, addresses), self._clock.monotonic(), self._config.address_lifetime)
+            self.introduce(info.id)
 
     def recheck(self, unseen_since: float) -> None:
         """The peers of the table that have not answered since that moment are to be checked."""

@@ -8,9 +8,9 @@ up to 200 ms after the fact, and after the "connected" of the connection that re
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
@@ -41,6 +41,7 @@ from p2pkad.net.libp2p.names import Resolver, SystemResolver
 from p2pkad.net.libp2p.prefixes import Prefixes
 from p2pkad.net.libp2p.streams import alive
 from p2pkad.net.libp2p.transport import PLACE, Place
+from p2pkad.net.libp2p.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -55,41 +56,13 @@ SWEEP_INTERVAL = 5.0
 """Seconds between looks at idle streams and own addresses."""
 
 
-class Watcher(Protocol):
-    """What a network wants to be told."""
-
-    @property
-    def protocol(self) -> str:
-        """What it serves and asks."""
-        ...
-
-    def connected(self, held: Held[SwarmConn]) -> None:
-        """The first connection to a peer is open."""
-
-    def identified(self, peer: PeerId, news: PeerDescription) -> None:
-        """A connected peer said what it speaks."""
-
-    def own_addresses_changed(self) -> None:
-        """The host can be reached elsewhere."""
-
-    def gone(self, peer: PeerId) -> None:
-        """The last connection to a peer is closed."""
-
-    def swept(self, now: float) -> None:
-        """SWEEP_INTERVAL has passed."""
-
-    def usefulness(self, peer: PeerId) -> Usefulness:
-        """What the network thinks of a peer."""
-
-    def limited(self, limit: Limit, peer: PeerId | None) -> None:
-        """A limit of the host turned somebody away."""
-
-
 class Backbone(INotifee):
     """observed: where peers see this host. resolver: knows names; None asks as this machine does. The options are those of
     `HostConfig`. faults: what is open for want of armour."""
 
     faults: tuple[HostFault, ...] = ()
+    nearby: Callable[[], Iterable[PeerInfo]] = staticmethod(tuple)
+    """Who was found on the local network lately."""
 
     def __init__(
         self, host: BasicHost, config: HostConfig, observed: ObservedAddrManager, resolver: Resolver | None = None
@@ -195,6 +168,11 @@ class Backbone(INotifee):
         """Tell that a limit of this host turned somebody away."""
         for watcher in list(self._watchers):
             watcher.limited(limit, peer)
+
+    def found(self, info: PeerInfo) -> None:
+        """Tell that a peer announced itself on the local network."""
+        for watcher in list(self._watchers):
+            watcher.found(info)
 
     def crowded(self, peer: PeerId) -> None:
         """Tell that a peer wanted more streams than it may have."""

@@ -40,13 +40,14 @@ from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
 
 from p2pkad.config import HostConfig
-from p2pkad.core.peers import PeerId, PeerInfo
+from p2pkad.core.peers import Address, PeerId, PeerInfo
 from p2pkad.errors import ConfigError, NetworkError
 from p2pkad.identity import Identity
 from p2pkad.net.libp2p.backbone import Backbone
 from p2pkad.net.libp2p.guard import Dispatcher, Guard
 from p2pkad.net.libp2p.listening import expand, missing, parse, probe
 from p2pkad.net.libp2p.logs import keep_quiet
+from p2pkad.net.libp2p.mdns import Mdns
 from p2pkad.net.libp2p.names import Resolver
 from p2pkad.net.libp2p.network import Libp2pNetwork
 from p2pkad.net.libp2p.peerstore import BoundedPeerStore
@@ -194,6 +195,8 @@ class ArmouredHost(BasicHost):
         self.backbone = swarm.backbone = Backbone(self, config, self._observed, resolver)
         swarm.set_stream_handler(Guard(Dispatcher(self), config.max_streams_per_peer, self.backbone.crowded))
         self.backbone.identifier.serve()
+        self._mdns = Mdns(self.id, self._bound, self.backbone.found)
+        self.backbone.nearby = self._mdns.finds.nearby
 
     def __repr__(self) -> str:
         return f"<ArmouredHost {self.id!r} {self.backbone!r}>"
@@ -232,6 +235,8 @@ class ArmouredHost(BasicHost):
                 await self._listen(listen)
                 async with trio.open_nursery() as nursery:
                     await nursery.start(self.backbone.run)
+                    if self.config.mdns:
+                        nursery.start_soon(self._mdns.run)
                     try:
                         yield
                     except (Exception, KeyboardInterrupt, SystemExit) as error:
@@ -271,6 +276,11 @@ class ArmouredHost(BasicHost):
             self._expanded = (list(candidates), time.monotonic() + INTERFACES_AGE, expanded)
         seen = {str(each) for each in expanded}
         return expanded + [each for each in self._observed.addrs() if str(each) not in seen]
+
+    def _bound(self) -> list[Address]:
+        """Where it listens, on each interface."""
+        found = (decode_address(each.to_bytes(), self.id) for each in expand(self.get_transport_addrs()))
+        return [address for address in found if address is not None]
 
     def _schedule_identify(self, peer_id: ID, *, reason: str) -> None:
         """Not BasicHost's: `Identifier` asks on every connection, in a task that may fail."""

@@ -28,6 +28,7 @@ from p2pkad.events import Limit
 from p2pkad.net.base import (
     Connected,
     Connection,
+    Found,
     Gone,
     Handler,
     Identified,
@@ -181,6 +182,8 @@ class Libp2pNetwork:
                 self.connected(held)
             if news is not None:
                 self.identified(peer, news)
+        for info in self._backbone.nearby():
+            self.found(info)
 
     def rank_connections(self, usefulness: Callable[[PeerId], Usefulness]) -> None:
         self._usefulness = usefulness
@@ -225,6 +228,9 @@ class Libp2pNetwork:
 
     def limited(self, limit: Limit, peer: PeerId | None) -> None:
         self._tell(Limited(limit, peer))
+
+    def found(self, info: PeerInfo) -> None:
+        self._tell(Found(info))
 
     # inside
 
