@@ -22,7 +22,7 @@ const (
 )
 
 // config is what the command line says. CONTROL.md lists the flags that all
-// peers share; record and refresh are this peer's own.
+// peers share; record, refresh and mdns are this peer's own.
 type config struct {
 	listen     list
 	protocol   string
@@ -35,6 +35,7 @@ type config struct {
 	seed       string
 	record     bool
 	refresh    bool
+	mdns       bool
 }
 
 func parseConfig(arguments []string) (config, error) {
@@ -53,6 +54,7 @@ func parseConfig(arguments []string) (config, error) {
 	flags.StringVar(&c.seed, "seed", "", "makes the identity from this text instead of from randomness")
 	flags.BoolVar(&c.record, "record", false, "keep the frames of the protocol for the verb frames")
 	flags.BoolVar(&c.refresh, "refresh", true, "refresh the routing table by itself")
+	flags.BoolVar(&c.mdns, "mdns", false, "announce this peer on the local network, and connect to others there")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return c, err

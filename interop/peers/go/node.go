@@ -32,6 +32,7 @@ type node struct {
 	protocol     protocol.ID
 	reachability event.Emitter
 	frames       *recorder           // nil unless asked for
+	neighbours   io.Closer           // nil unless asked for
 	values       *records.ValueStore // a second view of the datastore that the DHT writes
 }
 
@@ -56,7 +57,12 @@ func newNode(c config) (_ *node, err error) {
 	}
 	store := dssync.MutexWrap(datastore.NewMapDatastore())
 	n.values = records.NewValueStore(store, c.validators, amino.DefaultMaxRecordAge)
-	n.dht, err = dht.New(carrier, dhtOptions(c, store)...)
+	if n.dht, err = dht.New(carrier, dhtOptions(c, store)...); err != nil {
+		return nil, err
+	}
+	if c.mdns {
+		n.neighbours, err = meetNeighbours(n.host)
+	}
 	return n, err
 }
 
@@ -109,6 +115,9 @@ func dhtOptions(c config, store datastore.Batching) []dht.Option {
 
 // close ends the DHT and its host, as far as there are any.
 func (n *node) close() {
+	if n.neighbours != nil {
+		_ = n.neighbours.Close()
+	}
 	if n.dht != nil {
 		_ = n.dht.Close()
 	}
