@@ -83,6 +83,19 @@ def test_a_system_without_apt_is_told_the_names_of_the_packages(checkout):
     assert said == "setup: missing: gcc libc6-dev libgmp-dev (Debian's names). Install them, then try again.\n"
 
 
+def test_make_run_gives_a_node_that_can_be_tried_at_once_whatever_else_runs():
+    """What the target types, without the set-up: on free ports, and with a put that works alone."""
+    typed = subprocess.run(["make", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for part in (
+        "P2PKAD_LISTEN=/ip4/0.0.0.0/tcp/0",
+        "P2PKAD_HTTP=127.0.0.1:0",
+        "P2PKAD_ALLOW_ZERO_PEERS=true",
+        "--data-dir .p2pkad",
+        "--validator demo=opaque",
+    ):
+        assert part in typed
+
+
 def test_a_toolchain_that_is_required_and_absent_ends_the_run_at_once():
     command = [sys.executable, ROOT / ".ci" / "verify.py", "test"]
     run = subprocess.run(command, env={"PATH": "", "REQUIRE": "go"}, capture_output=True, text=True, check=False)

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from functools import partial
 from pathlib import Path
@@ -94,31 +95,52 @@ def introduction(node: Node, namespaces: tuple[str, ...], data_dir: str | None, 
         f"key        {f'in {Path(data_dir).resolve()}' if data_dir else 'not kept: the id is new each time'}",
         *(() if url is None else (f"http       {url} (/health, /metrics)",)),
         "",
-        *_suggestions(node, namespaces),
+        *_suggestions(node, namespaces, data_dir),
     ]
 
 
-def _suggestions(node: Node, namespaces: tuple[str, ...]) -> list[str]:
-    """Commands for a second terminal, complete, so that they can be pasted."""
-    if node.mode != "server" or not node.addresses:
+def _suggestions(node: Node, namespaces: tuple[str, ...], data_dir: str | None) -> list[str]:
+    """Commands for a second terminal, complete, so that they can be pasted: they ask this node, the last one joins it."""
+    commands = [*_asking(node, namespaces, data_dir), *_joining(node, namespaces)]
+    if not commands:
         return ["Ctrl-C ends it."]
+    lines = (f"  {program()} {shlex.join(command)}" for command in commands)
+    return ["Try, in another terminal:", *lines, "", "Ctrl-C ends it."]
+
+
+def _asking(node: Node, namespaces: tuple[str, ...], data_dir: str | None) -> Iterator[list[str]]:
+    """Through the state directory; where there is none, as a client of the network."""
+    network = _network(node)
+    opaque = next((each for each in namespaces if each.endswith("=opaque")), None)
+    if data_dir is not None:
+        where = rules = ["--data-dir", str(Path(data_dir).resolve())]
+        # Alone it has nobody to store a value with, and refuses unless it may keep it to itself.
+        stores = node.config.allow_zero_peers or bool(node.config.bootstrap)
+    else:
+        where, rules, stores = network, [*network, "--validator", opaque or ""], bool(network)
+    if opaque is not None and stores:
+        key = f"/{opaque.partition('=')[0]}/greeting"
+        yield from (["put", key, "hello", *rules], ["get", key, *rules])
+    if where:
+        yield ["status", *where]
+
+
+def _joining(node: Node, namespaces: tuple[str, ...]) -> Iterator[list[str]]:
+    network = _network(node)
+    if network:
+        rules = [word for namespace in namespaces for word in ("--validator", namespace)]
+        yield ["run", "--listen", "/ip4/0.0.0.0/tcp/0", "--data-dir", "", *rules, *network]
+
+
+def _network(node: Node) -> list[str]:
+    """The options with which somebody on this machine joins the node's network; none where nobody can."""
+    if node.mode != "server" or not node.addresses:
+        return []
     nearest = min(node.addresses, key=lambda address: "/127.0.0.1/" not in address and "/::1/" not in address)
     network = ["--bootstrap", nearest]
     if node.protocol != p2pkad.KademliaConfig().protocol:
         network += ["--protocol", node.protocol]
-    commands = []
-    for namespace in namespaces:
-        name, _, kind = namespace.partition("=")
-        if kind == "opaque":
-            rules = ["--validator", namespace]
-            commands += [
-                ["put", f"/{name}/greeting", "hello", *rules, *network],
-                ["get", f"/{name}/greeting", *rules, *network],
-            ]
-            break
-    commands += [["closest", "/any/key", *network], ["ping", nearest]]
-    lines = (f"  {program()} {shlex.join(command)}" for command in commands)
-    return ["Try, in another terminal:", *lines, "", "Ctrl-C ends it."]
+    return network
 
 
 def program() -> str:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from p2pkad import events
+from p2pkad import Config, events
 from p2pkad.cli import exits, run
 from tests.cli.conftest import ALICE, OWN
 
@@ -44,20 +44,44 @@ def test_the_first_line_in_json_says_that_it_serves(type_in, stopped_soon):
     assert (ended.code, ended.err, stopped_soon.closed) == (exits.DONE, "", True)
 
 
-def test_a_person_is_told_who_and_where_it_is_and_what_to_type(type_in, stopped_soon, monkeypatch):
+def suggested(told):
+    return [shlex.split(line)[3:] for line in told.splitlines() if line.startswith(f"  {sys.executable} -m p2pkad ")]
+
+
+@pytest.fixture
+def as_module(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/p2pkad/__main__.py"])
+
+
+def test_a_person_is_told_who_and_where_it_is_and_what_to_type(type_in, stopped_soon, as_module):
+    stopped_soon.config = Config(allow_zero_peers=True)
     ended = type_in("run", "--validator", "demo=opaque", "--data-dir", "/tmp/state", "--protocol", "/x/kad/1.0.0")
-    nearest = stopped_soon.addresses[1]
-    words = [shlex.split(line)[3:] for line in ended.out.splitlines() if line.startswith(f"  {sys.executable} -m p2pkad ")]
-    network = ["--bootstrap", nearest, "--protocol", "/x/kad/1.0.0"]
-    assert words == [
-        ["put", "/demo/greeting", "hello", "--validator", "demo=opaque", *network],
-        ["get", "/demo/greeting", "--validator", "demo=opaque", *network],
-        ["closest", "/any/key", *network],
-        ["ping", nearest],
+    where = ["--data-dir", "/tmp/state"]
+    network = ["--bootstrap", stopped_soon.addresses[1], "--protocol", "/x/kad/1.0.0"]
+    assert suggested(ended.out) == [
+        ["put", "/demo/greeting", "hello", *where],
+        ["get", "/demo/greeting", *where],
+        ["status", *where],
+        ["run", "--listen", "/ip4/0.0.0.0/tcp/0", "--data-dir", "", "--validator", "demo=opaque", *network],
     ]
     for fact in (str(OWN), *stopped_soon.addresses, "key        in /tmp/state\n"):
         assert fact in ended.out
+
+
+def test_a_node_that_is_alone_suggests_no_put_that_it_would_refuse(node, as_module):
+    node.config = Config()
+    told = "\n".join(run.introduction(node, ("demo=opaque",), "/tmp/state"))
+    assert [words[0] for words in suggested(told)] == ["status", "run"]
+
+
+def test_a_node_that_keeps_nothing_is_asked_by_clients(node, as_module):
+    told = "\n".join(run.introduction(node, ("demo=opaque",), None))
+    network = ["--bootstrap", node.addresses[1]]
+    assert suggested(told)[:3] == [
+        ["put", "/demo/greeting", "hello", *network, "--validator", "demo=opaque"],
+        ["get", "/demo/greeting", *network, "--validator", "demo=opaque"],
+        ["status", *network],
+    ]
 
 
 def test_what_takes_no_option_is_suggested_with_none(node):
