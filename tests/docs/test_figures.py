@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from p2pkad.cli import exits
 from p2pkad.config import HOUR, Config
+from p2pkad.events import Limit
+from p2pkad.ops import logs
 from tests.support.pages import ROOT, blocks
 from tests.test_architecture import MAY_IMPORT
 
 CONFIG = Config()
+OPERATING = ROOT / "docs" / "operating.md"
 MINUTE = 60.0
 
 HERE = {
@@ -60,6 +65,26 @@ def test_what_is_said_of_this_node_are_its_defaults(page: str) -> None:
     for row, expected in HERE[page].items():
         told = [float(number) for number in re.findall(r"\d+", here[row])]
         assert told[: len(expected)] == expected, row
+
+
+def test_the_limits_for_operators_are_all_there_are_with_their_defaults() -> None:
+    defaults, labels = column(OPERATING, "default"), column(OPERATING, "`limit`")
+    for options, said in defaults.items():
+        numbers = [getattr(CONFIG, name) for name in re.findall(r"`(\w+)`", options)]
+        assert numbers == [int(number) for number in said.split(",")], options
+    assert sorted(label.strip("`") for label in labels.values()) == sorted(get_args(Limit))
+
+
+def test_the_exit_codes_for_operators_are_those_of_commands() -> None:
+    said = {int(code) for row in column(OPERATING, "code") for code in row.split(",")}
+    assert said == {value for name, value in vars(exits).items() if name.isupper() and type(value) is int}
+
+
+def test_each_line_of_the_event_log_is_explained_to_operators() -> None:
+    explained = {name for row in column(OPERATING, "line") for name in re.findall("`([^`]+)`", row)}
+    written = set(re.findall(r"^(?:info|warning|error) +([a-z][a-z ]+?)(?:  |$)", logs.__doc__ or "", re.MULTILINE))
+    assert len(written) > 8
+    assert {line for line in written if not any(line.startswith(name) for name in explained)} == set()
 
 
 def test_the_sizes_of_routing_tables_are_as_reckoned() -> None:

@@ -1,7 +1,7 @@
 """A reader who does what a page says: types its commands, saves its files, compares what comes with what is shown.
 
-What a page cannot know it shows as `...`: within a line anything, alone on a line any number of lines. Addresses and peer ids
-that were shown are stand-ins for those that really came: typed later, they mean these.
+What a page cannot know it shows as `...`: within a line anything, alone on a line any number of lines. Addresses, peer ids
+and URLs that were shown are stand-ins for those that really came: typed later, they mean these.
 
 A command whose output ends with "Ctrl-C ends it." stays, in a terminal of its own, until the page is at its end. Then it gets
 Ctrl-C, and has to end with 0 and without a complaint.
@@ -29,7 +29,8 @@ from tests.support.pages import ROOT, Block, Command, Kind, blocks, commands
 STAYS = "Ctrl-C ends it."
 PIECES = ROOT / "tests" / "support" / "pieces.py"
 
-STAND_IN = r"/ip4/127\.0\.0\.1/tcp/\d+/p2p/12D3KooW\.\.\.|12D3KooW\.\.\."
+ADDRESS, ID, URL = r"/ip4/127\.0\.0\.1/tcp/\d+/p2p/12D3KooW\.\.\.", r"12D3KooW\.\.\.", r"http://127\.0\.0\.1:\d+"
+STAND_IN = f"{ADDRESS}|{ID}|{URL}"
 
 
 class NotAsShown(AssertionError):
@@ -126,7 +127,10 @@ class Reader:
     def _meant(self, word: str) -> str:
         if word in self.known:
             return self.known[word]
-        if re.fullmatch(STAND_IN, word):
+        url = re.match(URL, word)
+        if url and url[0] in self.known:
+            return self.known[url[0]] + word[url.end() :]
+        if url or re.fullmatch(STAND_IN, word):
             raise NotAsShown(f"{self._name()}: {word} is typed, and nothing has shown it")
         return word
 
@@ -205,6 +209,8 @@ def _pattern(shown: tuple[str, ...]) -> tuple[str, list[str]]:
         if not re.fullmatch(STAND_IN, text):
             return re.escape(text).replace(re.escape("..."), "[^\n]*")
         names.append(text)
+        if re.fullmatch(URL, text):
+            return r"(http://127\.0\.0\.1:\d+)"
         address = r"/ip4/127\.0\.0\.1/tcp/\d+/p2p/" if text.startswith("/") else ""
         return rf"({address}12D3KooW\w{{44}})"
 
