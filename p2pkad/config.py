@@ -45,8 +45,8 @@ class HostConfig:
     """Keys, addresses and connections."""
 
     listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4001",)
-    """Addresses to listen on: /ip4/…/tcp/…, /ip4/…/udp/…/quic-v1 or /ip4/…/tcp/…/ws, also with ip6. Port 0 takes a free one;
-    none at all makes a node that only dials."""
+    """Addresses to listen on: /ip4/ADDRESS/tcp/PORT, the same with /ws behind it, /ip4/ADDRESS/udp/PORT/quic-v1; also
+    ip6. Port 0 takes a free one; none at all makes a node that only dials."""
     announce: tuple[str, ...] = ()
     """Addresses to tell peers instead of those listened on (behind a port forwarding, say)."""
     data_dir: str | None = None
