@@ -54,8 +54,8 @@ def as_module(monkeypatch):
 
 
 def test_a_person_is_told_who_and_where_it_is_and_what_to_type(type_in, stopped_soon, as_module):
-    stopped_soon.config = Config(allow_zero_peers=True)
-    ended = type_in("run", "--validator", "demo=opaque", "--data-dir", "/tmp/state", "--protocol", "/x/kad/1.0.0")
+    alone = ("--data-dir", "/tmp/state", "--allow-zero-peers")
+    ended = type_in("run", "--validator", "demo=opaque", "--protocol", "/x/kad/1.0.0", *alone)
     where = ["--data-dir", "/tmp/state"]
     network = ["--bootstrap", stopped_soon.addresses[1], "--protocol", "/x/kad/1.0.0"]
     assert suggested(ended.out) == [

@@ -22,11 +22,11 @@ METRICS: dict[str, Described] = {each.name: each for each in (*COUNTED, *LOOKED_
 
 DIRECTIVES = {
     "Unit": "Description Documentation Wants After StartLimitIntervalSec StartLimitBurst",
-    "Service": "Type Exec ExecStart User DynamicUser StateDirectory StateDirectoryMode Restart RestartSec RestartPreventExitStatus "
+    "Service": "Type ExecStart DynamicUser StateDirectory StateDirectoryMode Restart RestartSec RestartPreventExitStatus "
     "TimeoutStopSec LimitNOFILE MemoryMax UMask NoNewPrivileges CapabilityBoundingSet ProtectSystem ProtectHome PrivateTmp "
     "PrivateDevices ProtectClock ProtectHostname ProtectKernelTunables ProtectKernelModules ProtectKernelLogs "
-    "ProtectControlGroups ProtectProc RestrictAddressFamilies RestrictNamespaces RestrictRealtime RestrictSUIDSGID LockPersonality "
-    "MemoryDenyWriteExecute SystemCallArchitectures SystemCallFilter SystemCallErrorNumber",
+    "ProtectControlGroups ProtectProc RestrictAddressFamilies RestrictNamespaces RestrictRealtime RestrictSUIDSGID "
+    "LockPersonality SystemCallArchitectures SystemCallFilter",
     "Install": "WantedBy",
 }
 """What systemd.unit(5), systemd.service(5) and systemd.exec(5) have of which the pages make use."""
