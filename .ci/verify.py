@@ -100,8 +100,8 @@ def coverage() -> Outcome:
     return Outcome(min(lines, branches) >= COVERAGE_NEEDED, note)
 
 
-HERE = ("-m", "not stock and not foreign", "--dist=worksteal")
-"""What needs nothing but this checkout."""
+HERE = ("-m", "not stock and not foreign and not long", "--dist=worksteal")
+"""What needs nothing but this checkout, and no patience."""
 COMPUTING = ("--numprocesses=logical", "--maxprocesses=4")
 # A third of the time of the rest goes by in waiting, for real hosts and for programs: one process more makes use of that.
 WAITING = (f"--numprocesses={min(4, 1 + (os.cpu_count() or 1))}",)
@@ -121,6 +121,7 @@ CHECK: dict[str, Step] = {
 
 TEST: dict[str, Step] = {
     **CHECK,
+    "tests, long": pytest("-m", "long", "--dist=worksteal", *WAITING),
     "wheel": command("python", ".ci/wheel.py"),
     "stock host": pytest("-m", "stock"),
     "mutants": command("python", "-m", "tests.mutants"),

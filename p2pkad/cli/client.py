@@ -10,7 +10,7 @@ none of them                   a line that says what to do
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -37,11 +37,13 @@ Work = Callable[[Asked], Awaitable[int]]
 class Plan:
     """config: of a node that is opened for the command. here: bootstrap peers were typed, so that the running one is not asked.
 
-    alone: it may be that nobody but the peer that was named is asked. doing: for whoever waits.
+    as_somebody: such a node has the key of the state directory: it is to be found. alone: it may be that nobody but the peer
+    that was named is asked. doing: for whoever waits.
     """
 
     config: p2pkad.Config
     here: bool
+    as_somebody: bool
     asking: Asking
     namespaces: tuple[str, ...]
     doing: str
@@ -59,15 +61,12 @@ def ask(
 ) -> int:
     """Let a node `work`; returns the exit code. options: `AskOptions` or `OfferOptions`, the others as in `Plan`."""
     chosen = {"listen": (), **settings(options), "mode": "client"}
-    if "announce" in chosen and asking.data_dir:
-        # Who is to be found is somebody. The key and nothing else: what else is there belongs to the node that stays, which
-        # may be running.
-        chosen["identity"] = p2pkad.Identity.in_directory(asking.data_dir)
     if namespaces is not None:
         chosen |= namespaces.settings()
     plan = Plan(
         config=p2pkad.Config(**chosen),
         here=isinstance(chosen["bootstrap"], TypedHere),
+        as_somebody="announce" in chosen,
         asking=asking,
         namespaces=() if namespaces is None else namespaces.validator,
         doing=doing,
@@ -95,9 +94,13 @@ def _nobody(state: str) -> str:
 
 
 async def _ask_with_a_client(work: Work, plan: Plan) -> int:
-    async with p2pkad.open_node(plan.config) as node:
+    config = plan.config
+    if plan.as_somebody and plan.asking.data_dir:
+        # The key and nothing else: what else is there belongs to the node that stays, which may be running.
+        config = replace(config, identity=p2pkad.Identity.in_directory(plan.asking.data_dir))
+    async with p2pkad.open_node(config) as node:
         try:
-            return await work(LocalNode(node, plan.config, plan.namespaces, stays=False, directory=plan.asking.state or None))
+            return await work(LocalNode(node, config, plan.namespaces, stays=False, directory=plan.asking.state or None))
         except p2pkad.NoPeers as nobody:
             raise await _why(nobody, node, plan.config) from nobody
 

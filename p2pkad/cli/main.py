@@ -143,7 +143,7 @@ COMMANDS = (
         "key new",
         "p2pkad.cli.key:new",
         "Make a key file, of mode 600, and print its peer id.",
-        "p2pkad key new",
+        "p2pkad key new node.key",
     ),
     Command(
         "key show",

@@ -9,6 +9,8 @@ import pytest
 from clients import Burst, Stage
 from processes import open_driver
 
+pytestmark = pytest.mark.long
+
 NOBODY = Stage(0, 0, 90 * clients.MIB, [])
 
 

@@ -11,6 +11,8 @@ from kills import Tally, book, kill_again_and_again, missing
 
 from p2pkad import Identity, KademliaConfig, open_store
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.scenario("H5")
 def test_what_was_acknowledged_is_there_after_three_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ from p2pkad.node.clock import Clock
 from tests.cli.conftest import ALICE, Typed
 from tests.support.running import ROOT, Running
 
+pytestmark = pytest.mark.long
+
 NOBODY = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWNFe7uJyMSsPnBpYo8a4a9TtSoYAXZSyaivKtfbpVPXPj"
 PATIENCE = 60.0
 

@@ -18,6 +18,8 @@ from tests.support.pages import PAGES, ROOT, Command, Kind, blocks, commands
 from tests.support.reader import NotAsShown, Reader
 from tests.support.running import Running
 
+pytestmark = pytest.mark.long
+
 EMBEDDING = ROOT / "docs" / "embedding.md"
 OTHERS = [page for page in PAGES if page != EMBEDDING]
 HOSTS = ROOT / "docs" / "hosts.md"

@@ -9,6 +9,8 @@ import pytest
 from tests.support.programs import ran, running
 from tests.support.running import ROOT
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 PEER_ID = r"12D3KooW\w{44}"
 STAYS = "Ctrl-C ends it."

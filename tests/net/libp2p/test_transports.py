@@ -141,6 +141,7 @@ async def test_a_wildcard_is_told_as_the_addresses_of_the_machine(transport):
 # what it costs, and leaves
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H2")
 @each_new
 async def test_after_200_inbound_connections_there_is_room_and_nothing_left_of_them(transport):
@@ -155,6 +156,7 @@ async def test_after_200_inbound_connections_there_is_room_and_nothing_left_of_t
         await caller.ask(called)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H2")
 @each_new
 async def test_sixty_peers_get_their_answers_from_a_host_with_room_for_twenty(transport):
