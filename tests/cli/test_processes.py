@@ -8,12 +8,13 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import httpx
 import pytest
 
 from p2pkad.cli import exits
-from tests.support.running import ROOT, Running
+from tests.support.running import ROOT, SECONDS, Running
 
 CONTENT = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
@@ -58,14 +59,19 @@ def test_a_second_run_has_the_identity_of_the_first(start, tmp_path):
 
 
 def test_what_run_suggests_works_when_it_is_pasted(start, tmp_path):
-    node = start("--validator", "demo=opaque", "--protocol", "/x/kad/1.0.0", "--data-dir", str(tmp_path))
+    options = ("--validator", "demo=opaque", "--protocol", "/x/kad/1.0.0", "--allow-zero-peers")
+    node = start(*options, "--data-dir", str(tmp_path))
     suggested = [line.strip() for line in node.read_until("Ctrl-C") if line.startswith("  ")]
-    verbs = [shlex.split(line)[3] for line in suggested]
-    ran = [subprocess.run(line, shell=True, check=False, cwd=ROOT, capture_output=True, text=True) for line in suggested]
-    assert [(verb, run.returncode, run.stderr) for verb, run in zip(verbs, ran, strict=True)] == [
-        (verb, exits.DONE, "") for verb in ("put", "get", "closest", "ping")
-    ]
+    assert [shlex.split(line)[3] for line in suggested] == ["put", "get", "status", "run"]
+    paste = partial(subprocess.run, shell=True, check=False, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS)
+    ran = [paste(line) for line in suggested[:3]]
+    assert [(run.returncode, run.stderr) for run in ran] == 3 * [(exits.DONE, "")]
     assert ran[1].stdout == "hello"
+    words = shlex.split(suggested[3])[4:]
+    assert words[:2] == ["--listen", "/ip4/0.0.0.0/tcp/0"], "typed here on loopback instead"
+    joined = start(*words[2:])
+    joined.read_until("Ctrl-C")
+    assert joined.end(signal.SIGTERM)[0] == exits.DONE
 
 
 def test_a_value_that_was_put_is_got(type_in, served):

@@ -101,7 +101,9 @@ def test_a_closed_node_keeps_its_counts_and_loses_its_gauges() -> None:
     before, after = run_simulated(main, seed=1)
     gone = {each.name for each in LOOKED_AT} - {"p2pkad_build_info"}
     assert {name for name, *_ in before} - {name for name, *_ in after} == gone
-    assert of("p2pkad_lookups_total", after) == of("p2pkad_lookups_total", before)
+    kept = of("p2pkad_lookups_total", after)
+    # While it is closed a lookup of its own may come to its end, and is counted.
+    assert all(kept[labels] >= count > 0 for labels, count in of("p2pkad_lookups_total", before).items())
 
 
 def test_who_is_closed_listens_no_more(node: FakeNode) -> None:
