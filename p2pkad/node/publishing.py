@@ -296,6 +296,9 @@ class Publishing:
             reply = await self._asking.ask(info, PutValue(record.key, record), self._sooner(deadline))
         except DidNotAnswer as error:
             return self._word_of(peer, error)
+        except LocalProtocolError:
+            # It came in a message that was full, and with the date of its arrival it does not fit into one any more.
+            return Word.DECLINED
         kept = isinstance(reply, PutValueReply) and reply.record.value == record.value
         return Word.TAKEN if kept else Word.DECLINED
 

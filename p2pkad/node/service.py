@@ -8,6 +8,7 @@ long.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from random import Random
@@ -34,6 +35,8 @@ from p2pkad.wire.content import Content, multihash_of
 
 if TYPE_CHECKING:
     from p2pkad.identity import AnyPeerId
+
+log = logging.getLogger(__name__)
 
 
 class KademliaService:
@@ -388,7 +391,7 @@ class KademliaService:
         network.rank_connections(rooms.hearing.usefulness)
 
     def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        self._nursery.start_soon(work, *arguments)
+        self._nursery.start_soon(_contained, work, *arguments)
 
     def _learn(self, peer: PeerInfo | str) -> PeerInfo:
         """A peer that the user named: its addresses are remembered as they are, whatever their scope."""
@@ -415,3 +418,11 @@ class KademliaService:
                 del self._calls[scope]
         if scope.cancelled_caught:
             raise NodeClosed
+
+
+async def _contained(work: Callable[..., Awaitable[object]], *arguments: object) -> None:
+    # What goes on behind a caller's back may fail, and must not take the service with it.
+    try:
+        await work(*arguments)
+    except Exception:
+        log.exception("a background task failed")

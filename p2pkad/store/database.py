@@ -238,7 +238,8 @@ def _unusable(path: Path, error: OSError) -> ConfigError:
 
 
 def _as_ours(path: Path, error: Exception) -> StoreError:
-    if isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+    # Python's module raises some without a code of SQLite's.
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return StoreFull(f"{path}: the disk is full. Nothing more is stored until there is room; what is stored is served")
     return StoreFailed(f"{path}: cannot be written ({error}). What is stored is served")
 

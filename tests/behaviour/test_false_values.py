@@ -100,3 +100,20 @@ async def test_keys_of_no_namespace_and_of_one_that_nobody_registered_need_a_def
     for key in (b"\xff\xfe", b"/other/key"):
         assert broad[1].id in (await broad[0].put_value(key, b"value")).stored
         assert await broad[1].get_value(key) == b"value"
+
+
+@pytest.mark.scenario("V6")
+async def test_a_value_with_which_a_message_is_full_is_got_though_nobody_can_be_corrected_with_it(
+    network: BehaviourNetwork,
+) -> None:
+    full = 65_536
+    value, corrections = b"v" * (full - 40), []  # with the date of its arrival it needs more than is left
+    (node,) = await network.start(validators={"v": OpaqueValidator()}, max_message=full)
+    for each in (value, None):
+        peer = await network.start_peer(holder(each, corrections))
+        await node.connect(PeerInfo(peer.id, peer.local_addresses()))
+    await node.wait_ready(peers=2, timeout=10)
+    for _ in range(2):
+        assert await node.get_value(KEY) == value
+        await trio.sleep(0.1)
+    assert corrections == []

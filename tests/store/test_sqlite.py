@@ -6,8 +6,11 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from fractions import Fraction
 from itertools import count
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -207,6 +210,15 @@ async def test_what_no_column_can_hold_is_refused_and_harms_nobody_else(tmp_path
 
 
 # Sharing commits, waiting, closing
+
+
+async def test_the_writer_outlives_a_value_of_a_type_that_sqlite_does_not_have(tmp_path: Path) -> None:
+    odd = replace(record(NEAR), received=cast("float", Fraction(1)))  # of a clock of somebody's own
+    async with opened(tmp_path) as store:
+        with pytest.raises(StoreFailed), trio.fail_after(10):
+            await put(store, odd)
+        await put(store, record(FAR))
+        assert await store.get(FAR, 0) == record(FAR)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -28,6 +29,8 @@ MAX_QUESTIONS = 32
 """Questions that one address may cause. As go."""
 MAX_FOUND = 32
 """Addresses that one address may stand for."""
+MAX_THREADS = 8
+"""Names that this machine is asked for at a time. A thread goes on after its deadline, for as long as the machine looks."""
 _VERSIONS = {"dns": (4, 6), "dns4": (4,), "dns6": (6,)}
 
 
@@ -50,11 +53,19 @@ class Resolver(Protocol):
 class SystemResolver:
     """Asks as every program of this machine does: its hosts file included. TXT records come from its name servers."""
 
+    def __init__(self) -> None:
+        # Of its own: names that strangers tell may take long, and the process has other use for its threads.
+        self._threads = trio.CapacityLimiter(MAX_THREADS)
+
     async def addresses(self, name: str, version: int) -> list[str]:
         """See `Resolver`."""
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         try:
-            found = await trio.socket.getaddrinfo(name, None, family=family, type=socket.SOCK_STREAM)
+            found = await trio.to_thread.run_sync(
+                partial(socket.getaddrinfo, name, None, family=family, type=socket.SOCK_STREAM),
+                abandon_on_cancel=True,  # type: ignore[call-arg]  # trio-typing, which libp2p brings, has the older name
+                limiter=self._threads,
+            )
         except (OSError, UnicodeError) as error:
             raise NameFailed(f"{name}: {getattr(error, 'strerror', None) or error}") from error
         return [str(entry[4][0]) for entry in found]

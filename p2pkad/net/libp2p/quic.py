@@ -17,7 +17,6 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 import trio
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # where aioquic's own examples have it from
@@ -112,7 +111,7 @@ class QuicTransport(ITransport):
             connection = Connection(
                 core,
                 (host, port),
-                opened.send,
+                lambda data, to: opened.send(data),
                 expected=ID.from_string(named) if named else None,
                 ended=lambda: None,
                 routed=lambda connection_id, on: None,
@@ -241,6 +240,7 @@ class Listener(IListener):
         except trio.ClosedResourceError:
             pass
         finally:
+            self._accepting = False
             self._transport.close_socket(opened)
 
     async def _deliver(self, data: bytes, sender: tuple[str, int]) -> None:
@@ -313,7 +313,7 @@ class Listener(IListener):
         connection = Connection(
             core,
             sender,
-            partial(self._send, to=sender),
+            self._send,
             expected=None,
             ended=scope.cancel,
             routed=lambda connection_id, on: self._route(connection, connection_id, on=on),
@@ -359,7 +359,12 @@ class Listener(IListener):
 
     async def _send(self, data: bytes, to: tuple[str, int]) -> None:
         assert self._socket is not None
-        await self._socket.sendto(data, to)
+        try:
+            await self._socket.sendto(data, to)
+        except OSError as error:
+            # Whoever asked may have said port 0; a firewall, an interface that is down. It is as if it were lost on the way:
+            # what matters is sent again, and nobody else is concerned.
+            log.debug("%r: to %s: %r", self, to, error)
 
 
 async def _contained(task: Callable[..., Awaitable[None]], *args: object) -> None:

@@ -52,14 +52,17 @@ BAD_CERTIFICATE = QuicErrorCode.CRYPTO_ERROR + 42  # RFC 8446, 6: the alert of t
 
 
 class Connection(IMuxedConn):
-    """core: not used by anybody else. send: hands a datagram to the system. expected: who has to be there. ended: told once,
-    when nothing comes or goes any more. routed: told which connection ids its datagrams have, from now on or no more."""
+    """core: not used by anybody else. send: hands a datagram for an address to the system. expected: who has to be there.
+
+    ended: told once, when nothing comes or goes any more. routed: told which connection ids its datagrams have, from now on or
+    no more.
+    """
 
     def __init__(
         self,
         core: Core,
         remote: tuple[str, int],
-        send: Callable[[bytes], Awaitable[object]],
+        send: Callable[[bytes, tuple[str, int]], Awaitable[object]],
         *,
         expected: ID | None,
         ended: Callable[[], None],
@@ -103,7 +106,7 @@ class Connection(IMuxedConn):
                         self.lose(why)
                         break
                     await self._rest()
-        except OSError as error:
+        except (OSError, trio.ClosedResourceError) as error:
             self.lose(error)
         finally:
             self._end()
@@ -145,8 +148,8 @@ class Connection(IMuxedConn):
     async def _flush(self) -> None:
         datagrams = self._core.datagrams_to_send(now=trio.current_time())
         self._take_events()  # before they leave: the answer may come under a connection id that they bring
-        for data, _ in datagrams:
-            await self._send(data)
+        for data, to in datagrams:  # where the peer is now: behind a router its port may change
+            await self._send(data, to)
 
     async def _rest(self) -> None:
         timer = self._core.get_timer()
@@ -308,7 +311,7 @@ class Connection(IMuxedConn):
             with trio.move_on_after(FAREWELL) as scope:
                 scope.shield = True
                 await self._flush()
-        except OSError as error:
+        except (OSError, trio.ClosedResourceError) as error:
             log.debug("%r: no farewell: %r", self, error)
         finally:
             self._end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -340,6 +341,51 @@ async def test_who_speaks_no_quic_harms_nobody(datagram):
             await caller.ask(called)
         await caller.network.disconnect(called.id)
         await eventually(lambda: census() == before)
+
+
+@pytest.mark.scenario("H2")
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root can send a datagram that comes from no port")
+async def test_a_datagram_that_nobody_can_answer_costs_nobody_the_listener():
+    async with an_end(**at("quic")) as called, an_end(listen=()) as caller:
+        port, datagram = port_of(called), DATAGRAMS["an unknown version"]
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as stranger:
+            stranger.sendto(struct.pack("!HHHH", 0, port, 8 + len(datagram), 0) + datagram, ("127.0.0.1", 0))
+        await settled()
+        await caller.ask(called)
+
+
+async def test_a_peer_whose_router_gives_it_another_port_is_answered_there():
+    def door() -> trio.socket.SocketType:
+        return trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    async with an_end(**at("quic")) as called, an_end(listen=()) as caller, trio.open_nursery() as nursery:
+        with door() as inside, door() as first, door() as second:
+            for each_door in (inside, first, second):
+                await each_door.bind(("127.0.0.1", 0))
+            used, homes = [first], []
+
+            async def carry_out() -> None:
+                while True:
+                    data, home = await inside.recvfrom(65536)
+                    homes.append(home)
+                    await used[-1].sendto(data, ("127.0.0.1", port_of(called)))
+
+            async def carry_in(through: trio.socket.SocketType) -> None:
+                while True:
+                    data, _ = await through.recvfrom(65536)
+                    if through is used[-1]:
+                        await inside.sendto(data, homes[-1])
+
+            nursery.start_soon(carry_out)
+            nursery.start_soon(carry_in, first)
+            nursery.start_soon(carry_in, second)
+            router = parse_address(f"/ip4/127.0.0.1/udp/{inside.getsockname()[1]}/quic-v1")
+            await caller.network.connect(PeerInfo(called.id, (router,)), soon())
+            await caller.ask(called)
+            used.append(second)
+            await caller.ask(called)
+            assert len(called.told(Connected)) == 1
+            nursery.cancel_scope.cancel()
 
 
 def first_datagram(stranger: socket.socket, port: int) -> bytes:
