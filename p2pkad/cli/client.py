@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -60,6 +61,8 @@ def ask(
     alone: bool = False,
 ) -> int:
     """Let a node `work`; returns the exit code. options: `AskOptions` or `OfferOptions`, the others as in `Plan`."""
+    if not 0 < asking.timeout < inf:
+        raise UsageError(f"--timeout {asking.timeout}: must be above 0")
     chosen = {"listen": (), **settings(options), "mode": "client"}
     if namespaces is not None:
         chosen |= namespaces.settings()

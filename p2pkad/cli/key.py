@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from itertools import count
 from pathlib import Path
 
 import p2pkad
@@ -24,19 +25,23 @@ def new(file: str | None = None, /, *, force: bool = False, data_dir: str | None
     file
         The key file; without it the one of the state directory.
     force
-        Also where there is one: it is kept beside the new one, with .old behind its name.
+        Also where there is one: it is kept beside the new one, with .old (.old.1 and so on) behind its name.
     data_dir
         State directory; without it the one that `p2pkad run` takes by itself.
     json
         Print JSON.
     """
     path = _path(file, data_dir)
-    if force and path.exists():
-        path.replace(path.with_name(path.name + OLD))
-    elif path.exists():
-        raise UsageError(f"{path}: there is a key already, and whoever loses it loses an identity. --force puts it aside")
     identity = p2pkad.Identity.generate()
-    identity.save(path)
+    try:
+        if not path.exists():
+            identity.save(path)
+        elif force:
+            _take_its_place(path, identity)
+        else:
+            raise UsageError(f"{path}: there is a key already, and whoever loses it loses an identity. --force puts it aside")
+    except OSError as error:
+        raise p2pkad.ConfigError(f"{path}: {error.strerror or error}; nothing was changed") from error
     _show(path, identity, json)
     return DONE
 
@@ -56,6 +61,28 @@ def show(file: str | None = None, /, *, data_dir: str | None = None, json: bool 
     path = _path(file, data_dir)
     _show(path, p2pkad.Identity.load(path), json)
     return DONE
+
+
+def _take_its_place(path: Path, identity: p2pkad.Identity) -> None:
+    """The new key stands beside the old one before that gets another name, which no file has: at no moment there is none."""
+    if not path.is_file():
+        raise UsageError(f"{path}: this is no file. Name the key file itself")
+    fresh = path.with_name(f"{path.name}.new")
+    identity.save(fresh)
+    try:
+        _put_aside(path)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _put_aside(path: Path) -> None:
+    for number in count():
+        try:
+            path.with_name(path.name + OLD + (f".{number}" if number else "")).hardlink_to(path)
+        except FileExistsError:
+            continue
+        return
 
 
 def _path(file: str | None, data_dir: str | None) -> Path:

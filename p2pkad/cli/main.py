@@ -209,6 +209,9 @@ def shown(default: object) -> str | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. arguments: None takes those of the process."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this: nobody wants to read it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as the process
     # Until the event loop takes over the signals: whoever stops a program that is still starting is not shown a traceback.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:

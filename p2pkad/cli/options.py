@@ -62,7 +62,8 @@ class TypedHere(tuple[str, ...]):
 
 
 def _with_source(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
-    texts = tuple(token.value for token in tokens)
+    # An empty list in a file comes as one token without a text.
+    texts = tuple(token.value for token in tokens if token.value or token.source == "cli")
     return TypedHere(texts) if any(token.source == "cli" for token in tokens) else texts
 
 

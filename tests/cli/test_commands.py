@@ -189,3 +189,9 @@ def test_a_bootstrap_peer_of_another_network_is_told_apart(type_in, node):
     node.answers["connect"] = ALICE
     ended = type_in("closest", "/demo/x", "--bootstrap", PEER, "--protocol", "/x/kad/1.0.0")
     assert "answers nothing on /x/kad/1.0.0" in ended.err
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1"])
+def test_a_time_that_is_none_is_refused(type_in, seconds):
+    ended = type_in("get", "/demo/x", "--bootstrap", PEER, "--timeout", seconds)
+    assert (ended.code, "--timeout" in ended.err) == (exits.USAGE, True)

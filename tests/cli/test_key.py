@@ -39,6 +39,28 @@ def test_a_key_that_is_there_is_kept(type_in, tmp_path):
     second = type_in("key", "new", str(path), "--force", "--json").objects[0]["id"]
     assert str(p2pkad.Identity.load(path).id) == second != first
     assert str(p2pkad.Identity.load(tmp_path / "a.key.old").id) == first
+    assert type_in("key", "new", str(path), "--force").code == exits.DONE
+    assert str(p2pkad.Identity.load(tmp_path / "a.key.old").id) == first
+    assert str(p2pkad.Identity.load(tmp_path / "a.key.old.1").id) == second
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.key", "a.key.old", "a.key.old.1"]
+
+
+def test_only_a_file_is_put_aside(type_in, tmp_path):
+    ended = type_in("key", "new", str(tmp_path), "--force")
+    assert (ended.code, "no file" in ended.err, list(tmp_path.iterdir())) == (exits.USAGE, True, [])
+
+
+def test_the_old_key_stays_where_the_new_one_cannot_be_written(type_in, tmp_path, monkeypatch):
+    path = tmp_path / "a.key"
+    first = type_in("key", "new", str(path), "--json").objects[0]["id"]
+
+    def full(self: p2pkad.Identity, path: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(p2pkad.Identity, "save", full)
+    ended = type_in("key", "new", str(path), "--force")
+    assert (ended.code, "No space left" in ended.err) == (exits.USAGE, True)
+    assert str(p2pkad.Identity.load(path).id) == first
 
 
 def test_a_key_that_is_not_there_is_named(type_in, tmp_path):

@@ -6,6 +6,7 @@ import shlex
 import signal
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -149,3 +150,17 @@ def test_a_running_node_is_asked_over_http_how_it_is(start):
         time.sleep(0.1)
     assert health.json() == {"live": True, "ready": True, "reason": "1 peer in the routing table"}
     assert "\np2pkad_table_peers 1.0\n" in httpx.get(f"{second['http']}/metrics").text
+
+
+def test_nobody_has_to_read_what_a_command_says(tmp_path):
+    made = subprocess.run(
+        f"{sys.executable} -m p2pkad key new {tmp_path}/a.key >&-",
+        shell=True,
+        check=False,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert (made.returncode, made.stderr) == (exits.DONE, "")
+    assert (tmp_path / "a.key").exists()

@@ -61,6 +61,12 @@ def test_truth_and_empty_lists_can_stand_in_it(type_in, node, file):
     assert list(node.config.validators) == ["demo"]
 
 
+def test_an_empty_list_of_bootstrap_peers_is_none(asked, file):
+    file.write_text("[node]\nbootstrap = []\n")
+    ended = asked()
+    assert (ended.code, "Start one with `p2pkad run`" in ended.err) == (exits.USAGE, True)
+
+
 def test_where_a_node_listens_is_not_where_a_command_does(type_in, node, file):
     file.write_text('[node]\nlisten = ["/ip4/0.0.0.0/tcp/4001"]\nannounce = ["/ip4/192.0.2.1/tcp/4001"]\n')
     node.answers["provide"] = p2pkad.ProvideReceipt(key=b"\x12\x20", sent=())
