@@ -412,6 +412,7 @@ async def test_handshakes_that_go_no_further_give_their_places_back_and_many_at_
         await caller.network.disconnect(called.id)
         await eventually(lambda: census() == before)
         assert listener._handshakes == 0
+        assert not called.host.backbone._handshakes, "their places on the host"
 
 
 async def raw_quic(caller: End, called: End) -> Connection:
