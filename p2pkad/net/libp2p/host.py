@@ -34,7 +34,6 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.tls.transport import PROTOCOL_ID as TLS
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
-from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.tools.anyio_service import background_trio_service
 from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
@@ -55,6 +54,7 @@ from p2pkad.net.libp2p.quic import QuicTransport
 from p2pkad.net.libp2p.tls import Tls
 from p2pkad.net.libp2p.transport import Place, Transport
 from p2pkad.net.libp2p.websocket import WebSocketTransport
+from p2pkad.net.libp2p.yamux import Connection, Muxer
 from p2pkad.wire.addresses import decode_address
 
 KNOWN_PEERS = 1000
@@ -70,7 +70,7 @@ def new_host(
     config: HostConfig,
     *,
     router: IPeerRouting | None = None,
-    muxer: type[MuxerMultistream] = MuxerMultistream,
+    muxer: type[MuxerMultistream] = Muxer,
     resolver: Resolver | None = None,
 ) -> ArmouredHost:
     """A host for `config`; nothing runs yet. Use it as `async with host.run(): ...`, once.
@@ -91,7 +91,7 @@ def new_host(
         "tls": (TLS, Tls(key_pair)),
     }
     upgrader = TransportUpgrader(dict(offers[name] for name in config.security), {})
-    upgrader.muxer_multistream = muxer({TProtocol(YAMUX): Yamux})
+    upgrader.muxer_multistream = muxer({TProtocol(YAMUX): Connection})
     swarm = ArmouredSwarm(peer, key_pair, upgrader, config, router)
     return ArmouredHost(swarm, config, announce, resolver)
 

@@ -1,12 +1,12 @@
 """One stream, read and written without detours.
 
-NetStream takes a lock and a task step around every read and write, and yamux sends a window update for every read:
-a request and its answer would cost 13 such frames. On the hot path we talk to the muxed stream below the NetStream, and
-give window back when half of it is used up. Closing goes through the NetStream, because SwarmConn keeps a set of those
-and would keep the stream for ever.
+NetStream takes a lock and a task step around every read and write: on the hot path we talk to the muxed stream below it.
+Closing goes through the NetStream, because SwarmConn keeps a set of those and would keep the stream for ever.
 
-Windows therefore stay at 256 KiB here, while yamux's own reader lets them grow to 16 MiB a stream: streams that are
-never read would then let a peer push hundreds of megabytes into the process.
+On a host that others made the muxed stream is py-libp2p's. Its yamux sends a window update for every read: a request and its
+answer would cost 13 such frames. Here window is given back when half of it is used up. Windows therefore stay at 256 KiB,
+while its own reader lets them grow to 16 MiB a stream: streams that are never read would then let a peer push hundreds of
+megabytes into the process.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, Yamux, YamuxStr
 
 from p2pkad.net.libp2p.border import FOREIGN, reason
 from p2pkad.net.libp2p.quic_connection import Stream as QuicStream
+from p2pkad.net.libp2p.yamux import Stream
 
 CHUNK = 64 * 1024
 """Bytes asked for in one read of a muxer that is not yamux."""
@@ -61,7 +62,7 @@ class Pipe:
                 or conn.event_shutting_down.is_set()
                 or bool(conn.stream_buffers.get(muxed.stream_id))
             )
-        return muxed.stale if isinstance(muxed, QuicStream) else self.stream.is_closed
+        return muxed.stale if isinstance(muxed, (Stream, QuicStream)) else self.stream.is_closed
 
     async def read(self) -> bytes:
         """What has arrived, at least one byte; b"" at the end. Raises StreamLost."""

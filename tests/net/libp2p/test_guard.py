@@ -104,7 +104,7 @@ async def test_one_peer_holds_a_bounded_number_of_streams():
                 await stream.write(token(HEADER))
         held = victim.host.backbone.find(bad.id)
         assert held is not None
-        await eventually(lambda: sum(each.reset_received for each in opened) >= 42)
+        await eventually(lambda: sum(each.is_reset for each in opened) >= 42)
         await eventually(lambda: len(held.handle.streams) == len(held.handle.muxed_conn.streams) == 8)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from libp2p.stream_muxer.yamux.yamux import Yamux
 
 from p2pkad.net.libp2p.border import FOREIGN
+from p2pkad.net.libp2p.yamux import Connection
 from tests.net.libp2p.ends import End, an_end
 
 
-def muxer(one: End, other: End) -> Yamux:
+def muxer(one: End, other: End) -> Connection:
     held = one.host.backbone.find(other.id)
     assert held is not None
-    assert isinstance(held.handle.muxed_conn, Yamux)
+    assert isinstance(held.handle.muxed_conn, Connection)
     return held.handle.muxed_conn
 
 
@@ -31,12 +31,12 @@ async def test_a_connection_that_ends_under_a_request_is_replaced_unseen(securit
     async with an_end(security=(security,)) as one, an_end() as other:
         await one.ask(other)
         connection = muxer(one, other)
-        send = connection._write_frame
+        write = connection.secured_conn.write
 
         async def too_late(data: bytes) -> None:
-            await connection._cleanup_on_error()  # as its reader does when the other end is gone
-            await send(data)
+            await connection.secured_conn.close()  # the other end is gone, and this one has not noticed yet
+            await write(data)
 
-        monkeypatch.setattr(connection, "_write_frame", too_late)
+        monkeypatch.setattr(connection.secured_conn, "write", too_late)
         await one.ask(other)
         assert muxer(one, other) is not connection

@@ -358,7 +358,7 @@ async def test_a_peer_whose_router_gives_it_another_port_is_answered_there():
     def door() -> trio.socket.SocketType:
         return trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
-    async with an_end(**at("quic")) as called, an_end(listen=()) as caller, trio.open_nursery() as nursery:
+    async with an_end(**at("quic")) as called, an_end(listen=()) as caller:
         with door() as inside, door() as first, door() as second:
             for each_door in (inside, first, second):
                 await each_door.bind(("127.0.0.1", 0))
@@ -376,16 +376,17 @@ async def test_a_peer_whose_router_gives_it_another_port_is_answered_there():
                     if through is used[-1]:
                         await inside.sendto(data, homes[-1])
 
-            nursery.start_soon(carry_out)
-            nursery.start_soon(carry_in, first)
-            nursery.start_soon(carry_in, second)
-            router = parse_address(f"/ip4/127.0.0.1/udp/{inside.getsockname()[1]}/quic-v1")
-            await caller.network.connect(PeerInfo(called.id, (router,)), soon())
-            await caller.ask(called)
-            used.append(second)
-            await caller.ask(called)
-            assert len(called.told(Connected)) == 1
-            nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:  # ended before the doors are closed
+                nursery.start_soon(carry_out)
+                nursery.start_soon(carry_in, first)
+                nursery.start_soon(carry_in, second)
+                router = parse_address(f"/ip4/127.0.0.1/udp/{inside.getsockname()[1]}/quic-v1")
+                await caller.network.connect(PeerInfo(called.id, (router,)), soon())
+                await caller.ask(called)
+                used.append(second)
+                await caller.ask(called)
+                assert len(called.told(Connected)) == 1
+                nursery.cancel_scope.cancel()
 
 
 def first_datagram(stranger: socket.socket, port: int) -> bytes:
