@@ -10,6 +10,7 @@ kad-dht r2, "RPC messages". Where implementations differ it says so below; unkno
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
 
 from google.protobuf.message import DecodeError
@@ -211,15 +212,35 @@ def _decode_peers(entries: Sequence[pb.Message.Peer]) -> tuple[PeerInfo, ...]:
     peers = []
     room = MAX_ADDRESSES
     for entry in entries[:MAX_PEERS]:
-        raw_id = entry.id
-        if PeerId.valid(raw_id):
-            owner = PeerId(raw_id)
-            told = entry.addrs[: min(room, MAX_ADDRESSES_PER_PEER)]
-            room -= len(told)
-            # By their bytes: with and without /p2p/<owner> at its end an address is the same one.
-            addresses = {each.raw: each for raw in told if (each := decode_address(raw, owner)) is not None}
-            peers.append(PeerInfo(owner, tuple(addresses.values())))
+        raw = entry.SerializeToString()
+        found, told = _remembered(raw) if len(raw) <= _SHORT else _decode_peer(entry, room)
+        if told > room:
+            found, told = _decode_peer(entry, room)
+        room -= told
+        if found is not None:
+            peers.append(found)
     return tuple(peers)
+
+
+_SHORT = 256
+"""Bytes of an entry that is worth remembering: that of a peer with some addresses."""
+
+
+# Every reply names twenty peers, in a lookup mostly those that the last one named. Two megabytes when full.
+@lru_cache(maxsize=2048)
+def _remembered(raw: bytes) -> tuple[PeerInfo | None, int]:
+    return _decode_peer(pb.Message.Peer.FromString(raw), MAX_ADDRESSES_PER_PEER)
+
+
+def _decode_peer(entry: pb.Message.Peer, room: int) -> tuple[PeerInfo | None, int]:
+    """The peer in an entry, None where it is none, and how many addresses were looked at: `room` at most."""
+    if not PeerId.valid(entry.id):
+        return None, 0
+    owner = PeerId(entry.id)
+    told = entry.addrs[: min(room, MAX_ADDRESSES_PER_PEER)]
+    # By their bytes: with and without /p2p/<owner> at its end an address is the same one.
+    addresses = {each.raw: each for raw in told if (each := decode_address(raw, owner)) is not None}
+    return PeerInfo(owner, tuple(addresses.values())), len(told)
 
 
 def _add_peers(entries: RepeatedCompositeFieldContainer[pb.Message.Peer], peers: Iterable[PeerInfo]) -> None:
