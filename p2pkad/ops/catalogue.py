@@ -1,13 +1,17 @@
 """Every metric of a node, described once. The instruments are made from this, and docs/metrics.md is a rendering of it.
 
 A label has few values, all of them known to this program: never a peer, a key or an address. So a node of a million peers has
-as many time series as one of ten.
+as many time series as one of ten. Counters have all of theirs from the beginning, at 0: Prometheus sees no increase in a series
+that begins at 1, so that of the first failure no alert would hear.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from itertools import product
+from typing import Literal, get_args
+
+from p2pkad.events import Limit, RequestResult, ServedResult
 
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds of one request; the longest that one may take by default is 10."""
@@ -19,16 +23,31 @@ MESSAGES = (1.0, 3.0, 5.0, 10.0, 20.0, 30.0, 40.0, 60.0, 100.0, 200.0)
 DEEPEST = 16
 """The common prefix from which on buckets share a label: in a network of a million peers, hardly anybody is deeper."""
 
+LOOKUPS = ("closest_peers", "peer", "value", "providers")
+LOOKUP_RESULTS = ("converged", "reached", "deadline", "nobody", "cancelled")
+ASKED = ("FIND_NODE", "GET_VALUE", "PUT_VALUE", "ADD_PROVIDER", "GET_PROVIDERS")
+SERVED = (*ASKED, "PING")
+"""Messages. A PING is answered, and never sent."""
+PUBLISHED = (
+    *("done", "unreached", "alone", "no_peers", "quorum_not_met", "invalid", "too_large", "stale", "store_full", "misused"),
+    "failed",
+)
+"""What becomes of publishing something."""
+
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A metric. help: what it says, in a sentence. buckets: upper bounds, of a histogram."""
+    """A metric. help: what it says, in a sentence. buckets: upper bounds, of a histogram.
+
+    series: of a counter with labels, the values that it has from the beginning.
+    """
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    series: tuple[tuple[str, ...], ...] = ()
 
 
 COUNTED = (
@@ -37,6 +56,7 @@ COUNTED = (
         "counter",
         "Lookups that are over, by what was looked for and how they ended.",
         ("kind", "result"),
+        series=tuple(product(LOOKUPS, LOOKUP_RESULTS)),
     ),
     Described("p2pkad_lookup_seconds", "histogram", "How long lookups took that were not cancelled.", ("kind",), SLOW),
     Described(
@@ -52,6 +72,10 @@ COUNTED = (
         "counter",
         "Requests that are over: outbound ones of this node, inbound ones of others.",
         ("direction", "message", "result"),
+        series=(
+            *product(("outbound",), ASKED, get_args(RequestResult)),
+            *product(("inbound",), SERVED, get_args(ServedResult)),
+        ),
     ),
     Described(
         "p2pkad_request_seconds",
@@ -61,21 +85,50 @@ COUNTED = (
         QUICK,
     ),
     Described("p2pkad_table_admissions_total", "counter", "Peers that entered the routing table."),
-    Described("p2pkad_table_evictions_total", "counter", "Peers that left the routing table, by cause.", ("cause",)),
+    Described(
+        "p2pkad_table_evictions_total",
+        "counter",
+        "Peers that left the routing table, by cause.",
+        ("cause",),
+        series=(("failed",), ("left_protocol",), ("moved",)),
+    ),
     Described("p2pkad_table_returns_total", "counter", "Peers that had left the table for failing, and answer again."),
     Described(
-        "p2pkad_bootstraps_total", "counter", "Attempts to reach the bootstrap peers: whether any answered.", ("result",)
+        "p2pkad_bootstraps_total",
+        "counter",
+        "Attempts to reach the bootstrap peers: whether any answered.",
+        ("result",),
+        series=(("answered",), ("failed",)),
     ),
-    Described("p2pkad_puts_total", "counter", "Values that the application put: done, when others hold it, too.", ("result",)),
+    Described(
+        "p2pkad_puts_total",
+        "counter",
+        "Values that the application put: done, when others hold it, too.",
+        ("result",),
+        series=tuple(product(PUBLISHED)),
+    ),
     Described(
         "p2pkad_provides_total",
         "counter",
         "Announcements that the application made: done, when they reached anybody.",
         ("result",),
+        series=tuple(product(PUBLISHED)),
     ),
-    Described("p2pkad_republishes_total", "counter", "Own records and announcements published again.", ("kind", "result")),
+    Described(
+        "p2pkad_republishes_total",
+        "counter",
+        "Own records and announcements published again.",
+        ("kind", "result"),
+        series=tuple(product(("record", "provider"), PUBLISHED)),
+    ),
     Described("p2pkad_publish_seconds", "histogram", "How long puts and provides of the application took.", ("kind",), SLOW),
-    Described("p2pkad_limit_reached_total", "counter", "Times that a limit of this node turned something away.", ("limit",)),
+    Described(
+        "p2pkad_limit_reached_total",
+        "counter",
+        "Times that a limit of this node turned something away.",
+        ("limit",),
+        series=tuple(product(get_args(Limit))),
+    ),
 )
 """What is counted as it happens, from the moment on at which a `Metrics` was made."""
 

@@ -79,7 +79,9 @@ class Metrics:
         self._histograms: dict[tuple[str, ...], Histogram] = {}
         for each in COUNTED:
             if each.kind == "counter":
-                self._counters[each.name,] = Counter(each.name, each.help, each.labels, registry=self.registry)
+                counter = self._counters[each.name,] = Counter(each.name, each.help, each.labels, registry=self.registry)
+                for labels in each.series:
+                    self._counters[each.name, *labels] = counter.labels(*labels)
             else:
                 self._histograms[each.name,] = Histogram(
                     each.name, each.help, each.labels, buckets=each.buckets, registry=self.registry

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import trio
@@ -12,11 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from p2pkad import events
 from p2pkad.core.lookup import Ending, Outcome
+from p2pkad.core.messages import NAMES
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import NoPeers, P2pkadError
 from p2pkad.node.results import ProvideReceipt, PutReceipt
 from p2pkad.ops.catalogue import COUNTED, LOOKED_AT, Described
-from p2pkad.ops.metrics import GOALS, LISTENED_TO, Metrics
+from p2pkad.ops.metrics import AS_RESULT, GOALS, LISTENED_TO, Metrics
 from p2pkad.testing import open_simulated_network, run_simulated
 from p2pkad.validators.opaque import OpaqueValidator
 from tests.ops.conftest import FakeNode
@@ -40,7 +43,8 @@ def samples(metrics: Metrics) -> Samples:
 
 
 def of(name: str, read: Samples) -> Samples:
-    return {labels: value for (each, *labels), value in read.items() for labels in [tuple(labels)] if each == name}
+    """What has been counted of a metric, by its labels."""
+    return {labels: value for (each, *labels), value in read.items() for labels in [tuple(labels)] if each == name and value}
 
 
 def test_a_network_is_counted_as_it_works() -> None:
@@ -148,7 +152,37 @@ def test_a_million_peers_have_as_many_series_as_one(node: FakeNode) -> None:
         for event in some_events(number):
             node.tell(event)
     assert set(samples(metrics)) == few
-    assert len(few) < 250
+    assert len(few) < 400
+
+
+def test_the_first_of_its_kind_is_an_increase(node: FakeNode) -> None:
+    # Of a series that begins at 1 Prometheus' increase() is 0.
+    metrics = Metrics(node)
+    before = samples(metrics)
+    unheard = events.LookupCancelled(at=1.0, lookup=1, kind="SomebodysOwn", key=b"", seconds=1.0)
+    for event in some_events(0):
+        node.tell(unheard if isinstance(event, events.LookupCancelled) else event)
+    began_late = {name for name, value in samples(metrics).items() if value == 1 and name not in before}
+    assert {name for name in began_late if name[0].endswith("_total")} == {("p2pkad_lookups_total", "other", "cancelled")}
+
+
+def test_counters_begin_with_every_value_that_a_label_may_have() -> None:
+    series = {each.name: each.series for each in COUNTED if each.kind == "counter" and each.labels}
+    published = {"done", "unreached", "alone", "failed", *AS_RESULT.values()}
+    hints = get_type_hints(events.PeerEvicted, vars(events) | {"PeerId": PeerId})
+    assert set(series["p2pkad_lookups_total"]) == set(
+        product(GOALS.values(), (*(each.name.lower() for each in Ending), "cancelled"))
+    )
+    assert set(series["p2pkad_requests_total"]) == {
+        *product(["outbound"], set(NAMES.values()) - {"PING"}, get_args(events.RequestResult)),
+        *product(["inbound"], NAMES.values(), get_args(events.ServedResult)),
+    }
+    assert set(series["p2pkad_table_evictions_total"]) == set(product(get_args(hints["cause"])))
+    assert set(series["p2pkad_bootstraps_total"]) == {("answered",), ("failed",)}
+    assert set(series["p2pkad_puts_total"]) == set(series["p2pkad_provides_total"]) == set(product(published))
+    assert set(series["p2pkad_republishes_total"]) == set(product(["record", "provider"], published))
+    assert set(series["p2pkad_limit_reached_total"]) == set(product(get_args(events.Limit)))
+    assert len(series) == 8
 
 
 def test_every_event_that_is_counted_counts(node: FakeNode) -> None:
