@@ -1,31 +1,36 @@
-"""hypercorn behind bounds: what its own `serve` leaves open.
+"""hypercorn's HTTP/1.1 behind bounds: what its own `serve` leaves open.
 
 hypercorn.trio.serve            here
 any number of connections       MOST_CONNECTIONS at a time; the next one waits until one is over
 an error in one of them ends    it ends that connection, and is logged
 the server, and so the node
-an answer that is not read is   a connection has LONGEST seconds for everything; when the server ends, its socket is closed
-waited for, shielded, for ever  under it, which no shield keeps off
+an answer that is not read is   a connection has LONGEST seconds for everything
+waited for, shielded, for ever
+changes to HTTP/2 when asked    HTTP/1.1 alone: an upgrade is not taken up, and who begins with HTTP/2 gets 505
 
-So it is hypercorn's connection (`TCPServer`) that is used, under a listener of our own. A connection is one request: to open
-one costs nothing on this machine, and who has none open holds nothing.
+So it is hypercorn's protocol (`H11Protocol`) that is used, on connections of our own. A connection is one request, which HTTP/2
+has no idea of: to open one costs nothing on this machine, and who has none open holds nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from logging import getLogger
+from math import inf
 from typing import TYPE_CHECKING, cast
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
+from hypercorn.utils import parse_socket_addr
 
 if TYPE_CHECKING:
+    import h11
     from hypercorn.typing import ASGIFramework
     from starlette.types import ASGIApp
 
@@ -43,26 +48,23 @@ SILENCE = 5.0
 LARGEST_HEAD = 16 * 1024
 """Bytes of the head of a request."""
 
+CHUNK = 64 * 1024
+"""Bytes asked of the operating system at once."""
+
 PAUSE = 1.0
 """Seconds until it is tried again to accept a connection, after the system refused to."""
+
+ANOTHER_VERSION = b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 async def serve(app: ASGIApp, listener: trio.SocketListener) -> None:
     """Answer with `app` what comes in at the listener, until cancelled. Afterwards all of its connections are closed."""
-    wrapped = cast("ASGIFramework", app)
-    handle = partial(TCPServer, ASGIWrapper(wrapped), _config(), WorkerContext(None), ConnectionState(LifespanState()))
+    wrapped = ASGIWrapper(cast("ASGIFramework", app))
     free = trio.Semaphore(MOST_CONNECTIONS)
-    streams: set[trio.SocketStream] = set()
     async with trio.open_nursery() as nursery:
-        try:
-            while True:
-                await free.acquire()
-                stream = await _accepted(listener)
-                streams.add(stream)
-                nursery.start_soon(_serve_one, handle, stream, streams, free)
-        finally:
-            for stream in streams:
-                stream.socket.close()
+        while True:
+            await free.acquire()
+            nursery.start_soon(_serve_one, Connection(await _accepted(listener)), wrapped, free)
 
 
 async def _accepted(listener: trio.SocketListener) -> trio.SocketStream:
@@ -75,25 +77,88 @@ async def _accepted(listener: trio.SocketListener) -> trio.SocketStream:
             await trio.sleep(PAUSE)
 
 
-async def _serve_one(
-    handle: Callable[..., TCPServer], stream: trio.SocketStream, streams: set[trio.SocketStream], free: trio.Semaphore
-) -> None:
+async def _serve_one(connection: Connection, app: ASGIWrapper, free: trio.Semaphore) -> None:
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_close_in_time, stream)
-            await handle(stream)
-            nursery.cancel_scope.cancel()
+        await connection.serve(app)
     except Exception as error:
         log.warning("a connection ended with an error", extra={"error": type(error).__name__})
     finally:
-        stream.socket.close()
-        streams.discard(stream)
+        connection.close()
         free.release()
 
 
-async def _close_in_time(stream: trio.SocketStream) -> None:
-    await trio.sleep(LONGEST)
-    stream.socket.close()
+class AnotherVersion(Exception):
+    """Somebody speaks a version of HTTP that is not spoken here."""
+
+
+class Http1(H11Protocol):
+    """hypercorn's HTTP/1.1, which does not become HTTP/2 in the middle."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        if event.http_version not in (b"1.0", b"1.1"):
+            raise AnotherVersion
+
+
+class Connection:
+    """One connection: a request, and its answer."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._silence = trio.CancelScope()
+        self._sending = trio.Lock()
+
+    async def serve(self, app: ASGIWrapper) -> None:
+        """Answer what comes, until that is done, or its time is over. Raises what the application or a library does."""
+        with suppress(OSError), trio.move_on_after(LONGEST):
+            async with TaskGroup() as group:
+                await self._read(self._protocol(app, group))
+
+    def close(self) -> None:
+        """At once, whatever has not been sent. Twice is once."""
+        self._stream.socket.close()
+
+    def _protocol(self, app: ASGIWrapper, group: TaskGroup) -> Http1:
+        # Raises OSError: the peer has gone.
+        ours, context = self._stream.socket, WorkerContext(None)
+        state = ConnectionState(LifespanState())
+        client, server = (parse_socket_addr(ours.family, end) for end in (ours.getpeername(), ours.getsockname()))
+        return Http1(app, _config(), context, group, state, False, client, server, self._send)
+
+    async def _read(self, protocol: Http1) -> None:
+        self._silence.deadline = trio.current_time() + SILENCE
+        with self._silence, suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            ended = False
+            while not ended:
+                data = bytes(await self._stream.receive_some(CHUNK))
+                ended = not data
+                try:
+                    await protocol.handle(RawData(data))
+                except AnotherVersion:
+                    await self._send(RawData(ANOTHER_VERSION))
+                    ended = True
+        await protocol.handle(Closed())
+        await self._end()
+
+    async def _send(self, event: Event) -> None:
+        match event:
+            case RawData(data=data):
+                # That the peer has gone is seen by whoever reads.
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    async with self._sending:
+                        await self._stream.send_all(data)
+            case Closed():
+                await self._end()
+            case Updated(idle=False):
+                self._silence.deadline = inf
+            case _:
+                pass
+
+    async def _end(self) -> None:
+        if not self._sending.locked():  # else whoever sends to a peer that has gone is not waited for
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                async with self._sending:
+                    await self._stream.send_eof()
+        await self._stream.aclose()
 
 
 def _config() -> Config:
@@ -101,6 +166,5 @@ def _config() -> Config:
     config.errorlog = log
     config.include_server_header = False
     config.keep_alive_max_requests = 0
-    config.keep_alive_timeout = SILENCE
     config.h11_max_incomplete_size = LARGEST_HEAD
     return config

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from urllib.request import urlopen
 
 import httpx
 import pytest
@@ -240,6 +242,16 @@ async def test_a_route_that_fails_is_500_and_the_next_request_is_answered(node: 
         assert (await ask(f"{url}/health")).status_code == 200
 
 
+async def test_who_leaves_with_the_last_byte_that_it_wants_is_no_error(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    def come() -> None:  # from a thread of its own: it leaves in the middle of what is done here
+        for _ in range(100):
+            with urlopen(f"{url}/health/live") as answer:
+                assert answer.read().startswith(b"live")
+
+    await trio.to_thread.run_sync(come)
+    assert [each.getMessage() for each in caplog.records if each.name == serving.__name__] == []
+
+
 NONSENSE = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
     b"GET / HTTP/9.9\r\n\r\n",
@@ -265,6 +277,19 @@ async def test_nonsense_does_no_harm(url: str, sent: bytes, monkeypatch: pytest.
         answer = await raw(url, sent)
     assert b"p2pkad_" not in answer
     assert (await ask(f"{url}/health")).status_code == 200
+
+
+async def test_an_upgrade_to_another_http_is_not_taken_up(url: str) -> None:
+    asked = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    answer = await raw(url, asked + b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert json.loads(body)["live"]
+
+
+async def test_who_begins_with_another_http_is_told_at_once(url: str) -> None:
+    preface_and_settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    assert (await raw(url, preface_and_settings)).startswith(b"HTTP/1.1 505 ")
 
 
 async def test_who_says_nothing_is_closed_on_and_who_comes_after_the_last_place_waits(
