@@ -1,7 +1,9 @@
 """hypercorn's HTTP/1.1 behind bounds: what its own `serve` leaves open.
 
 hypercorn.trio.serve            here
-any number of connections       MOST_CONNECTIONS at a time; the next one waits until one is over
+any number of connections       MOST_CONNECTIONS at a time: of those that have not asked yet the oldest goes for the next one,
+                                so that nobody keeps a question waiting by asking none, or by asking slowly; where all have
+                                asked, the next one waits until one has its answer
 an error in one of them ends    it ends that connection, and is logged
 the server, and so the node
 an answer that is not read is   a connection has LONGEST seconds for everything
@@ -61,10 +63,20 @@ async def serve(app: ASGIApp, listener: trio.SocketListener) -> None:
     """Answer with `app` what comes in at the listener, until cancelled. Afterwards all of its connections are closed."""
     wrapped = ASGIWrapper(cast("ASGIFramework", app))
     free = trio.Semaphore(MOST_CONNECTIONS)
+    held: dict[Connection, None] = {}  # oldest first
     async with trio.open_nursery() as nursery:
-        while True:
-            await free.acquire()
-            nursery.start_soon(_serve_one, Connection(await _accepted(listener)), wrapped, free)
+        try:
+            while True:
+                newest = Connection(await _accepted(listener))
+                if not free.value and (idle := next((each for each in held if not each.asked), None)):
+                    del held[idle]
+                    idle.dismiss()
+                held[newest] = None
+                await free.acquire()
+                nursery.start_soon(_serve_one, newest, wrapped, held, free)
+        finally:
+            for each in held:
+                each.close()
 
 
 async def _accepted(listener: trio.SocketListener) -> trio.SocketStream:
@@ -77,13 +89,14 @@ async def _accepted(listener: trio.SocketListener) -> trio.SocketStream:
             await trio.sleep(PAUSE)
 
 
-async def _serve_one(connection: Connection, app: ASGIWrapper, free: trio.Semaphore) -> None:
+async def _serve_one(connection: Connection, app: ASGIWrapper, held: dict[Connection, None], free: trio.Semaphore) -> None:
     try:
         await connection.serve(app)
     except Exception as error:
         log.warning("a connection ended with an error", extra={"error": type(error).__name__})
     finally:
         connection.close()
+        held.pop(connection, None)
         free.release()
 
 
@@ -100,18 +113,25 @@ class Http1(H11Protocol):
 
 
 class Connection:
-    """One connection: a request, and its answer."""
+    """One connection: a request, and its answer. asked: the whole head of the request has come."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
+        self.asked = False
         self._stream = stream
+        self._scope = trio.CancelScope()
         self._silence = trio.CancelScope()
         self._sending = trio.Lock()
 
     async def serve(self, app: ASGIWrapper) -> None:
         """Answer what comes, until that is done, or its time is over. Raises what the application or a library does."""
-        with suppress(OSError), trio.move_on_after(LONGEST):
+        self._scope.deadline = trio.current_time() + LONGEST
+        with suppress(OSError), self._scope:
             async with TaskGroup() as group:
                 await self._read(self._protocol(app, group))
+
+    def dismiss(self) -> None:
+        """Let it end, without an answer."""
+        self._scope.cancel()
 
     def close(self) -> None:
         """At once, whatever has not been sent. Twice is once."""
@@ -149,6 +169,7 @@ class Connection:
             case Closed():
                 await self._end()
             case Updated(idle=False):
+                self.asked = True
                 self._silence.deadline = inf
             case _:
                 pass

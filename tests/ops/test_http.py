@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from urllib.request import urlopen
 
 import httpx
@@ -292,27 +292,64 @@ async def test_who_begins_with_another_http_is_told_at_once(url: str) -> None:
     assert (await raw(url, preface_and_settings)).startswith(b"HTTP/1.1 505 ")
 
 
-async def test_who_says_nothing_is_closed_on_and_who_comes_after_the_last_place_waits(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(serving, "LONGEST", 3.0)
-    silent = [await connected(url) for _ in range(serving.MOST_CONNECTIONS)]
-    answered = []
+async def test_who_says_nothing_or_says_it_slowly_keeps_no_question_waiting(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "SILENCE", 3600.0)
+    monkeypatch.setattr(serving, "LONGEST", 3600.0)
+    most = serving.MOST_CONNECTIONS
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        idle = [await stack.enter_async_context(await connected(url)) for _ in range(3 * most)]
 
-    async def come_later() -> None:
-        async with httpx.AsyncClient(timeout=60) as client:
-            answered.append((await client.get(f"{url}/health")).status_code)
+        async def drip(stream: trio.SocketStream) -> None:
+            with suppress(trio.BrokenResourceError):
+                for byte in b"GET /health HTTP/1.1\r\nX-Slow: " + b"a" * 10_000:
+                    await stream.send_all(bytes([byte]))
+                    await trio.sleep(0.02)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(come_later)
-        await trio.sleep(0.2)
-        assert not answered, "all places are taken"
-        await silent[0].aclose()
-    assert answered == [200]
+        for stream in idle[::2]:
+            nursery.start_soon(drip, stream)
+        for _ in range(3):
+            assert (await ask(f"{url}/health")).status_code == 200
+        with trio.fail_after(30):
+            for stream in idle[: 2 * most + 1 : 2]:  # those that came first went first
+                with suppress(trio.BrokenResourceError):
+                    assert await stream.receive_some() == b""
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_has_asked_is_not_sent_away_for_who_comes_after(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "MOST_CONNECTIONS", 2)
+    asked, go_on = trio.Semaphore(0), trio.Event()
+
+    async def long(request: object) -> PlainTextResponse:
+        asked.release()
+        await go_on.wait()
+        return PlainTextResponse("done")
+
+    async with serve_http(node, ANYWHERE, routes=[Route("/long", long)]) as url:
+        answered = []
+
+        async def come(path: str) -> None:
+            answered.append((path, (await ask(url + path)).text[:4]))
+
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                for _ in range(2):
+                    nursery.start_soon(come, "/long")
+                for _ in range(2):
+                    await asked.acquire()
+                nursery.start_soon(come, "/health/live")
+                await trio.sleep(0.1)
+                assert answered == []
+                go_on.set()
+    assert sorted(answered) == [("/health/live", "live"), ("/long", "done"), ("/long", "done")]
+
+
+@pytest.mark.parametrize("bound", ["SILENCE", "LONGEST"])
+async def test_who_says_nothing_is_closed_on(url: str, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "SILENCE", 3600.0)
+    monkeypatch.setattr(serving, bound, 0.1)
     with trio.fail_after(30):
-        assert await silent[1].receive_some() == b""
-    for stream in silent:
-        await stream.aclose()
+        assert await raw(url, b"GET /health HTTP/1.1\r\nX-Never: ") == b""
 
 
 async def test_who_does_not_read_keeps_nobody_from_closing(node: FakeNode) -> None:
