@@ -30,6 +30,7 @@ import trio
 
 import p2pkad
 from p2pkad.cli.text import duration, plain, size
+from p2pkad.ops.health import ALONE, is_first
 
 if TYPE_CHECKING:
     from p2pkad.cli.requests import Tell
@@ -194,6 +195,8 @@ async def table(subject: Subject) -> Findings:
     """Whether the node knows enough peers to find the others."""
     stats = subject.node.stats()
     finding = partial(Finding, check="table")
+    if not stats.table and is_first(subject.node):
+        return [finding(state="warn", sentence=ALONE, remedy="wait until others dial this node, or name some with --bootstrap")]
     if not stats.table:
         return [
             finding(

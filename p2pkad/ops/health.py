@@ -12,6 +12,8 @@ from p2pkad.events import BootstrapEnded
 if TYPE_CHECKING:
     from p2pkad import KademliaService, NodeStats
 
+ALONE = "alone: no bootstrap peers are configured, and nobody has come yet"
+
 NAMED = 3
 """Bootstrap peers that a sentence names with what is wrong with each; of the others it says how many there are."""
 
@@ -23,6 +25,16 @@ class Health:
     live: bool
     ready: bool
     reason: str
+
+
+def others_in_bootstrap(node: KademliaService) -> tuple[str, ...]:
+    """The bootstrap peers of a node without itself: bootstrap nodes share a list that names them, too."""
+    return tuple(each for each in node.config.bootstrap if not each.endswith(f"/p2p/{node.id}"))
+
+
+def is_first(node: KademliaService) -> bool:
+    """Whether a node has nobody to wait for, so that its empty routing table is no fault: a server without bootstrap peers."""
+    return node.mode == "server" and not others_in_bootstrap(node)
 
 
 class HealthWatch:
@@ -60,14 +72,12 @@ class HealthWatch:
             return Health(live=True, ready=False, reason=reason)
         if stats.table:
             return Health(live=True, ready=True, reason=f"{_count(stats.table, 'peer')} in the routing table")
-        # Bootstrap nodes share a list that names themselves, too.
-        others = [each for each in self._node.config.bootstrap if not each.endswith(f"/p2p/{self._node.id}")]
-        if others:
+        if is_first(self._node):
+            return Health(live=True, ready=True, reason=ALONE)
+        if others := others_in_bootstrap(self._node):
             return Health(live=True, ready=False, reason=f"no peers in the routing table: {self._of_attempt(len(others))}")
-        if stats.mode == "client":
-            reason = "no peers in the routing table, and no bootstrap peers: a client alone has nobody to ask"
-            return Health(live=True, ready=False, reason=reason)
-        return Health(live=True, ready=True, reason="alone: no bootstrap peers are configured, and nobody has come yet")
+        reason = "no peers in the routing table, and no bootstrap peers: a client alone has nobody to ask"
+        return Health(live=True, ready=False, reason=reason)
 
     def _of_attempt(self, configured: int) -> str:
         attempt = self._attempt

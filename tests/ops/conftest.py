@@ -44,6 +44,10 @@ class FakeNode:
     def listeners(self) -> tuple[object, ...]:
         return self.telling._listeners
 
+    @property
+    def mode(self) -> str:
+        return self.config.mode
+
     def stats(self) -> NodeStats:
         if self.closed:
             raise NodeClosed
