@@ -42,9 +42,9 @@ def strangers(variables: Iterable[str], places: Iterable[str]) -> Iterator[str]:
 
     Most options are those of the configuration; commands are looked at only when that does not explain a variable.
     """
-    from p2pkad.cli.settings_file import TABLES, keys  # noqa: PLC0415 - see above
+    from p2pkad.cli.settings_file import every_key  # noqa: PLC0415 - see above
 
-    known = BESIDE | {_variable(key) for table in TABLES for key in keys(table)}
+    known = BESIDE | {_variable(key) for key in every_key()}
     unknown = sorted(each for each in variables if each.startswith(PREFIX) and each not in known)
     if unknown:
         for place in places:

@@ -5,7 +5,8 @@
     [ask]   how the other commands ask
 
 A key is the name of an option with _ for -. An option that is typed, or in the environment, goes before one of the file. A
-command takes from the file what it has an option for; where to listen and what to announce is the running node's alone.
+command takes from the file what it has an option for; where to listen and what to announce is the running node's alone. One
+that has nothing to take does not read it: `config` shows what may stand in a file also while the one that is there is broken.
 """
 
 from __future__ import annotations
@@ -61,6 +62,11 @@ def keys(table: str) -> dict[str, tuple[Any, Field[Any]]]:
     return found
 
 
+def every_key() -> set[str]:
+    """The keys of all tables."""
+    return {key for table in TABLES for key in keys(table)}
+
+
 def read(path: Path) -> dict[str, Any]:
     """The options in a file, by name. Raises ConfigError, which names the file, the table and the key."""
     try:
@@ -101,21 +107,43 @@ def _meant(word: str, known: Mapping[str, Any], form: str) -> str:
 
 def apply(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Give options that nobody typed, and that are not in the environment, the values of the file."""
-    named = next((each.tokens[-1].value for each in arguments if each.name == "--config" and each.tokens), None)
-    named = named or os.environ.get("P2PKAD_CONFIG")
-    path = default_path() if not named else Path(named)
-    if not named and not path.exists():
+    if not any(_key(each.name) in every_key() and not each.tokens for each in arguments):
         return
-    options = read(path)
+    path = path_of(next((each.tokens[-1].value for each in arguments if each.name == "--config" and each.tokens), None))
+    if path is None:
+        return
+    try:
+        options = read(path)
+    except ConfigError:
+        if commands[:1] == ("key",) and any(_key(each.name) in ("file", "data_dir") and each.tokens for each in arguments):
+            return  # it says itself where the key is, and is needed while the file is being mended
+        raise
     if commands != ("run",):
         options = {key: value for key, value in options.items() if key not in OF_THE_NODE}
     Dict(data=options, source=str(path), allow_unknown=True, use_commands_as_keys=False)(app, commands, arguments)
+
+
+def path_of(typed: str | None) -> Path | None:
+    """The file that is read: the one that was named, here or in the environment, or the usual one; None where there is none."""
+    named = typed or os.environ.get("P2PKAD_CONFIG")
+    path = Path(named) if named else default_path()
+    return path if named or path.exists() else None
+
+
+def _key(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_").lower()
 
 
 def config() -> int:
     """Print a file of options with all of them in it, each with its default and what it is."""
     for text in default_file():
         output.line(text)
+    path = path_of(None)
+    if path is not None:
+        try:
+            read(path)
+        except ConfigError as error:
+            output.remark(f"p2pkad: the file that is there cannot be used: {error}")
     return DONE
 
 

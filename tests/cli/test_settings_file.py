@@ -105,6 +105,30 @@ def test_a_value_out_of_its_range_is_refused_as_when_it_is_typed(asked, file):
     assert (ended.code, "k=0" in ended.err) == (exits.USAGE, True)
 
 
+BROKEN = "[nodes]\nk = 7\n"
+
+
+@pytest.mark.parametrize(
+    "words", [("config",), ("man",), ("completion", "bash"), ("key", "new", "a.key"), ("key", "new", "--data-dir", "a")]
+)
+def test_a_broken_file_is_no_matter_for_what_it_takes_to_mend_it(type_in, file, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("P2PKAD_DATA_DIR")
+    file.write_text(BROKEN)
+    ended = type_in(*words)
+    assert (ended.code, ended.out != "") == (exits.DONE, True)
+    said = f"p2pkad: the file that is there cannot be used: {file}: unknown table [nodes]. Did you mean [node]?\n"
+    assert ended.err == (said if words == ("config",) else "")
+
+
+@pytest.mark.parametrize("words", [("key", "show"), ("status",), ("run",)])
+def test_a_broken_file_is_refused_where_it_says_what_is_meant(type_in, file, tmp_path, monkeypatch, words):
+    monkeypatch.delenv("P2PKAD_DATA_DIR")
+    file.write_text(BROKEN)
+    ended = type_in(*words)
+    assert (ended.code, f"{file}: unknown table [nodes]" in ended.err) == (exits.USAGE, True)
+
+
 def test_without_a_file_there_is_none(asked, node, file):
     assert asked("--bootstrap", PEER).code == exits.NOT_FOUND
 
