@@ -212,19 +212,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started this: nobody wants to read it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as the process
-    # Until the event loop takes over the signals: whoever stops a program that is still starting is not shown a traceback.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         command, bound, _ = make_app().parse_args(arguments)
         if command.__module__.startswith("p2pkad.cli."):  # else it shows the help, or the version
             for sentence in strangers(os.environ, (each.place for each in COMMANDS)):
                 _complain(f"warning: {sentence}")
+        # From here on something may be open. Until the event loop takes over the signals they are exceptions.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
         code = command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
         return _report(leaf(error))
+    except BaseExceptionGroup as group:
+        if isinstance(leaf(group), KeyboardInterrupt):  # while the event loop began
+            return INTERRUPTED
+        raise
     return code if isinstance(code, int) else 0
 
 

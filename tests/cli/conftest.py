@@ -106,7 +106,7 @@ def type_in(
 ) -> Iterator[Callable[..., Typed]]:
     """Run `p2pkad` with these words, and with these bytes on standard input. A node's key goes to a scratch directory."""
     monkeypatch.setenv("P2PKAD_DATA_DIR", str(tmp_path / "state"))
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     root, ours = logging.getLogger(), logging.getLogger("p2pkad")
     handlers, levels = root.handlers[:], (root.level, ours.level)
 

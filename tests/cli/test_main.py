@@ -113,6 +113,15 @@ def test_a_bug_gets_one_line_too_and_the_way_to_its_traceback(type_in, node, mon
     assert "raise answer\nZeroDivisionError: division by zero" in type_in(*words).err
 
 
+def test_ctrl_c_while_the_event_loop_begins_is_no_error(type_in, monkeypatch):
+    def stopped(*_, **__):
+        raise BaseExceptionGroup("in a nursery", [KeyboardInterrupt()])
+
+    monkeypatch.setattr("p2pkad.cli.status.ask", stopped)
+    ended = type_in("status")
+    assert (ended.code, ended.err) == (exits.INTERRUPTED, "")
+
+
 def test_options_come_from_the_environment_too(type_in, node, monkeypatch):
     node.answers["get_record"] = p2pkad.NotFound("/pk/x", asked=1, answered=1)
     monkeypatch.setenv("P2PKAD_BOOTSTRAP", f"{PEER} {PEER}1")

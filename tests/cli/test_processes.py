@@ -152,6 +152,23 @@ def test_a_running_node_is_asked_over_http_how_it_is(start):
     assert "\np2pkad_table_peers 1.0\n" in httpx.get(f"{second['http']}/metrics").text
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["cyclopts", "trio"])
+def test_a_command_that_is_stopped_while_it_loads_says_nothing(tmp_path, module, number):
+    # Where an import is under way, as -X importtime tells: the modules that it brings come before it does.
+    command = [sys.executable, "-X", "importtime", "-m", "p2pkad", "status", "--data-dir", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as loading:
+        said = []
+        for line in loading.stderr:
+            said.append(line)
+            if line.rpartition("|")[2].strip().startswith(f"{module}."):
+                loading.send_signal(number)
+                break
+        said += loading.stderr.readlines()
+        assert loading.wait(SECONDS) == 128 + number
+    assert [line for line in said if not line.startswith("import time:")] == []
+
+
 def test_nobody_has_to_read_what_a_command_says(tmp_path):
     made = subprocess.run(
         f"{sys.executable} -m p2pkad key new {tmp_path}/a.key >&-",
