@@ -16,6 +16,7 @@ import trio
 
 import p2pkad
 from p2pkad.cli import output
+from p2pkad.cli.control.lines import socket_path
 from p2pkad.cli.control.server import control_socket
 from p2pkad.cli.exits import DONE
 from p2pkad.cli.local import LocalNode
@@ -44,6 +45,8 @@ def run(
         Print a line of JSON when the node serves: id, addresses, mode and protocol.
     """
     config = p2pkad.Config(**settings(options), **namespaces.settings())
+    if config.data_dir is not None:
+        socket_path(config.data_dir)  # refuses what lies too deep, before there is a key, a database, a node
     configure(logging.log_level, logging.log_format)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return execute(partial(_serve, config, namespaces.validator, watching, json), stopped=DONE)

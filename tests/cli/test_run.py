@@ -44,6 +44,15 @@ def test_the_first_line_in_json_says_that_it_serves(type_in, stopped_soon):
     assert (ended.code, ended.err, stopped_soon.closed) == (exits.DONE, "", True)
 
 
+def test_a_directory_too_deep_for_the_control_socket_is_refused_before_anything_is_opened(type_in, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("p2pkad.open_node", opened.append, raising=False)
+    deep = tmp_path / ("d" * 100)
+    ended = type_in("run", "--data-dir", str(deep))
+    assert (ended.code, ended.err.count("\n"), "Name a shorter --data-dir" in ended.err) == (exits.USAGE, 1, True)
+    assert (opened, deep.exists()) == ([], False)
+
+
 def suggested(told):
     return [shlex.split(line)[3:] for line in told.splitlines() if line.startswith(f"  {sys.executable} -m p2pkad ")]
 
