@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import trio
@@ -13,6 +15,8 @@ from p2pkad.errors import ConfigError
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for a node on the same machine to take a connection."""
+PAUSE = 0.05
+"""Seconds until it is tried again."""
 
 
 class RemoteNode:
@@ -41,7 +45,10 @@ class RemoteNode:
 
 
 async def running_node(directory: str | Path) -> RemoteNode | None:
-    """The node that runs with this state directory; None when there is none. Raises ConfigError: it cannot be asked."""
+    """The node that runs with this state directory; None when there is none.
+
+    Raises ConfigError: it may not be asked. TimeoutError: it has too much to do.
+    """
     path = socket_path(directory)
     stream = await _connect(path)
     if stream is None:
@@ -51,13 +58,31 @@ async def running_node(directory: str | Path) -> RemoteNode | None:
 
 
 async def _connect(path: Path) -> trio.SocketStream | None:
-    with trio.move_on_after(CONNECT_TIMEOUT):
+    with ExitStack() as unless_connected:
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        unless_connected.callback(opened.close)
+        opened.setblocking(False)
         try:
-            return await trio.open_unix_socket(str(path))
+            await _knock(opened, path)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             return None
-        except OSError as error:
+        except PermissionError as error:
             raise ConfigError(
                 f"{path}: cannot ask the node ({error.strerror}). Be the user that it runs as, or root"
             ) from error
-    raise ConfigError(f"{path}: the node there does not take a connection. Its log may say why")
+        unless_connected.pop_all()
+    return trio.SocketStream(trio.socket.from_stdlib_socket(opened))
+
+
+async def _knock(opened: socket.socket, path: Path) -> None:
+    # Not as trio does: it takes a backlog that is full for a connection on its way, and writes to one that is none.
+    with trio.move_on_after(CONNECT_TIMEOUT):
+        while True:
+            try:
+                return opened.connect(str(path))
+            except BlockingIOError:  # unix(7), EAGAIN
+                await trio.sleep(PAUSE)
+    raise TimeoutError(
+        f"{path}: the node there is busy: it took no connection within {CONNECT_TIMEOUT:g} s. "
+        "Try again in a moment; its log may say why"
+    )

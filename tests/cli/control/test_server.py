@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 
 import p2pkad
-from p2pkad.cli.control import server
+from p2pkad.cli.control import client, server
 from p2pkad.cli.control.client import RemoteNode, running_node
-from p2pkad.cli.control.lines import MAX_LINE, request_line
+from p2pkad.cli.control.lines import MAX_LINE, SOCKET, request_line
 from p2pkad.cli.control.server import control_socket
-from p2pkad.cli.exits import NodeSaid
+from p2pkad.cli.exits import TIMED_OUT, NodeSaid, exit_code
 from p2pkad.cli.requests import Peers, Status, ask_once
 
 PATIENCE = 30.0
@@ -206,6 +207,41 @@ async def test_a_line_that_never_ends_takes_no_more_memory_than_the_bound(tmp_pa
     async with control_socket(tmp_path, Node()) as path, await trio.open_unix_socket(path) as endless:
         with trio.fail_after(PATIENCE), pytest.raises(trio.BrokenResourceError):
             await endless.send_all(b"." * (4 * MAX_LINE))
+
+
+async def test_a_node_that_takes_no_connection_is_busy_and_not_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "CONNECT_TIMEOUT", 0.2)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / SOCKET))
+        listener.listen(0)
+        node = await running_node(tmp_path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as another:
+            another.setblocking(False)
+            with suppress(BlockingIOError):
+                another.connect(str(tmp_path / SOCKET))
+            for asked in (lambda: heard(node), lambda: running_node(tmp_path)):
+                with trio.fail_after(PATIENCE), pytest.raises(TimeoutError, match="the node there is busy") as caught:
+                    await asked()
+                assert exit_code(caught.value) == TIMED_OUT
+
+
+async def test_a_node_that_was_busy_for_a_moment_is_waited_for(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / SOCKET))
+        listener.listen(0)
+        assert await running_node(tmp_path) is not None  # which leaves a connection in the backlog
+        found = []
+
+        async def look() -> None:
+            found.append(await running_node(tmp_path))
+
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(look)
+                await trio.sleep(client.PAUSE)
+                assert not found
+                listener.accept()[0].close()
+        assert found[0] is not None
 
 
 async def test_without_a_node_there_is_none(tmp_path):
