@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from p2pkad.core.peers import Address, PeerId, PeerInfo
-from p2pkad.core.places import Keep, Places
+from p2pkad.core.places import Keep, Places, lead_nearer
 
 
 class Pin(IntEnum):
@@ -68,7 +68,7 @@ class _Entry:
     def hear_again(self, told: PeerInfo, now: float, lifetime: float) -> bool:
         if self.places is not None:
             return self.places.hear_again(told.addresses, now, lifetime)
-        if self.heard.addresses != told.addresses or not self.lives(now):
+        if self.heard.addresses != told.addresses or lead_nearer(told, self.heard) or not self.lives(now):
             return False
         self.lifetime = max(self.lifetime, lifetime)
         self.since = now

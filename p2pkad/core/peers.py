@@ -7,7 +7,7 @@ All are values. Bytes from the wire become addresses in `p2pkad.wire.addresses`,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -60,13 +60,16 @@ class Address:
 
     raw: the multiaddr in binary, without a trailing /p2p/<id>.
     text: the same as people write it.
-    ip_group: what diversity limits count, the /16 of an IPv4 or the /32 of an IPv6 address, as text; None without an IP.
+    ip_group: what diversity limits count, the /16 of an IPv4 or the /32 of an IPv6 address, as text; None for a name.
+    down_to: of a name, how near the addresses that it turns out to stand for may be. One that was typed may lead anywhere,
+    one that was told no nearer than its teller is believed to know (`core.scope`).
     """
 
     raw: bytes
     text: str
     scope: Scope
     ip_group: str | None = None
+    down_to: Scope = field(default=Scope.LOOPBACK, compare=False)
 
     def __str__(self) -> str:
         return self.text

@@ -88,6 +88,8 @@ class Places:
         for place, address in zip(self._places, addresses, strict=True):
             if place.address.raw != address.raw or place.expires <= now or place.standing is _Standing.FAILED:
                 return False
+            if address.down_to < place.address.down_to:
+                return False
         for place in self._places:
             place.live_on(now, lifetime)
         return True
@@ -96,7 +98,13 @@ class Places:
         """Somebody says that it is at these addresses, best first."""
         told = {address.raw: address for address in addresses}
         for place in self._places:
-            if told.pop(place.address.raw, None) is not None and place.standing is not _Standing.FAILED:
+            again = told.pop(place.address.raw, None)
+            if again is None:
+                continue
+            if again.down_to < place.address.down_to:
+                place.address = again
+                self._known = None
+            if place.standing is not _Standing.FAILED:
                 place.live_on(now, lifetime)
         if told:
             worked = sum(place.standing is _Standing.WORKED for place in self._places)
@@ -201,6 +209,11 @@ class Places:
         self._places.remove(place)
         self._places.append(place)
         self._known = None
+
+
+def lead_nearer(told: PeerInfo, known: PeerInfo) -> bool:
+    """Whether a name among the addresses that are told is believed to lead nearer than among the same ones that are known."""
+    return any(new.down_to < old.down_to for new, old in zip(told.addresses, known.addresses, strict=True))
 
 
 def _same_host(one: Address, other: Address) -> bool:

@@ -4,9 +4,14 @@ A peer on a loopback connection may hear everything, one on a private network pr
 internet public ones; what a peer says is believed within the same limits. So a demo on one machine, a network at home and
 the internet all work without a switch, private addresses stay private, and nobody far away can send us into our own
 network. kad-dht r2 leaves this to the implementation; go asks for two networks instead, a WAN and a LAN one.
+
+A name passes as what its last label says, which is public as a rule. Where it leads is seen when it is dialled: no nearer than
+an address that the same peer may tell (`Address.down_to`).
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from p2pkad.config import ScopeRule
 from p2pkad.core.peers import Address, Scope
@@ -27,6 +32,15 @@ def addresses_for(addresses: tuple[Address, ...], rule: ScopeRule, scope: Scope)
     """
     narrowest = _NARROWEST.get(rule, scope)
     for address in addresses:
-        if address.scope < narrowest:
-            return tuple(each for each in addresses if each.scope >= narrowest)
+        if address.scope < narrowest or narrowest < address.down_to:
+            return tuple(_leading(each, narrowest) for each in addresses if each.scope >= narrowest)
     return addresses
+
+
+def recalled(addresses: tuple[Address, ...], rule: ScopeRule) -> tuple[Address, ...]:
+    """Addresses that were believed in an earlier life. Who told them is forgotten: names lead where anybody's may."""
+    return tuple(_leading(each, _NARROWEST.get(rule, Scope.PUBLIC)) for each in addresses)
+
+
+def _leading(address: Address, narrowest: Scope) -> Address:
+    return replace(address, down_to=narrowest) if narrowest < address.down_to else address

@@ -25,7 +25,7 @@ from p2pkad.core.goals import Failure
 from p2pkad.core.keyspace import SHA256, Key
 from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
 from p2pkad.core.routing_table import Added, Removed, RoutingTable
-from p2pkad.core.scope import addresses_for, connection_scope
+from p2pkad.core.scope import addresses_for, connection_scope, recalled
 from p2pkad.core.suspicion import Suspicion
 from p2pkad.events import NodeEvent, PeerAdmitted, PeerEvicted, PeerReturned
 from p2pkad.node.clock import Clock
@@ -230,6 +230,7 @@ class Membership:
         if info.id == self.own or not info.addresses:
             return
         now = self._clock.monotonic()
+        info = PeerInfo(info.id, recalled(info.addresses, self._config.scope))
         self.book.pin(info.id, Pin.AWAITED, now)
         self.book.learn(info, now, self._config.address_lifetime)
         forgotten = self.awaited.restore(missed)

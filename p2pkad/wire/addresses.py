@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import ip_network
 from socket import AF_INET, AF_INET6, inet_ntop
@@ -41,6 +42,7 @@ def decode_address(raw: bytes, owner: PeerId) -> Address | None:
     """The address that `raw` says `owner` has, without the /p2p/<owner> that it may end in.
 
     None when it cannot be read, has a protocol that not everybody knows, ends in another peer's id, or leads nowhere.
+    A name leads to public addresses alone, until it is decided who is believed.
     """
     if len(raw) > MAX_ADDRESS:
         return None
@@ -88,9 +90,10 @@ def address_text(address: Address, peer: PeerId) -> str:
 @lru_cache(maxsize=_REMEMBERED)
 def _remembered(raw: bytes) -> tuple[Address, PeerId | None] | None:
     try:
-        return _split(raw)
+        address, named = _split(raw)
     except ValueError:
         return None
+    return address if address.ip_group else replace(address, down_to=Scope.PUBLIC), named
 
 
 def _split(raw: bytes) -> tuple[Address, PeerId | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -55,6 +55,25 @@ def test_hearsay_is_not_passed_on_beside_what_is_known_at_first_hand() -> None:
     assert passed_on(known, ALICE, now=3) == ["moved"]
     known.failed(ALICE, at("moved"))
     assert passed_on(known, ALICE, now=3) == told(known, ALICE, now=3) != ["moved"], "it may be that it moved again"
+
+
+@pytest.mark.parametrize("before", [(), ("home",)], ids=["told alone", "told beside what worked"])
+def test_a_name_may_lead_as_near_as_anybody_who_tells_it_is_believed(before: tuple[str, ...]) -> None:
+    def name(down_to: Scope) -> Address:
+        return replace(at("name"), down_to=down_to)
+
+    known = book()
+    learn(known, ALICE, *before)
+    for each in before:
+        known.worked(ALICE, at(each), 0)
+    for told_down_to, leads in [
+        (Scope.PUBLIC, Scope.PUBLIC),
+        (Scope.PRIVATE, Scope.PRIVATE),
+        (Scope.PUBLIC, Scope.PRIVATE),
+        (Scope.LOOPBACK, Scope.LOOPBACK),
+    ]:
+        known.learn(PeerInfo(ALICE, (*map(at, before), name(told_down_to))), 0, HOUR)
+        assert known.info(ALICE, 0).addresses[-1].down_to is leads
 
 
 def test_of_who_is_unknown_nothing_is_passed_on() -> None:

@@ -27,7 +27,7 @@ from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P_CIRCUIT
 
 from p2pkad.config import DialTransport, HostConfig
-from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
 from p2pkad.errors import NodeClosed, PeerBusy, PeerUnreachable
 from p2pkad.net.libp2p.border import hung_up, reason
 from p2pkad.net.libp2p.ids import foreign_id
@@ -48,7 +48,7 @@ class Dial:
     peer: PeerId
     waiting: int = 0
     queue: list[Address] = field(default_factory=list)
-    known: set[Address] = field(default_factory=set)
+    known: dict[bytes, Scope] = field(default_factory=dict)
     causes: list[tuple[str, str]] = field(default_factory=list)
     attempts: set[Attempt] = field(default_factory=set)
     won: bool = False
@@ -59,10 +59,11 @@ class Dial:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def add(self, addresses: Iterable[Address]) -> None:
-        """Queue the addresses that are new."""
+        """Queue the addresses that are new, and names that may lead nearer than when they were queued."""
         for address in addresses:
-            if address not in self.known and len(self.known) < MAX_ADDRESSES:
-                self.known.add(address)
+            known = self.known.get(address.raw)
+            if len(self.known) < MAX_ADDRESSES if known is None else address.down_to < known:
+                self.known[address.raw] = address.down_to
                 self.queue.append(address)
                 self.wake()
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -39,7 +40,7 @@ from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
 
 from p2pkad.config import HostConfig
-from p2pkad.core.peers import Address, PeerId, PeerInfo
+from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
 from p2pkad.errors import ConfigError, NetworkError
 from p2pkad.identity import Identity
 from p2pkad.net.libp2p.backbone import Backbone
@@ -165,10 +166,12 @@ class ArmouredSwarm(Swarm):
             known = []
         try:
             with self.backbone.using(peer), trio.fail_after(DIAL_PEER_TIMEOUT):
+                down_to = Scope.LOOPBACK  # as what is typed: these are the application's
                 if not known and self._router is not None and self.backbone.find(peer) is None:
                     found = await self._router.find_peer(peer_id)
-                    known = [] if found is None else found.addrs
-                addresses = [address for each in known if (address := decode_address(each.to_bytes(), peer)) is not None]
+                    known, down_to = [] if found is None else found.addrs, Scope.PUBLIC
+                read = [address for each in known if (address := decode_address(each.to_bytes(), peer)) is not None]
+                addresses = [replace(each, down_to=min(each.down_to, down_to)) for each in read]
                 deadline = trio.current_effective_deadline()
                 held = await self.backbone.connect(PeerInfo(peer, tuple(addresses)), deadline)
         except (NetworkError, trio.TooSlowError) as error:

@@ -3,6 +3,8 @@
     /dns/NAME/…  /dns4/…  /dns6/…   the same address with each IP address of the name in its place
     /dnsaddr/NAME                    what the TXT records of _dnsaddr.NAME say of the peer, resolved further
 
+Whoever owns a name can let it lead anywhere, into the network of whoever dials it, too: no nearer than its teller is believed.
+
 multiaddr specification, "DNS" and "dnsaddr".
 """
 
@@ -109,15 +111,19 @@ def is_name(address: Address) -> bool:
 
 
 async def resolve(address: Address, peer: PeerId, resolver: Resolver) -> list[Address]:
-    """The addresses with an IP address that `address` of `peer` stands for, MAX_FOUND at most.
+    """The addresses with an IP address that `address` of `peer` stands for, MAX_FOUND at most, none nearer than it may lead.
 
     The caller brings the deadline. Raises NameFailed when there are none.
     """
     search = _Search(peer, resolver)
     found = [each async for each in search.follow(address, 0)]
-    if found:
-        return found[:MAX_FOUND]
+    believed = [each for each in found if each.scope >= address.down_to]
+    if believed:
+        return believed[:MAX_FOUND]
     name = address.text.split("/")[2]
+    if found:
+        ip = found[0].text.split("/")[2]
+        raise NameFailed(f"{name}: it leads to {ip}, which is nearer than those who told of it are believed to know")
     raise search.failure or NameFailed(f"{name}: it says nothing of this peer")
 
 

@@ -8,16 +8,21 @@ from itertools import pairwise
 
 import pytest
 import trio
+import trio.testing
+from libp2p.peer.peerinfo import PeerInfo as ForeignPeerInfo
+from multiaddr import Multiaddr
 
 import p2pkad
 from p2pkad.config import HostConfig, KademliaConfig
-from p2pkad.core.peers import PeerInfo
+from p2pkad.core.peers import PeerInfo, Scope
+from p2pkad.core.scope import addresses_for
 from p2pkad.errors import PeerUnreachable
 from p2pkad.events import BootstrapEnded
 from p2pkad.identity import Identity
 from p2pkad.net.libp2p import new_host
+from p2pkad.net.libp2p.ids import foreign_id
 from p2pkad.net.libp2p.names import MAX_DEPTH, MAX_FOUND, MAX_QUESTIONS, NameFailed, SystemResolver, resolve
-from p2pkad.wire.addresses import parse_address
+from p2pkad.wire.addresses import decode_address, parse_address
 from tests.net.libp2p.ends import LOOPBACK, End, an_end, eventually, soon
 from tests.net.libp2p.test_dialer import PEER
 from tests.support.name_server import NameServer, name_server
@@ -122,6 +127,50 @@ async def test_a_peer_is_reached_by_each_kind_of_name():
             for text in (f"/dns4/a.test/tcp/{port}", f"/dns/a.test/tcp/{port}", "/dnsaddr/a.test"):
                 await caller.ask(PeerInfo(called.id, (parse_address(text),)))
                 await caller.network.disconnect(called.id)
+
+
+async def test_a_stranger_leads_nobody_into_his_own_network_by_a_name():
+    async with an_end() as called:
+        port = called.info.addresses[0].text.rpartition("/")[2]
+        leads = f"dnsaddr=/ip4/127.0.0.1/tcp/{port}/p2p/{called.id}"
+        records = {("a.test", "A"): ["127.0.0.1"], ("_dnsaddr.a.test", "TXT"): [leads]}
+        async with name_server(records) as server, a_caller(server) as caller:
+            for text in (f"/dns4/a.test/tcp/{port}", "/dnsaddr/a.test"):
+                told = decode_address(parse_address(text).raw, called.id)
+                with pytest.raises(PeerUnreachable, match=r"a\.test: it leads to 127\.0\.0\.1, which is nearer"):
+                    await caller.ask(PeerInfo(called.id, addresses_for((told,), "auto", Scope.PUBLIC)))
+                assert not called.network.connections()
+                for rule, scope in (("auto", Scope.LOOPBACK), ("all", Scope.PUBLIC)):
+                    await caller.ask(PeerInfo(called.id, addresses_for((told,), rule, scope)))
+                    await caller.network.disconnect(called.id)
+                    await eventually(lambda: not called.network.connections())
+
+
+async def test_who_typed_a_name_is_not_kept_from_it_by_a_stranger_who_told_it():
+    both_wait = trio.Event()
+
+    class Slow:
+        async def addresses(self, name: str, version: int) -> list[str]:
+            await both_wait.wait()
+            return ["127.0.0.1"]
+
+    async with an_end() as called, an_end(host={"resolver": Slow()}) as caller, trio.open_nursery() as nursery:
+        typed = parse_address(f"/dns4/a.test/tcp/{called.info.addresses[0].text.rpartition('/')[2]}")
+        told = decode_address(typed.raw, called.id)
+        nursery.start_soon(caller.ask, PeerInfo(called.id, (told,)))
+        await eventually(lambda: caller.host.backbone.dialer.dials(called.id))
+        nursery.start_soon(caller.ask, PeerInfo(called.id, (typed,)))
+        await trio.testing.wait_all_tasks_blocked()
+        both_wait.set()
+
+
+async def test_an_application_may_name_its_own_hosts():
+    async with an_end() as called:
+        records = {("a.test", "A"): ["127.0.0.1"]}
+        async with name_server(records) as server, a_caller(server) as caller:
+            address = Multiaddr(f"/dns4/a.test/tcp/{called.info.addresses[0].text.rpartition('/')[2]}")
+            await caller.host.connect(ForeignPeerInfo(foreign_id(called.id), [address]))
+            assert called.id in caller.network.connections()
 
 
 @pytest.mark.scenario("H3")
