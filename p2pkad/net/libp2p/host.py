@@ -51,7 +51,7 @@ from p2pkad.net.libp2p.mdns import Mdns
 from p2pkad.net.libp2p.names import Resolver
 from p2pkad.net.libp2p.network import Libp2pNetwork
 from p2pkad.net.libp2p.peerstore import BoundedPeerStore
-from p2pkad.net.libp2p.quic import QuicTransport
+from p2pkad.net.libp2p.quic import UNPROVEN, QuicTransport
 from p2pkad.net.libp2p.tls import Tls
 from p2pkad.net.libp2p.transport import Place, Transport
 from p2pkad.net.libp2p.websocket import WebSocketTransport
@@ -124,7 +124,7 @@ class ArmouredSwarm(Swarm):
         self._transports = (
             Transport(*door),
             WebSocketTransport(*door),
-            QuicTransport(key_pair, *door, timeout=config.dial_timeout),
+            QuicTransport(key_pair, *door, timeout=config.dial_timeout, unproven=min(UNPROVEN, config.max_connections // 4)),
         )
         # py-libp2p's own limits would refuse dials and close what is in use: they are out of the way, ours hold.
         limits = ConnectionConfig(

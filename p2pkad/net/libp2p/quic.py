@@ -49,15 +49,17 @@ ALPN = "libp2p"
 MAX_DATAGRAM = 65536
 SMALLEST_INITIAL = 1200
 """Bytes of a datagram that may open a connection. RFC 9000, 14.1."""
-RETRY_ABOVE = 16
-"""Inbound handshakes under way above which new ones have to prove their address."""
+UNPROVEN = 4
+"""Inbound handshakes under way from which on new ones have to prove their address, which costs them a round trip. Anybody can
+write any address into a datagram, and such a handshake has its place until it is given up."""
 _VERSIONS = [QuicProtocolVersion.VERSION_1]  # what /quic-v1 says
 
 Handler = Callable[[Connection], Awaitable[None]]
 
 
 class QuicTransport(ITransport):
-    """admit, left: see `transport.Transport`. timeout: seconds for an inbound handshake."""
+    """admit, left: see `transport.Transport`. timeout: seconds for an inbound handshake. unproven: see UNPROVEN; fewer where
+    there are few connections."""
 
     def __init__(
         self,
@@ -65,10 +67,12 @@ class QuicTransport(ITransport):
         admit: Callable[[Place], Awaitable[bool]],
         left: Callable[[Place], None],
         timeout: float,
+        unproven: int = UNPROVEN,
     ) -> None:
         self.admit = admit
         self.left = left
         self.timeout = timeout
+        self.unproven = unproven
         certificate, key = generate_certificate(key_pair.private_key, create_cert_template())
         self._certificate = x509.load_pem_x509_certificate(certificate.encode())
         self._key = load_pem_private_key(key.encode(), None)
@@ -262,7 +266,7 @@ class Listener(IListener):
                 source_cid=header.destination_cid, destination_cid=header.source_cid, supported_versions=list(_VERSIONS)
             )
             await self._send(versions, sender)
-        elif header.packet_type == QuicPacketType.INITIAL and not header.token and self._handshakes >= RETRY_ABOVE:
+        elif header.packet_type == QuicPacketType.INITIAL and not header.token and self._handshakes >= self._transport.unproven:
             await self._send(self._retry_packet(header, sender), sender)
         elif header.packet_type == QuicPacketType.INITIAL:
             try:

@@ -24,7 +24,7 @@ from p2pkad.errors import ConfigError, P2pkadError, PeerBusy, PeerUnreachable
 from p2pkad.identity import Identity
 from p2pkad.net.base import Connected, Gone, Request
 from p2pkad.net.libp2p import new_host
-from p2pkad.net.libp2p.quic import RETRY_ABOVE
+from p2pkad.net.libp2p.quic import UNPROVEN
 from p2pkad.net.libp2p.quic_connection import Connection
 from p2pkad.net.libp2p.quic_core import WINDOW
 from p2pkad.wire.addresses import parse_address
@@ -408,12 +408,26 @@ async def test_handshakes_that_go_no_further_give_their_places_back_and_many_at_
             for _ in range(1000):
                 await trio.lowlevel.checkpoint()
                 most = max(most, listener._handshakes)
-            assert 0 < most <= RETRY_ABOVE
+            assert 0 < most <= UNPROVEN
             await caller.ask(called)  # it shows that its address is its own
         await caller.network.disconnect(called.id)
         await eventually(lambda: census() == before)
         assert listener._handshakes == 0
         assert not called.host.backbone._handshakes, "their places on the host"
+
+
+@pytest.mark.scenario("H2")
+@pytest.mark.parametrize("most", [4, 16])
+async def test_forged_addresses_keep_nobody_out(most):
+    options = at("quic", dial_timeout=PATIENCE, max_connections=most, connection_reserve=1)
+    async with an_end(**options) as called, an_end(listen=()) as caller:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as forger:
+            for _ in range(100):
+                forger.sendto(first_datagram(forger, port_of(called)), ("127.0.0.1", port_of(called)))
+            (listener,) = called.host.get_network().listeners.values()
+            await eventually(lambda: listener._handshakes > 0)
+            await caller.ask(called)
+            assert len(called.host.backbone._handshakes) <= most // 4, "those that nothing is known of"
 
 
 async def raw_quic(caller: End, called: End) -> Connection:
