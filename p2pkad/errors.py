@@ -181,8 +181,8 @@ class NoPeers(LookupFailed):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what}: the routing table is empty and no bootstrap peer answered. "
-            "Pass bootstrap=[...], or connect to a peer first."
+            f"{what}: there is nobody to ask: the routing table is empty, and no bootstrap peer answered. "
+            "Name bootstrap peers that are up, or connect to a peer first"
         )
 
 

@@ -242,7 +242,7 @@ def _report(error: BaseException) -> int:
     if os.environ.get("P2PKAD_DEBUG"):
         traceback.print_exception(error)
     if isinstance(error, CycloptsError):
-        _complain(f"{error} Try: p2pkad --help")
+        _complain(f"{error} Try: {' '.join(('p2pkad', *(error.command_chain or ())))} --help")
         return USAGE
     if isinstance(error, P2pkadError | TimeoutError | OSError):
         _complain(str(error))

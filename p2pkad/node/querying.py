@@ -13,8 +13,9 @@ from typing import Protocol
 import trio
 
 from p2pkad.config import KademliaConfig
-from p2pkad.core.goals import Goal
+from p2pkad.core.goals import Goal, OnePeer
 from p2pkad.core.lookup import Ask, Done, Lookup, LookupLimits, Outcome, Query, Wait
+from p2pkad.core.peers import PeerId
 from p2pkad.errors import LocalLimit, NoPeers, key_text
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
 from p2pkad.node.chronicle import Chronicle
@@ -120,7 +121,7 @@ class Querying:
                     await self._membership.changed.park()
                 nursery.cancel_scope.cancel()
         if not len(self._membership.table):
-            raise NoPeers(key_text(goal.key))
+            raise NoPeers(f"peer {PeerId(goal.key)}" if isinstance(goal, OnePeer) else key_text(goal.key))
 
     async def _bootstrap_once(self, over: trio.CancelScope) -> None:
         await self._bootstrap.attempt()

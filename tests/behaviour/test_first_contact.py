@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import pytest
 
+from p2pkad.core.peers import PeerId
 from p2pkad.errors import LocalProtocolError, NoPeers, NotFound, QuorumNotMet
 from tests.behaviour.conftest import BehaviourNetwork
 
@@ -96,6 +97,9 @@ async def test_a_lookup_with_nobody_to_ask_fails_at_once(network: BehaviourNetwo
         await alone.closest_peers(b"key")
     with pytest.raises(NoPeers):
         await alone.get_value(b"/v/key")
+    stranger = PeerId(b"\x12\x20" + sha256(b"stranger").digest())
+    with pytest.raises(NoPeers, match=f"^peer {stranger}: there is nobody to ask"):
+        await alone.find_peer(stranger)
     (hermit,) = await network.start(bootstrap=(), allow_zero_peers=True)
     assert (await hermit.put_value(b"/v/key", b"value")).stored == (hermit.id,)
     assert await hermit.get_value(b"/v/key") == b"value"
