@@ -290,9 +290,10 @@ class PublishFailed:
 class RequestEnded:
     """A request of this node is over. seconds: since it was made, dialling and waiting for room included.
 
-    message: its name in the specification. An ADD_PROVIDER has no reply: "answered" says that it left, or, where a
-    GET_PROVIDERS went after it on the same stream, that this was answered. "unreachable" to "malformed": as in `Failure`.
-    "limited": a limit of this node. "cancelled": whoever wanted it wants it no more; the rest of a lookup ends so.
+    message: its name in the specification. An ADD_PROVIDER has no reply: "answered" says that the FIND_NODE or
+    GET_PROVIDERS behind it on the same stream was. "unreachable" to
+    "malformed": as in `Failure`. "limited": a limit of this node. "cancelled": whoever wanted it wants it no more; the rest
+    of a lookup ends so.
     """
 
     at: float

@@ -48,6 +48,10 @@ class Connection:
     opened: float
 
 
+MAX_STREAMS = 16
+"""Streams of one protocol to one peer, each with one request at a time. rust and js accept 32 of a connection. Further requests
+wait in the network, where nobody sees that they do: a node makes no more (node/asking.py)."""
+
 Handler = Callable[[Request], Awaitable[AnyReply | None]]
 """Answers a request. None: there is no answer, the stream stays open. Raising a `P2pkadError`: the stream is reset."""
 
@@ -163,7 +167,11 @@ class Network(Protocol):
         ...
 
     async def send(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
-        """Send what has no reply. Returning says that it left this machine, no more. Raises as `request`."""
+        """Send what has no reply, and FIND_NODE for the same key behind it, on the same stream and in this order.
+
+        Returns when that is answered: the peer has dealt with `message`, and did not take it amiss. Raises as `request`, of
+        either; after a RequestTimeout, or PeerBusy, the peer may have taken `message` or not.
+        """
         ...
 
     async def send_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> Response:

@@ -327,3 +327,24 @@ async def test_py_peers_answer_the_same_verbs(peer: Peer, driver: Driver) -> Non
     for verb in ("identity", "routing_table", "connections"):
         shared = set(await ours.ask(verb))
         assert shared - set(await peer.ask(verb)) == set()
+
+
+@EVERYBODY
+@pytest.mark.scenario("P10")
+async def test_of_many_announcements_at_once_each_is_where_its_receipt_says(peer: Peer) -> None:
+    """Each closes the stream in good order when it has read the announcement: that is all that a receipt has to go by."""
+    keys = [p2pkad.content_key(b"%d" % number) for number in range(100)]
+    sent: list[bytes] = []
+    async with open_node(peer.address) as node:
+        await node.wait_ready(timeout=PATIENCE)
+
+        async def provide(key: bytes) -> None:
+            if (await node.provide(key)).sent == (peer_id(peer.id),):
+                sent.append(key)
+
+        async with trio.open_nursery() as nursery:
+            for key in keys:
+                nursery.start_soon(provide, key)
+        assert sorted(sent) == sorted(keys)
+        for key in keys:
+            assert str(node.id) in {entry["id"] for entry in (await peer.ask("holds", key=key))["providers"]}

@@ -166,9 +166,49 @@ async def test_what_has_no_reply_is_sent_and_cannot_be_asked(ends: Ends) -> None
     news = AddProvider(KEY, (asker.info,))
     await asker.network.send(server.info, news, soon())
     await asker.ask(server)
-    assert [request.message for request in server.requests] == [news, FindNode(b"key")]
+    assert [request.message for request in server.requests] == [news, FindNode(KEY), FindNode(b"key")]
     with pytest.raises(LocalProtocolError):
         await asker.network.request(server.info, news, soon())
+
+
+@pytest.mark.scenario("P10")
+async def test_what_has_no_reply_is_sent_when_it_was_dealt_with(ends: Ends) -> None:
+    asker, server = await ends.pair()
+    reached, release, told = trio.Event(), trio.Event(), False
+
+    async def slow(request: Request) -> AnyReply | None:
+        if not isinstance(request.message, AddProvider):
+            return FindNodeReply(())
+        reached.set()
+        await release.wait()
+        return None
+
+    async def send() -> None:
+        nonlocal told
+        await asker.network.send(server.info, AddProvider(KEY, (asker.info,)), soon())
+        told = True
+
+    server.answer = slow  # type: ignore[assignment]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await reached.wait()
+        await trio.sleep(SHORT)
+        assert not told
+        release.set()
+
+
+@pytest.mark.scenario("P10")
+async def test_what_has_no_reply_and_is_refused_was_not_sent(ends: Ends) -> None:
+    asker, server = await ends.pair()
+
+    async def refuse(request: Request) -> AnyReply:
+        if not isinstance(request.message, AddProvider):
+            return FindNodeReply(())
+        raise RemoteProtocolError("refused")
+
+    server.answer = refuse  # type: ignore[assignment]
+    with pytest.raises(RequestFailed):
+        await asker.network.send(server.info, AddProvider(KEY, (asker.info,)), soon())
 
 
 async def test_a_question_behind_it_is_answered_after_it_was_dealt_with(ends: Ends) -> None:

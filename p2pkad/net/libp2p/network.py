@@ -21,7 +21,7 @@ from libp2p.host.ping import PING_LENGTH
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.stream.net_stream import NetStream
 
-from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
+from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, FindNode
 from p2pkad.core.peers import Address, PeerDescription, PeerId, PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, RemoteProtocolError, RequestTimeout
 from p2pkad.events import Limit
@@ -137,10 +137,19 @@ class Libp2pNetwork:
         return await self._ask(peer, b"", message, deadline)
 
     async def send(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
-        frame = encode_frame(encode_request(message), self._max_message)
+        question = FindNode(message.key)
+        frames = b"".join(encode_frame(encode_request(each), self._max_message) for each in (message, question))
+
+        async def tell(channel: Channel) -> None:
+            answer = await channel.ask(frames)
+            try:
+                decode_reply(question, answer)
+            except RemoteProtocolError:
+                # py-libp2p echoes the message. Whatever comes back shows that it was read; but more may be on the way.
+                channel.over = True
 
         with self._border(peer.id, type(message).__name__, deadline):
-            await self._pool(peer.id).tell(lambda: self._backbone.connect(peer, deadline), frame)
+            await self._pool(peer.id).use(lambda: self._backbone.connect(peer, deadline), tell)
 
     async def send_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> Response:
         return await self._ask(peer, encode_frame(encode_request(message), self._max_message), question, deadline)

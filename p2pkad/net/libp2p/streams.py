@@ -9,9 +9,9 @@ several. What happens to the stream of a request:
     failed otherwise, late, cancelled | reset, never used again
     idle for IDLE_AFTER               | closed
 
-What has no reply, ADD_PROVIDER, never goes out behind another such message: a peer that takes the first amiss resets the
-stream, as js does for content that it cannot read, and the second would be lost without a word. A request in between is
-enough, for that notices a reset and is tried again.
+What has no reply, ADD_PROVIDER, goes out with a question behind it in the same write. Peers deal with one message after the
+other: who answers has dealt with the first, and who takes that amiss has reset the stream. How a stream ends says less: js
+resets one that is closed behind an announcement that it took, and closes in good order what it has not read yet.
 
 A retry never follows a reply that had begun, and never another retry: a peer that resets a stream twice has answered.
 One that closes the connection has not: it makes room for others, as every peer does at its limit.
@@ -29,14 +29,13 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import NetworkError, PeerBusy, RequestFailed
+from p2pkad.net.base import MAX_STREAMS
 from p2pkad.net.connections import Held
 from p2pkad.net.libp2p.border import FOREIGN, hung_up, reason
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.wire.framing import FrameDecoder
 
-MAX_STREAMS = 16
-"""Streams of one protocol to one peer; further requests wait. rust and js accept 32 of a connection."""
 IDLE_AFTER = 20.0
 """Seconds after which an unused stream is closed. go resets it after 60."""
 
@@ -44,13 +43,13 @@ IDLE_AFTER = 20.0
 class Channel:
     """One outbound stream. The negotiation travels with the first request."""
 
-    __slots__ = ("_decoder", "_pipe", "_proposal", "_protocol", "began", "held", "idle_since", "unanswered")
+    __slots__ = ("_decoder", "_pipe", "_proposal", "_protocol", "began", "held", "idle_since", "over")
 
     def __init__(self, pipe: Pipe, held: Held[SwarmConn], protocol: str, limit: int) -> None:
         self.held = held
         self.began = False
         self.idle_since = 0.0
-        self.unanswered = False
+        self.over = False
         self._pipe = pipe
         self._protocol = protocol
         self._proposal: Proposal | None = Proposal(protocol)
@@ -67,16 +66,7 @@ class Channel:
         await self._write(frame)
         while (reply := self._decoder.next_frame()) is None:
             await self._read()
-        self.unanswered = False
         return reply
-
-    async def tell(self, frame: bytes) -> None:
-        """Send what has no reply. On a fresh stream the peer's agreement to the protocol is waited for."""
-        self.began = False
-        self.unanswered = True
-        await self._write(frame)
-        while self._proposal is not None:
-            await self._read()
 
     async def reset(self) -> None:
         """Give the stream up."""
@@ -157,31 +147,21 @@ class Pool:
     async def use(self, connect: Connect, exchange: Exchange[Result]) -> tuple[Held[SwarmConn], Result]:
         """Do one exchange on one stream, and once more on a fresh one when the first turned out stale.
 
-        Returns the connection that it took, and what `exchange` returned. Raises RequestFailed, PeerBusy,
-        RemoteProtocolError, and what `connect` raises. The caller brings the deadline.
+        It may mark the stream as `over`: that is not used again then. Returns the connection that it took, and what
+        `exchange` returned. Raises RequestFailed, PeerBusy, RemoteProtocolError, and what `connect` raises. The caller brings
+        the deadline.
         """
-        return await self._in_turn(connect, exchange, self._take)
-
-    async def tell(self, connect: Connect, frame: bytes) -> None:
-        """Send what has no reply, in the same way. Raises what `use` raises."""
-        await self._in_turn(connect, lambda channel: channel.tell(frame), self._take_answered)
-
-    async def _in_turn(
-        self, connect: Connect, exchange: Exchange[Result], take: Callable[[], Channel | None]
-    ) -> tuple[Held[SwarmConn], Result]:
         async with self._slots:
             self.in_use += 1
             try:
-                return await self._use(connect, exchange, take)
+                return await self._use(connect, exchange)
             finally:
                 self.in_use -= 1
 
-    async def _use(
-        self, connect: Connect, exchange: Exchange[Result], take: Callable[[], Channel | None]
-    ) -> tuple[Held[SwarmConn], Result]:
+    async def _use(self, connect: Connect, exchange: Exchange[Result]) -> tuple[Held[SwarmConn], Result]:
         again = False
         while True:
-            channel = None if again else take()
+            channel = None if again else self._take()
             pooled = channel is not None
             held = channel.held if channel else await connect()
             try:
@@ -217,12 +197,6 @@ class Pool:
             self._discard(channel.reset)
         return None
 
-    def _take_answered(self) -> Channel | None:
-        """One whose last message was answered. The others end here, or they would become more and more."""
-        while (channel := self._take()) is not None and channel.unanswered:
-            self._discard(channel.close)
-        return channel
-
     async def _open(self, held: Held[SwarmConn]) -> Channel:
         try:
             stream = await held.handle.new_stream()
@@ -238,5 +212,8 @@ class Pool:
             self._discard(channel.reset)
             raise
         channel.idle_since = channel.held.used = trio.current_time()
-        self._idle.append(channel)
+        if channel.over:
+            self._discard(channel.close)
+        else:
+            self._idle.append(channel)
         return result

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest
+from p2pkad.core.messages import AnyReply, AnyRequest
 from p2pkad.errors import P2pkadError, RemoteProtocolError, RequestFailed, without_content
 from p2pkad.net.base import Request
 from p2pkad.net.simulated.line import Exchange
@@ -79,8 +79,6 @@ def _arrive(exchange: Exchange) -> Errand | None:
     elif network.crowded(asker.id):
         _reply(exchange, RequestFailed(there.id, "the stream was reset"))
     else:
-        if isinstance(exchange.message, AddProvider):
-            _reply(exchange, None)  # it has arrived: that is all that the sender will know
         scope = trio.CancelScope()
         return Errand(_handle(exchange, network, there, scope), partial(_keeps_waiting, exchange, scope))
     return None
@@ -108,8 +106,7 @@ async def _handle(exchange: Exchange, network: SimulatedNetwork, there: Simulate
         log.exception("a handler failed")
     finally:
         del network.serving[scope]
-    if not isinstance(exchange.message, AddProvider):
-        _reply(exchange, outcome or RequestFailed(there.id, "the stream was reset"), there.answers_late)
+    _reply(exchange, outcome or RequestFailed(there.id, "the stream was reset"), there.answers_late)
 
 
 async def _answer(exchange: Exchange, network: SimulatedNetwork, there: SimulatedHost) -> Outcome:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, PutValue
+from p2pkad.core.messages import AddProvider, AnyReply, AnyRequest, FindNode, PutValue
 from p2pkad.core.peers import Address, PeerDescription, PeerId, PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, PeerBusy, RemoteProtocolError, RequestTimeout
 from p2pkad.net.base import Connection, Handler, Limited, NetworkEvent, Response, Usefulness
@@ -80,7 +80,7 @@ class SimulatedNetwork:
         return await self._ask(peer, message, deadline)
 
     async def send(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
-        await self._exchange(peer, message, deadline)
+        await self._ask(peer, FindNode(message.key), deadline, before=message)
 
     async def send_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> Response:
         return await self._ask(peer, question, deadline, before=message)

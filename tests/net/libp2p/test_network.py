@@ -28,7 +28,7 @@ async def test_what_has_no_reply_is_sent_and_the_stream_serves_the_next_request(
         news = AddProvider(b"\x12\x20" + bytes(32), (asker.info,))
         await asker.network.send(server.info, news, soon())
         await asker.network.request(server.info, GetProviders(news.key), soon())
-        assert [request.message for request in server.requests] == [news, GetProviders(news.key)]
+        assert [request.message for request in server.requests] == [news, FindNode(news.key), GetProviders(news.key)]
 
 
 @pytest.mark.scenario("W1")

@@ -15,11 +15,12 @@ from p2pkad.core.messages import AddProvider, AnyRequest, FindNode, FindNodeRepl
 from p2pkad.core.peers import PeerInfo
 from p2pkad.errors import LocalProtocolError, PeerBusy, RemoteProtocolError, RequestFailed, RequestTimeout
 from p2pkad.identity import Identity
+from p2pkad.net.base import MAX_STREAMS
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
-from p2pkad.net.libp2p.streams import IDLE_AFTER, MAX_STREAMS
-from p2pkad.wire.codec import decode_request, encode_reply
+from p2pkad.net.libp2p.streams import IDLE_AFTER
+from p2pkad.wire.codec import decode_request, encode_reply, encode_request
 from p2pkad.wire.framing import FrameDecoder, encode_frame
-from tests.net.libp2p.ends import PROTOCOL, End, an_end, eventually, soon
+from tests.net.libp2p.ends import PATIENCE, PROTOCOL, End, an_end, eventually, soon
 
 LIMIT = 4 * 1024 * 1024
 REPLY = encode_frame(encode_reply(FindNodeReply(())), LIMIT)
@@ -340,52 +341,121 @@ async def test_bytes_that_nobody_asked_for_cost_the_stream():
         assert stage.requests == [1, 1]
 
 
-@pytest.mark.scenario("W1")
-async def test_news_are_not_lost_with_the_stream_of_other_news():
-    """js resets it for content that is no CID to it: whatever lies behind on the same stream is not read any more."""
-    gate = trio.Event()
+async def tell(stage: Scripted, within: float = PATIENCE) -> None:
+    await stage.client.network.send(stage.server.info, NEWS, trio.current_time() + within)
 
-    async def takes_it_amiss(turn: Turn) -> None:
+
+@pytest.mark.scenario("P10")
+async def test_news_count_as_sent_when_they_have_been_dealt_with_however_slow_the_peer_is(monkeypatch):
+    monkeypatch.setattr("p2pkad.net.libp2p.pipe.LINGER", 0.05)
+    gate, told = trio.Event(), []
+
+    async def slow(turn: Turn) -> None:
         await turn.request()
-        if turn.number == 0:
-            await gate.wait()
-            await turn.pipe.reset()
+        await gate.wait()
         await turn.serve()
 
-    async with scripted(takes_it_amiss) as stage:
-        for _ in range(2):
-            await stage.client.network.send(stage.server.info, NEWS, soon())
-        gate.set()
-        await eventually(lambda: stage.requests == [1, 1])
+    async def tell_and_note() -> None:
+        await tell(stage)
+        told.append(sum(stage.requests))
+
+    async with scripted(slow) as stage:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(tell_and_note)
+            await eventually(lambda: stage.requests == [1, 1, 1])
+            await trio.sleep(0.2)  # longer than a stream lingers
+            assert told == []
+            gate.set()
+        assert len(told) == 3
+        assert stage.requests == [2, 2, 2]
 
 
-async def test_news_go_out_on_a_used_stream_when_a_request_was_answered_in_between():
+@pytest.mark.scenario("P10", "W1")
+async def test_who_takes_news_amiss_has_not_been_told_and_news_behind_them_are_not_lost():
+    """js resets the stream for content that is no CID to it."""
+
+    async def takes_the_first_amiss(turn: Turn) -> None:
+        await turn.request()
+        if turn.number == 0:
+            await turn.pipe.reset()
+        else:
+            assert await turn.request() == FindNode(NEWS.key)
+            await turn.pipe.write(REPLY)
+            await turn.serve()
+
+    async with scripted(takes_the_first_amiss) as stage:
+        with pytest.raises(RequestFailed):
+            await tell(stage)
+        for _ in range(3):
+            await tell(stage)
+        assert stage.requests == [1, 6]
+
+
+@pytest.mark.scenario("P10", "W7")
+async def test_news_on_a_stream_that_turns_out_stale_are_told_once_more_on_a_fresh_one():
+    async def one_request_a_stream(turn: Turn) -> None:
+        await turn.request()
+        await turn.pipe.write(REPLY)
+        if turn.number == 0:
+            await turn.request()
+            await turn.pipe.reset()
+            return
+        await turn.serve()
+
+    async with scripted(one_request_a_stream) as stage:
+        await stage.ask()
+        await tell(stage)
+        assert stage.requests == [2, 2]
+
+
+@pytest.mark.scenario("P10")
+async def test_an_end_in_good_order_tells_nothing():
+    """js closes so what it has not read."""
+
+    async def polite(turn: Turn) -> None:
+        await turn.pipe.close()
+
+    async with scripted(polite) as stage:
+        with pytest.raises(RequestFailed):
+            await tell(stage)
+
+
+@pytest.mark.scenario("P10")
+async def test_who_deals_with_nothing_in_time_may_have_been_told_or_not():
+    async def deaf(turn: Turn) -> None:
+        await trio.sleep_forever()
+
+    async with scripted(deaf) as stage:
+        with pytest.raises(RequestTimeout):
+            await tell(stage, within=0.2)
+        (connection,) = stage.client.host.get_network().get_connections()
+        await eventually(lambda: stage.open_streams == 0 and not connection.muxed_conn.streams)
+
+
+async def test_news_and_requests_share_their_streams():
     async with scripted(Turn.serve) as stage:
         for _ in range(3):
             await stage.ask()
-            await stage.client.network.send(stage.server.info, NEWS, soon())
-        await eventually(lambda: stage.requests == [6])
-
-
-async def test_streams_of_news_do_not_become_more_and_more():
-    async with scripted(Turn.serve) as stage:
-        for _ in range(10):
-            await stage.client.network.send(stage.server.info, NEWS, soon())
-        await eventually(lambda: sum(stage.requests) == 10)
-        await eventually(lambda: stage.open_streams == 1)
+            await tell(stage)
+        assert stage.requests == [9]
 
 
 async def test_an_echo_of_add_provider_is_not_taken_for_the_next_reply():
+    """py-libp2p echoes it and closes the stream: it has been read, and its holder has it."""
+    echo = encode_frame(encode_request(NEWS), LIMIT)
+
     async def echoes(turn: Turn) -> None:
-        await turn.request()
+        if isinstance(await turn.request(), AddProvider):
+            await turn.pipe.write(echo)
         await turn.pipe.write(REPLY)
         await turn.serve()
 
     async with scripted(echoes) as stage:
-        await stage.client.network.send(stage.server.info, NEWS, soon())
-        await eventually(lambda: stage.client.network._pools[stage.server.id]._idle[0].stale)
+        await tell(stage)
         await stage.ask()
-        assert stage.requests == [1, 1]
+        assert len(stage.requests) == 2
+        assert stage.requests[1] == 1
 
 
 async def test_a_request_that_fits_no_frame_is_not_sent():
