@@ -195,8 +195,8 @@ class KademliaConfig:
     """Requests to peers under way, all together; 1 or more. Further ones wait in turn, within their time. go has 2,048
     outbound streams of a protocol."""
     max_requests_per_peer: int = 2000
-    """Requests that one peer has answered at once; 1 or more. Then `request_rate_per_peer` holds. A peer that publishes 1,000
-    keys in a small network asks each node so much; go's checks before a lookup are 256."""
+    """Requests that one peer has answered at once; 1 or more. Then `request_rate_per_peer` holds. A peer that puts 1,000
+    records in a small network asks each node so much; go's checks before a lookup are 256."""
     request_rate_per_peer: float = 200.0
     """Requests a second that one peer has answered in the long run; above 0. Further ones are answered later, those that would
     have to wait for more than a second are reset. A tenth of what one processor answers."""

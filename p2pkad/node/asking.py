@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import TypeVar
@@ -37,12 +37,24 @@ from p2pkad.errors import LocalLimit, NetworkError, PeerBusy, PeerUnreachable, R
 from p2pkad.events import RequestEnded, RequestResult
 from p2pkad.net.base import Connection, Network, Response
 from p2pkad.node.clock import Clock
-from p2pkad.node.limits import Limits
+from p2pkad.node.limits import Limits, Turns
 from p2pkad.node.membership import Membership
 from p2pkad.node.telling import Telling
 from p2pkad.validators.base import Validators
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Errand:
+    """One request, for whoever wants to know how long its answer is due. Made before it, and given to `ask` with it.
+
+    queue: where it waits for its turn, on this side; None when it does not. left: when its turn came; None before that.
+    """
+
+    queue: Turns | None = None
+    left: float | None = None
+
 
 RETRY_AFTER_LOCAL_LIMIT = 0.05
 """Seconds until a request is tried again that this node's own connection limit turned away."""
@@ -53,6 +65,9 @@ node is free for somebody else after as much or little more."""
 
 LONGEST_PAUSE = 2.0
 """Seconds, about, that such a pause grows to."""
+
+Call = Callable[[float], Awaitable[T]]
+"""Asks a peer for something by a deadline."""
 
 DidNotAnswer = (NetworkError, RemoteProtocolError)
 """What `ask`, `tell` and `connect` raise."""
@@ -102,19 +117,18 @@ class Asking:
         self._if_connected, self._if_dialled = Patience(config.late_after), Patience(config.late_after)
         self._if_full = Patience(config.late_after, usual=FLOOR)
         self._turned_away = Tally()
-        self._waits_for_turn = Tally()
-        self._turn_came: dict[PeerId, float] = {}
 
-    def patience(self, peer: PeerId, asked_at: float) -> tuple[float, Patience]:
+    def patience(self, peer: PeerId, asked_at: float, errand: Errand | None = None) -> tuple[float, Patience]:
         """Since when a peer that was asked at that moment is waited for, and how patiently; as far as is known now.
 
         Of connected peers, and of those that are dialled, it is known how long others took; whose dial took long for want of
-        room has the time of an answer left when it is connected. While there is no room, here or there, or no turn to ask it,
-        silence says nothing.
+        room has the time of an answer left when it is connected. While there is no room, here or there, silence says nothing.
+        errand: the request; while it waits on this side for its turn nobody is silent, as long as others have theirs.
         """
-        if peer in self._waits_for_turn:
-            return asked_at, self._if_full
-        asked_at = self._since(peer, asked_at)
+        if errand is not None and errand.queue is not None:
+            return max(asked_at, errand.queue.moved), self._if_full
+        if errand is not None and errand.left is not None:
+            asked_at = max(asked_at, errand.left)
         connection = self._network.connection(peer)
         if connection is None:
             waits = peer in self._turned_away or self._network.waits_for_room(peer)
@@ -123,39 +137,41 @@ class Asking:
             return asked_at, self._if_dialled
         return max(asked_at, connection.opened), self._if_connected
 
-    async def ask(self, peer: PeerInfo, message: AnyRequest, deadline: float) -> AnyReply:
+    async def ask(self, peer: PeerInfo, message: AnyRequest, deadline: float, errand: Errand | None = None) -> AnyReply:
         """The peer's reply, with only what is believed left in it.
 
-        deadline: monotonic seconds. Raises NetworkError or RemoteProtocolError, after the peer has been marked. A limit
-        of this node, or of the peer, is waited out and never held against the peer, nor is a deadline too near for an answer.
+        deadline: monotonic seconds; from its turn on a request has `config.request_timeout` at most.
+        Raises NetworkError or RemoteProtocolError, after the peer has been marked. A limit of this node, or of the peer, is
+        waited out and never held against the peer, nor is a deadline too near for an answer.
         """
-        began = self._clock.monotonic()
+        errand = errand or Errand()
 
-        async def request() -> Response:
-            response = await self._network.request(peer, message, deadline)
-            self._learn_from(peer.id, self._since(peer.id, began))
+        async def request(by: float) -> Response:
+            response = await self._network.request(peer, message, by)
+            assert errand.left is not None
+            self._learn_from(peer.id, errand.left)
             return response
 
         with self._booking(peer, message):
-            response = await self._until_room(peer.id, request, deadline)
+            response = await self._in_turn(peer.id, request, deadline, errand)
         return self._booked(message, response)
 
     async def tell_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> AnyReply:
         """The reply to `question`, made after the peer has dealt with `message`. Raises as `ask`; a refusal of either."""
         with self._booking(peer, message):
-            send = partial(self._network.send_and_ask, peer, message, question, deadline)
-            response = await self._until_room(peer.id, send, deadline)
+            send = partial(self._network.send_and_ask, peer, message, question)
+            response = await self._in_turn(peer.id, send, deadline, Errand())
         return self._booked(question, response)
 
     async def tell(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
-        """Send what has no reply. Raises as `ask`; that it worked proves nothing about the peer."""
+        """Send what has no reply; what returning says is in `Network.send`. Raises as `ask`."""
         with self._booking(peer, message):
-            await self._until_room(peer.id, partial(self._network.send, peer, message, deadline), deadline)
+            await self._in_turn(peer.id, partial(self._network.send, peer, message), deadline, Errand())
 
     async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
         """The connection to a peer. Raises as `ask`."""
         with self._booking(peer):
-            return await self._until_room(peer.id, partial(self._network.connect, peer, deadline), deadline)
+            return await self._until_room(peer.id, partial(self._network.connect, peer), deadline, Errand())
 
     async def check(self, peer: PeerId, deadline: float) -> bool:
         """The admission check: a server answers FIND_NODE for its own id. False when it did not."""
@@ -172,31 +188,36 @@ class Asking:
             return  # closed at once: nobody knows any more whether it was dialled
         (self._if_connected if connection.opened < began else self._if_dialled).learn(now - began)
 
-    async def _until_room(self, peer: PeerId, call: Callable[[], Awaitable[T]], deadline: float) -> T:
-        """What `call` returns, in its turn, tried again until the deadline while this node or the peer has no room for a
-        connection."""
+    async def _in_turn(self, peer: PeerId, call: Call[T], deadline: float, errand: Errand) -> T:
+        """What `call` returns, when the peer has fewer requests of this node under way than it is sent at a time.
+
+        First this turn, then that of all requests together: who waits for one peer holds none of those.
+        """
+        with self._limits.requests_to(peer) as turns:
+            if not turns.take_now():
+                await _wait_in(turns, "requests to one peer", deadline, errand)
+            try:
+                return await self._until_room(peer, call, deadline, errand)
+            finally:
+                turns.give_back()
+
+    async def _until_room(self, peer: PeerId, call: Call[T], deadline: float, errand: Errand) -> T:
+        """What `call` returns, in its turn, tried again while this node or the peer has no room for a connection."""
         turns = self._limits.requests
         if not turns.take_now():
             self._limits.reached("requests_in_flight", peer)
-            with self._waits_for_turn.during(peer):
-                if not await turns.take_in_turn(deadline):
-                    raise LocalLimit("requests in flight", turns.most)
-            self._turn_came[peer] = self._clock.monotonic()
+            await _wait_in(turns, "requests in flight", deadline, errand)
         try:
-            return await self._again_until_room(peer, call, deadline)
+            errand.left = self._clock.monotonic()
+            return await self._again_until_room(peer, call, min(deadline, errand.left + self._config.request_timeout))
         finally:
-            self._turn_came.pop(peer, None)
             turns.give_back()
 
-    def _since(self, peer: PeerId, asked_at: float) -> float:
-        """When a request to a peer left, whose turn may have come after it was to be asked."""
-        return max(asked_at, self._turn_came.get(peer, asked_at))
-
-    async def _again_until_room(self, peer: PeerId, call: Callable[[], Awaitable[T]], deadline: float) -> T:
+    async def _again_until_room(self, peer: PeerId, call: Call[T], deadline: float) -> T:
         pause = FIRST_PAUSE
         while True:
             try:
-                return await call()
+                return await call(deadline)
             except (LocalLimit, PeerBusy) as error:
                 seconds = RETRY_AFTER_LOCAL_LIMIT
                 if isinstance(error, PeerBusy):
@@ -275,3 +296,13 @@ class Asking:
         if record is None or not self._validators.accepts(record.key, record.value, self._clock.wall()):
             return None
         return record
+
+
+async def _wait_in(turns: Turns, what: str, deadline: float, errand: Errand) -> None:
+    """Wait for a turn. Raises LocalLimit: none came by the deadline."""
+    errand.queue = turns
+    try:
+        if not await turns.take_in_turn(deadline):
+            raise LocalLimit(what, turns.most)
+    finally:
+        errand.queue = None

@@ -4,7 +4,7 @@ requests      a peer that asks too often is answered later; the streams that it 
               are what waits, so that the reset for those who would wait for long is seldom needed
 stored        a peer has so many new records and bytes stored, and gets that back over hours
 updates       records are changed only so often, under one key and by one publisher
-lookups, requests in flight
+lookups, requests in flight, all together and to one peer
               whoever comes beyond waits for a turn
 
 All that is remembered of peers and keys is bounded (core/allowance.py). Nothing of this is held against a peer: its stream is
@@ -14,6 +14,7 @@ reset, and that is all. Each time somebody is turned away or has to wait `LimitR
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 
 import trio
@@ -24,6 +25,7 @@ from p2pkad.core.peers import PeerId
 from p2pkad.core.records import Record, StoredProvider, StoredRecord
 from p2pkad.errors import LocalLimit, StoreFull
 from p2pkad.events import Limit, LimitReached
+from p2pkad.net.base import MAX_STREAMS
 from p2pkad.node.clock import Clock
 from p2pkad.node.telling import Telling
 from p2pkad.store.base import Decide, Store
@@ -48,6 +50,7 @@ class Limits:
     def __init__(self, config: KademliaConfig, clock: Clock, tell: Telling) -> None:
         self.lookups = Turns(config.max_lookups)
         self.requests = Turns(config.max_requests_in_flight)
+        self._to_peers: dict[PeerId, Turns] = {}
         self._clock = clock
         self._tell = tell
         self._most: dict[Limit, int] = {
@@ -70,6 +73,18 @@ class Limits:
         """Somebody was turned away, or has to wait."""
         if self._tell.wanted(LimitReached):
             self._tell(LimitReached(at=self._clock.monotonic(), limit=limit, peer=peer))
+
+    @contextmanager
+    def requests_to(self, peer: PeerId) -> Iterator[Turns]:
+        """The turns of requests to one peer, MAX_STREAMS at a time. They are remembered while somebody is inside."""
+        turns = self._to_peers.setdefault(peer, Turns(MAX_STREAMS))
+        turns.users += 1
+        try:
+            yield turns
+        finally:
+            turns.users -= 1
+            if not turns.users:
+                del self._to_peers[peer]
 
     async def let_in(self, peer: PeerId) -> None:
         """Wait until a request of this peer may be dealt with, LONGEST_WAIT at most. Raises LocalLimit: not even then."""
@@ -183,11 +198,14 @@ class Lane(Enum):
 class Turns:
     """So many at a time. Who comes beyond waits in the order of coming; while both lanes wait, they take turns.
 
-    most: how many at a time.
+    most: how many at a time. moved: when one was given back last, in seconds of trio's clock: while that goes on, who waits
+    waits for nobody in particular. users: for whoever keeps it.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
+        self.moved = float("-inf")
+        self.users = 0
         self._free = most
         self._waiting = {lane: trio.lowlevel.ParkingLot() for lane in Lane}
         self._next = Lane.CALLS
@@ -212,6 +230,7 @@ class Turns:
 
     def give_back(self) -> None:
         """Done: the next one that waits has the place."""
+        self.moved = trio.current_time()
         for lane in (self._next, self._next.other):
             if self._waiting[lane]:
                 self._next = lane.other

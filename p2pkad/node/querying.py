@@ -6,7 +6,6 @@ A lookup's requests run in one nursery. When it is over, the ones still in fligh
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from itertools import count
 from typing import Protocol
 
@@ -15,9 +14,10 @@ import trio
 from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import Goal, OnePeer
 from p2pkad.core.lookup import Ask, Done, Lookup, LookupLimits, Outcome, Query, Wait
+from p2pkad.core.patience import Patience
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import LocalLimit, NoPeers, key_text
-from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
+from p2pkad.node.asking import Asking, DidNotAnswer, Errand, failure_of
 from p2pkad.node.chronicle import Chronicle
 from p2pkad.node.clock import Clock
 from p2pkad.node.limits import Lane, Limits
@@ -82,7 +82,8 @@ class Querying:
         turns = self._limits.lookups
         if not turns.take_now():
             self._limits.reached("lookups", None)
-            if not await turns.take_in_turn(deadline, lane):
+            # One that began later would have nobody's answer in time.
+            if not await turns.take_in_turn(deadline - min(self._config.late_after, (deadline - began) / 2), lane):
                 raise LocalLimit("lookups", turns.most)
         try:
             return await self._look_up(goal, began, deadline, progress)
@@ -94,14 +95,20 @@ class Querying:
         seeds = self._membership.seeds(goal.key, SEEDS * max(config.k, config.alpha, config.disjoint_paths))
         now = self._clock.monotonic()
         own = self._membership.own
-        lookup = Lookup(goal, seeds, self._bounds(deadline), own, now, patience=self._asking.patience)
+        errands: dict[PeerId, Errand] = {}
+
+        def patience(peer: PeerId, asked_at: float) -> tuple[float, Patience]:
+            return self._asking.patience(peer, asked_at, errands.get(peer))
+
+        lookup = Lookup(goal, seeds, self._bounds(deadline), own, now, patience=patience)
         chronicle = Chronicle(next(self._numbers), goal, began, self._tell)
         chronicle.started(now, len(seeds))
         self.running += 1
         outcome: Outcome | None = None
         try:
             # Not `or`: a parking lot is false while nobody is parked there.
-            outcome = await self._drive(lookup, chronicle, trio.lowlevel.ParkingLot() if progress is None else progress)
+            lot = trio.lowlevel.ParkingLot() if progress is None else progress
+            outcome = await self._drive(lookup, chronicle, lot, errands)
             return outcome
         finally:
             self.running -= 1
@@ -139,9 +146,15 @@ class Querying:
             duration=max(0.0, deadline - self._clock.monotonic()),
         )
 
-    async def _drive(self, lookup: Lookup, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot) -> Outcome:
+    async def _drive(
+        self, lookup: Lookup, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot, errands: dict[PeerId, Errand]
+    ) -> Outcome:
         async with trio.open_nursery() as nursery:
-            ask = partial(nursery.start_soon, self._ask, lookup, chronicle, progress)
+
+            def ask(query: Query) -> None:
+                errand = errands[query.peer] = Errand()
+                nursery.start_soon(self._ask, lookup, chronicle, progress, query, errand)
+
             while True:
                 # One scope until the first wait in vain: nearly all of them end with an answer.
                 with trio.CancelScope() as patience:
@@ -169,11 +182,13 @@ class Querying:
         # lost, before it is said who is late.
         await trio.sleep(max(0.0, self._clock.monotonic() - until))
 
-    async def _ask(self, lookup: Lookup, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot, query: Query) -> None:
+    async def _ask(
+        self, lookup: Lookup, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot, query: Query, errand: Errand
+    ) -> None:
         began = self._clock.monotonic()
         chronicle.asked(began, query.peer)
         try:
-            reply = await self._asking.ask(self._membership.info(query.peer), lookup.goal.request, query.failed)
+            reply = await self._asking.ask(self._membership.info(query.peer), lookup.goal.request, query.failed, errand)
         except DidNotAnswer as error:
             now, reason = self._clock.monotonic(), failure_of(error)
             lookup.on_failure(query.peer, reason, now)

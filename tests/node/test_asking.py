@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from itertools import pairwise
 from random import Random
@@ -25,8 +26,8 @@ from p2pkad.errors import (
     RequestTimeout,
 )
 from p2pkad.events import NodeEvent, PeerEvicted, RequestEnded
-from p2pkad.net.base import Connection, Network, Response
-from p2pkad.node.asking import FIRST_PAUSE, LONGEST_PAUSE, Asking
+from p2pkad.net.base import MAX_STREAMS, Connection, Network, Response
+from p2pkad.node.asking import FIRST_PAUSE, LONGEST_PAUSE, Asking, Errand
 from p2pkad.node.clock import SYSTEM
 from p2pkad.node.limits import Limits
 from p2pkad.node.membership import Membership
@@ -47,6 +48,7 @@ class Moody:
         self.connected: dict[PeerId, Connection] = {}
         self.short_of_room: set[PeerId] = set()
         self.dials = self.takes = 0.0
+        self.under_way = self.most = 0
 
     def connection(self, peer: PeerId) -> Connection | None:
         return self.connected.get(peer)
@@ -65,7 +67,14 @@ class Moody:
         if peer.id not in self.connected:
             await trio.sleep(self.dials)
             self.connects(peer.id)
-        await trio.sleep(self.takes)
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await trio.sleep(min(self.takes, deadline - trio.current_time()))
+        finally:
+            self.under_way -= 1
+        if self.takes and trio.current_time() >= deadline:
+            raise RequestTimeout(peer.id, "FindNode", deadline - self.asked[-1])
         return Response(peer.id, None, FindNodeReply((PeerInfo(OTHER),)))
 
     @property
@@ -88,8 +97,8 @@ class Stage:
         limits = Limits(config, SYSTEM, self.telling)
         self.asking = Asking(network, self.membership, validators, limits, config, SYSTEM, Random(seed), self.telling)
 
-    async def ask(self, peer: PeerId = PEER, seconds: float = 10.0) -> object:
-        return await self.asking.ask(PeerInfo(peer), QUESTION, trio.current_time() + seconds)
+    async def ask(self, peer: PeerId = PEER, seconds: float = 10.0, errand: Errand | None = None) -> object:
+        return await self.asking.ask(PeerInfo(peer), QUESTION, trio.current_time() + seconds, errand)
 
     @property
     def evicted(self) -> list[PeerId]:
@@ -240,6 +249,101 @@ async def test_who_has_no_room_is_waited_for_however_soon_others_answer(autojump
         await trio.testing.wait_all_tasks_blocked()
         assert waits() == wait["full"], "it has turned this node away, and is tried again"
     assert waits() == wait["dialled"]
+
+
+@pytest.mark.scenario("P10")
+async def test_a_peer_is_sent_so_many_requests_at_a_time_and_others_wait_for_none_of_them(autojump_clock):
+    stage = Stage()
+    stage.network.takes = 1.0
+    began, ended = trio.current_time(), Counter[tuple[PeerId, float]]()
+
+    async def ask(peer: PeerId) -> None:
+        await stage.ask(peer)
+        ended[peer, trio.current_time() - began] += 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(2 * MAX_STREAMS + 1):
+            nursery.start_soon(ask, PEER)
+        nursery.start_soon(ask, OTHER)
+    assert ended == {(PEER, 1.0): MAX_STREAMS, (PEER, 2.0): MAX_STREAMS, (PEER, 3.0): 1, (OTHER, 1.0): 1}
+    assert stage.network.most == MAX_STREAMS + 1
+
+
+@pytest.mark.scenario("P10", "L13")
+async def test_who_waits_on_this_side_is_not_late_while_others_have_their_turns(autojump_clock):
+    stage = Stage()
+    stage.network.connects(PEER)
+    stage.network.takes = 1.5
+    asked_at, last = trio.current_time(), Errand()
+    async with trio.open_nursery() as nursery:
+        for _ in range(2 * MAX_STREAMS):
+            nursery.start_soon(stage.ask)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(stage.ask, PEER, 10.0, last)
+        since = []
+        for moment in (1.0, 2.0, 3.1):
+            await trio.sleep(asked_at + moment - trio.current_time())
+            since.append(stage.asking.patience(PEER, asked_at, last)[0] - asked_at)
+        assert since == [0.0, 1.5, 3.0]
+    assert last.left == asked_at + 3.0
+
+
+@pytest.mark.scenario("P10", "L13")
+async def test_the_wait_on_this_side_is_no_time_that_a_peer_took(autojump_clock):
+    stage = Stage()
+    stage.network.connects(PEER)
+    await trio.sleep(1)
+    stage.network.takes = 0.5
+    async with trio.open_nursery() as nursery:
+        for _ in range(10 * MAX_STREAMS):
+            nursery.start_soon(stage.ask)
+    assert stage.asking.patience(PEER, trio.current_time())[1].wait == 1.0
+
+
+@pytest.mark.scenario("P10")
+async def test_who_has_no_turn_in_time_was_not_asked_and_the_peer_is_not_blamed(autojump_clock):
+    stage, refused = Stage(), 0
+    stage.network.takes = 60.0
+
+    async def ask(seconds: float) -> None:
+        nonlocal refused
+        try:
+            await stage.ask(seconds=seconds)
+        except LocalLimit:
+            refused += 1
+        except RequestTimeout:
+            pass
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(MAX_STREAMS):
+            nursery.start_soon(ask, 8.0)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(ask, 5.0)
+        await trio.sleep(6)
+        assert (refused, len(stage.network.asked)) == (1, MAX_STREAMS)
+        assert stage.membership.take_checks() == []
+
+
+@pytest.mark.scenario("P10")
+async def test_a_request_has_its_whole_time_from_its_turn_on(autojump_clock):
+    stage, timed_out = Stage(), list[float]()
+    stage.network.takes = 9.0
+    began = trio.current_time()
+
+    async def ask() -> None:
+        try:
+            await stage.ask(seconds=60.0)
+        except RequestTimeout:
+            timed_out.append(trio.current_time() - began)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3 * MAX_STREAMS):
+            nursery.start_soon(ask)
+    assert trio.current_time() - began == 27.0
+    assert timed_out == []
+    stage.network.takes = 60.0
+    await ask()
+    assert timed_out == [37.0]
 
 
 async def fails(stage: Stage) -> None:
