@@ -177,19 +177,23 @@ class NotFound(LookupFailed):
 
 
 class NoPeers(LookupFailed):
-    """The routing table is empty and no bootstrap peer was reached: there is nobody to ask."""
+    """There is nobody to ask: the routing table is empty and no bootstrap peer was reached; or, where something was to be
+    published, none of those who were asked for its place answered in time."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, *, asked: int = 0) -> None:
         super().__init__(
-            f"{what}: there is nobody to ask: the routing table is empty, and no bootstrap peer answered. "
-            "Name bootstrap peers that are up, or connect to a peer first"
+            f"{what}: none of the {asked} peers asked for its place answered in time. Try again, or with a longer timeout"
+            if asked
+            else f"{what}: there is nobody to ask: the routing table is empty, and no bootstrap peer answered. "
+            "Name bootstrap peers that are up, or connect to a peer first",
+            asked=asked,
         )
 
 
 class QuorumNotMet(LookupFailed):
-    """Fewer peers agreed, or stored, than were asked for.
+    """Fewer peers agreed, or stored, than were asked for; or nobody took an announcement.
 
-    best: the best value found, or None. receipt: of a put, whose copies stay where they are.
+    best: the best value found, or None. receipt: of a put, whose copies stay where they are, or of an announcement.
     """
 
     def __init__(

@@ -110,7 +110,7 @@ async def _ask_with_a_client(work: Work, plan: Plan) -> int:
 
 async def _why(nobody: p2pkad.NoPeers, node: KademliaService, config: p2pkad.Config) -> p2pkad.P2pkadError:
     """Why nobody answered, as far as dialling the first bootstrap peer tells."""
-    if not config.bootstrap:
+    if not config.bootstrap or nobody.asked:
         return nobody
     try:
         peer = await node.connect(config.bootstrap[0], timeout=config.dial_timeout)

@@ -126,7 +126,7 @@ class LocalNode:
         }
 
     async def _provide(self, request: Provide) -> Answer:
-        # Confirmed, because a node that leaves takes its connections with it: what is merely sent could be lost.
+        # Confirmed, because whoever types it wants to know who serves the record, and can wait for one more request.
         done = await self.node.provide(request.content, confirm=True, timeout=request.timeout)
         groups = _groups(
             sent=done.sent,

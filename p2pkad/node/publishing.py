@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -46,6 +46,18 @@ LOOKUP_SHARE = 2 / 3
 """Of the time for a put: what the lookup may take, so that there is some left to store."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holders:
+    """Who is to hold something. nearest, others: as for `fill_places`; there may be nobody.
+
+    missed: how many more may be among the k nearest, because they did not answer in time, or were not asked before it was over.
+    """
+
+    nearest: Sequence[PeerId] = ()
+    others: Sequence[PeerId] = ()
+    missed: int = 0
+
+
 class Publishing:
     """The writing half of a node. spawn: starts what goes on after a call has returned."""
 
@@ -81,7 +93,7 @@ class Publishing:
         """Store `value` here and on the live peers nearest to `key`.
 
         Raises, with nothing sent: InvalidRecord; RecordTooLarge; StaleRecord, a better value is known here. NoPeers: only
-        the own copy was stored. QuorumNotMet: fewer than `min_stored` hold it; `.receipt` names them.
+        the own copy was stored, nobody was found. QuorumNotMet: fewer than `min_stored` hold it; `.receipt` names them.
         """
         return await self._told("record", key, self._put_value(key, value, min_stored, allow_large, timeout))
 
@@ -92,8 +104,7 @@ class Publishing:
         deadline = self._deadline(timeout)
         await self._store.update(key, self._keep_own(record))
         await self._cycle.stored("record")
-        nearest, others = await self._nearest(key, deadline)
-        receipt = await self._publish(record, nearest, others, deadline)
+        receipt = await self._publish(record, await self._nearest(key, deadline), deadline)
         if len(receipt.stored) < min_stored:
             raise QuorumNotMet(
                 f"{key_text(key)}: stored by {len(receipt.stored)} of {min_stored} (this node included; "
@@ -124,7 +135,7 @@ class Publishing:
             raise StaleRecord(key, "somebody else has published a better record; this node publishes its own no more")
         if not await self._still_publishes(record):
             return None
-        return await self._publish(record, outcome.closest, outcome.others, deadline)
+        return await self._publish(record, self._holders(key, outcome), deadline)
 
     async def stop_publishing(self, key: bytes) -> bool:
         """Forget the node's own record under `key`; False when it had none. What others hold goes with its lifetime."""
@@ -141,7 +152,8 @@ class Publishing:
     async def provide(self, key: bytes, *, confirm: bool, timeout: float | None) -> ProvideReceipt:
         """Tell the live peers nearest to the multihash `key` that this node provides it, and ask whether they know.
 
-        Raises LocalProtocolError: this node has no address at which it could be reached. NoPeers, as `put_value`.
+        Raises LocalProtocolError: this node has no address at which it could be reached. NoPeers: nobody was found to tell.
+        QuorumNotMet: none of those who were found took it; `.receipt` names them.
         """
         return await self._told("provider", key, self._provide(key, confirm, timeout))
 
@@ -152,14 +164,13 @@ class Publishing:
         due = self._cycle.first("provider")
         await self._store.add_provider(key, StoredProvider(own, self._clock.wall(), expires=NEVER, own=True, due=due))
         await self._cycle.stored("provider")
-        nearest, others = await self._nearest(key, deadline)
-        return await self._announce_all(key, nearest, others, deadline, confirm=confirm)
+        return await self._announce_all(key, await self._nearest(key, deadline), deadline, confirm=confirm)
 
     async def provide_again(self, key: bytes) -> ProvideReceipt | None:
         """Announce once more that this node provides `key`; None when it does no more. Raises as `provide`."""
         addresses = self._own_addresses()
         deadline = self._deadline(None)
-        nearest, others = await self._nearest(key, deadline, Lane.CHORES)
+        holders = await self._nearest(key, deadline, Lane.CHORES)
         now = self._clock.wall()
         own = next((stored for stored in await self._store.providers(key, now) if stored.own), None)
         if own is None:
@@ -167,7 +178,7 @@ class Publishing:
         # Before anybody is told: if the node moves meanwhile, some hear of the old place, and this shows it (node/moving.py).
         if own.provider.addresses != addresses and not await self._store.set_addresses(key, addresses, now):
             return None
-        return await self._announce_all(key, nearest, others, deadline, confirm=False)
+        return await self._announce_all(key, holders, deadline, confirm=False)
 
     async def stop_providing(self, key: bytes) -> bool:
         """Forget that this node provides `key`; False when it did not. What others hold goes with its lifetime."""
@@ -193,7 +204,7 @@ class Publishing:
             wrong = [peer for peer in goal.outdated() if peer != self._membership.own]
         if wrong:
             deadline = self._clock.monotonic() + self._config.request_timeout
-            self._spawn(self._put_all, best, wrong, (), deadline)
+            self._spawn(self._put_all, best, Holders(nearest=wrong), deadline)
 
     async def _told(self, kind: Kind, key: bytes, work: Awaitable[R]) -> R:
         began = self._clock.monotonic()
@@ -257,32 +268,36 @@ class Publishing:
     def _for_lookup(self, deadline: float) -> float:
         return (deadline - self._clock.monotonic()) * LOOKUP_SHARE
 
-    async def _nearest(self, key: bytes, deadline: float, lane: Lane = Lane.CALLS) -> tuple[Sequence[PeerId], Sequence[PeerId]]:
-        """The live peers nearest to `key`, and who comes after them; nobody, where the configuration allows to be alone."""
+    async def _nearest(self, key: bytes, deadline: float, lane: Lane = Lane.CALLS) -> Holders:
+        """The live peers nearest to `key`; nobody, where the configuration allows to be alone. Raises NoPeers, LocalLimit."""
         try:
             outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=self._for_lookup(deadline), lane=lane)
+            return self._holders(key, outcome)
         except NoPeers:
             if not self._config.allow_zero_peers:
                 raise
-            return (), ()
-        return outcome.closest, outcome.others
+            return Holders()
 
-    async def _publish(
-        self, record: Record, nearest: Sequence[PeerId], others: Sequence[PeerId], deadline: float
-    ) -> PutReceipt:
-        receipt = await self._put_all(record, nearest, others, deadline)
-        await self._book("record", record.key, reached=len(receipt.stored) - 1, lost=len(receipt.unreachable))
+    def _holders(self, key: bytes, outcome: Outcome) -> Holders:
+        if not outcome.closest:
+            raise NoPeers(key_text(key), asked=outcome.asked)
+        missed = outcome.late if outcome.complete else len(outcome.others)
+        return Holders(nearest=outcome.closest, others=outcome.others, missed=missed)
+
+    async def _publish(self, record: Record, holders: Holders, deadline: float) -> PutReceipt:
+        receipt = await self._put_all(record, holders, deadline)
+        missed = holders.missed + len(receipt.unreachable)
+        await self._book("record", record.key, reached=len(receipt.stored) - 1, missed=missed)
         return receipt
 
-    async def _book(self, kind: Kind, key: bytes, *, reached: int, lost: int) -> None:
+    async def _book(self, kind: Kind, key: bytes, *, reached: int, missed: int) -> None:
         # Less than half of them is not what the user wanted: it is tried again soon.
-        if reached and reached >= lost:
+        if reached and reached >= min(missed, self._config.k - reached):
             await self._cycle.published(kind, key)
 
-    async def _put_all(
-        self, record: Record, nearest: Sequence[PeerId], others: Sequence[PeerId], deadline: float
-    ) -> PutReceipt:
-        words = await fill_places(partial(self._put, record, deadline), nearest, others, deadline=deadline)
+    async def _put_all(self, record: Record, holders: Holders, deadline: float) -> PutReceipt:
+        put = partial(self._put, record, deadline)
+        words = await fill_places(put, holders.nearest, holders.others, deadline=deadline)
         return PutReceipt(
             key=record.key,
             stored=(self._membership.own, *who(words, Word.TAKEN)),
@@ -293,7 +308,7 @@ class Publishing:
     async def _put(self, record: Record, deadline: float, peer: PeerId) -> Word:
         info = self._membership.info(peer)
         try:
-            reply = await self._asking.ask(info, PutValue(record.key, record), self._sooner(deadline))
+            reply = await self._asking.ask(info, PutValue(record.key, record), deadline)
         except DidNotAnswer as error:
             return self._word_of(peer, error)
         except LocalProtocolError:
@@ -302,13 +317,12 @@ class Publishing:
         kept = isinstance(reply, PutValueReply) and reply.record.value == record.value
         return Word.TAKEN if kept else Word.DECLINED
 
-    async def _announce_all(
-        self, key: bytes, nearest: Sequence[PeerId], others: Sequence[PeerId], deadline: float, *, confirm: bool
-    ) -> ProvideReceipt:
-        words = await fill_places(partial(self._announce, key, deadline, confirm), nearest, others, deadline=deadline)
+    async def _announce_all(self, key: bytes, holders: Holders, deadline: float, *, confirm: bool) -> ProvideReceipt:
+        announce = partial(self._announce, key, deadline, confirm)
+        words = await fill_places(announce, holders.nearest, holders.others, deadline=deadline)
         taken, unknown, lost = who(words, Word.TAKEN), who(words, Word.UNKNOWN), who(words, Word.LOST)
-        await self._book("provider", key, reached=len(taken + unknown), lost=len(lost))
-        return ProvideReceipt(
+        await self._book("provider", key, reached=len(taken + unknown), missed=holders.missed + len(lost))
+        receipt = ProvideReceipt(
             key=key,
             sent=taken + unknown,
             refused=who(words, Word.DECLINED),
@@ -316,19 +330,28 @@ class Publishing:
             confirmed=taken if confirm else (),
             unknown=unknown,
         )
+        if words and not receipt.sent:
+            raise QuorumNotMet(
+                f"{key_text(key)}: announced to none of {len(words)} peers ({len(receipt.refused)} refused, "
+                f"{len(lost)} unreachable). See .receipt. It is announced again by itself.",
+                asked=len(words),
+                answered=len(receipt.refused),
+                receipt=receipt,
+            )
+        return receipt
 
     async def _announce(self, key: bytes, deadline: float, confirm: bool, peer: PeerId) -> Word:
-        info, by = self._membership.info(peer), self._sooner(deadline)
+        info = self._membership.info(peer)
         try:
             # Which of the own addresses a peer may be told depends on where it is connected through.
-            connection = await self._asking.connect(info, by)
+            connection = await self._asking.connect(info, deadline)
             addresses = self._membership.believed(self._network.local_addresses(), connection.remote_address)
             if not addresses:
                 return Word.DECLINED
             announcement = AddProvider(key, (PeerInfo(self._membership.own, addresses),))
             if confirm:
-                return self._word_in(await self._asking.tell_and_ask(info, announcement, GetProviders(key), by))
-            await self._asking.tell(info, announcement, by)
+                return self._word_in(await self._asking.tell_and_ask(info, announcement, GetProviders(key), deadline))
+            await self._asking.tell(info, announcement, deadline)
         except DidNotAnswer as error:
             return self._word_of(peer, error)
         return Word.TAKEN
@@ -345,6 +368,3 @@ class Publishing:
                 return Word.DECLINED
             case _:  # a stream that ended together with its connection was not refused: the peer went away
                 return Word.LOST
-
-    def _sooner(self, deadline: float) -> float:
-        return min(deadline, self._clock.monotonic() + self._config.request_timeout)

@@ -25,10 +25,13 @@ class PutReceipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvideReceipt:
-    """What became of an announcement. The protocol has no reply to it: `sent` says that it left, to whom.
+    """What became of an announcement. The protocol has no reply to it; a peer that answers a question behind it on the same
+    stream has dealt with it.
 
-    key: the multihash under which this node is now a provider. refused: who was reached and declined, or may be told none
-    of this node's addresses. unreachable: who failed; such a peer may have been told or not.
+    key: the multihash under which this node is now a provider. sent: who has dealt with it so, without taking it amiss; what
+    such a peer keeps, and for how long, is its own affair. Empty only where `allow_zero_peers` lets a node be alone:
+    otherwise that is an error. refused: who was reached and declined, or may be told none of this node's addresses.
+    unreachable: who failed; such a peer may have been told or not.
     Of those in `sent`, where the call was told to `confirm`: confirmed, who names this node when it is asked for providers;
     unknown, who does not, though it may have taken the announcement: rust leaves out whoever asks, and of more providers
     than a message holds some are left out by all.

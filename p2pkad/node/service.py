@@ -265,13 +265,14 @@ class KademliaService:
     ) -> PutReceipt:
         """Store `value` on the live peers nearest to `key`, and here.
 
-        min_stored: how many must hold it in the end, this node included. allow_large: also when it does not fit the 16 KiB
-        that every implementation decodes. Returns who stored it, who refused, who never answered.
+        min_stored: how many must hold it in the end, this node included: 1 is met by the own copy, though all others refuse or
+        fail, 2 takes one of them. allow_large: also when it does not fit the 16 KiB that every implementation decodes.
+        Returns who stored it, who refused, who never answered.
         From now on this node publishes it: it puts it again in time, also after a restart with the same store and after a
         call that failed or was cancelled, until `stop_publishing`, until the value itself says that it is over, or until
         somebody else's better one is known.
-        Raises InvalidRecord, RecordTooLarge, StaleRecord: nothing was sent. NoPeers: only this node holds it.
-        QuorumNotMet: fewer than `min_stored`; `.receipt` names them, and their copies stay.
+        Raises InvalidRecord, RecordTooLarge, StaleRecord: nothing was sent. NoPeers: only this node holds it, for nobody was
+        found who should. QuorumNotMet: fewer than `min_stored`; `.receipt` names them, and their copies stay.
         Cancelled: streams are reset; a peer already asked may hold the value or not.
         kad-dht r2, "Value storage".
         """
@@ -313,9 +314,10 @@ class KademliaService:
         """Tell the peers nearest to `content` (a CID or multihash) that this node provides it.
 
         From now on it says so again in time, also after a restart with the same store, until `stop_providing`.
-        confirm: ask each of them right after it for the providers, since an announcement has no reply; the receipt then
-        says who names this node. Without, returning says that the announcements left, not that they arrived.
-        Raises LocalProtocolError: not a CID or multihash, or this node has no address to be reached at. NoPeers.
+        There is no reply to an announcement: returns who has answered a question behind it, and so dealt with it. confirm: let
+        that be a question for the providers; the receipt then says who names this node.
+        Raises LocalProtocolError: not a CID or multihash, or this node has no address to be reached at. NoPeers: nobody was
+        found to tell. QuorumNotMet: all who were told refused or failed; `.receipt` names them.
         kad-dht r2, "Content provider advertisement".
         """
         with self._call():
