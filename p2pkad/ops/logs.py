@@ -41,7 +41,6 @@ NOTABLE = (
     | events.PeerAdmitted
     | events.PeerEvicted
     | events.ModeChanged
-    | events.PublishFailed
     | events.RepublishFailed
     | events.RequestServed
     | events.LimitReached
@@ -95,7 +94,8 @@ class EventLog:
                     self._line(WARNING, "routing table empty", at, {}, ONCE)
             case events.ModeChanged(at=at, mode=mode):
                 self._line(INFO if mode == "server" else WARNING, "mode changed", at, {"mode": mode}, LINES)
-            case events.PublishFailed() | events.RepublishFailed():
+            case events.RepublishFailed():
+                # Of a call that failed its caller knows, who may have meant it to be tried: PublishFailed is no warning.
                 self._write_publishing(event)
             case events.RequestServed(at=at, message=message, result="failed"):
                 self._line(ERROR, "request failed", at, {"request": message}, ONCE, about=message)
@@ -115,9 +115,9 @@ class EventLog:
         for peer, reason in () if event.answered else event.failed[:NAMED]:
             log.warning("bootstrap peer failed", extra={"peer": str(peer), "reason": reason})
 
-    def _write_publishing(self, event: events.PublishFailed | events.RepublishFailed) -> None:
+    def _write_publishing(self, event: events.RepublishFailed) -> None:
         told = {"kind": event.kind, "key": hash_of(event.key)}
-        if isinstance(event, events.RepublishFailed) and isinstance(event.error, StaleRecord):
+        if isinstance(event.error, StaleRecord):
             self._line(INFO, "not published any more", event.at, told, LINES)
             return
         # The sentence of an error about a record has its key in it.

@@ -86,8 +86,9 @@ def written(caplog: pytest.LogCaptureFixture, node: FakeNode, *told: events.Node
                 ("WARNING", "bootstrap peer failed", {"peer": str(ALICE), "reason": "silent"}),
             ],
         ),
+        (events.PublishFailed(at=1.0, kind="record", key=KEY, seconds=1.0, error=StoreFull("no room")), []),
         (
-            events.PublishFailed(at=1.0, kind="record", key=KEY, seconds=1.0, error=StoreFull("no room")),
+            events.RepublishFailed(at=1.0, kind="record", key=KEY, error=StoreFull("no room")),
             [("WARNING", "publishing failed", {"kind": "record", "key": hash_of(KEY), "error": "StoreFull"})],
         ),
         (
