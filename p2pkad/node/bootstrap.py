@@ -22,7 +22,8 @@ LOW_TABLE = 3
 
 
 class Bootstrap:
-    """The bootstrap peers, and attempts to reach them. An attempt that is under way is shared by all who want one.
+    """The bootstrap peers, and attempts to reach them. An attempt that is under way is shared by all who want one, and goes
+    on as long as anybody does. spawn: starts a task that lives as long as the node at most.
 
     As a chore it makes an attempt at once, and again `config.bootstrap_interval` after each one while the table has fewer
     than LOW_TABLE peers that are not under suspicion. After one that nobody answered it is `config.bootstrap_pause`, doubled
@@ -38,6 +39,7 @@ class Bootstrap:
         clock: Clock,
         dice: Random,
         tell: Callable[[NodeEvent], None],
+        spawn: Callable[..., None],
     ) -> None:
         self.peers = tuple(info for info in peers if info.id != membership.own)
         self._asking = asking
@@ -46,7 +48,7 @@ class Bootstrap:
         self._unanswered = 0
         self._clock = clock
         self._tell = tell
-        self._attempt = SharedRun(self._ask_all)
+        self._attempt = SharedRun(self._ask_all, spawn)
         self._schedule = Schedule({"attempt": config.bootstrap_interval}, clock.monotonic(), dice.random)
         self._schedule.run_at("attempt", clock.monotonic())
 

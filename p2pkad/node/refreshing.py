@@ -13,6 +13,7 @@ kad-dht r2, "Bootstrap process", and go's routing table refresh.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 
@@ -54,9 +55,20 @@ JOBS = (OWN_ID, *range(MAX_REFRESH_PREFIX + 1))
 
 
 class Refreshing:
-    """A chore: looks into those buckets whose time has come. Tell it what happens through `on_event`."""
+    """A chore: looks into those buckets whose time has come. Tell it what happens through `on_event`.
 
-    def __init__(self, membership: Membership, querying: Querying, config: KademliaConfig, clock: Clock, dice: Random) -> None:
+    spawn: as for `Bootstrap`.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        querying: Querying,
+        config: KademliaConfig,
+        clock: Clock,
+        dice: Random,
+        spawn: Callable[..., None],
+    ) -> None:
         self._membership = membership
         self._querying = querying
         self._k = config.k
@@ -69,7 +81,7 @@ class Refreshing:
         self._grew = float("inf")
         self._once_more = float("inf")
         self._last_return = float("-inf")
-        self._all = SharedRun(self._refresh_all)
+        self._all = SharedRun(self._refresh_all, spawn)
         self._one_at_a_time = trio.Lock()
 
     def due(self) -> float:

@@ -4,7 +4,8 @@ Beside `<name>.db` stands `<name>.lock`, held as long as the database is open: t
 however that happens. SQLite keeps its write-ahead log in `<name>.db-wal`.
 
 opened      by one process, exclusively: SQLite then needs no shared memory, which on a full disk would be a crash
-written     in one transaction a batch; a batch is written whole or not at all
+written     in one transaction a batch. Where one fails for what an entry in it is, each entry is written for itself, and only
+            those that SQLite cannot hold are left out; else a batch is written whole or not at all
 versions    `PRAGMA user_version` says how many of MIGRATIONS a file has gone through; a new one goes through all of them
 
 Everything here blocks: `sqlite.py` calls it from a thread. sqlite.org/wal.html, sqlite.org/pragma.html.

@@ -50,11 +50,13 @@ class Stage:
     async def pauses(self, seconds: float, **options: Any) -> list[float]:
         """Seconds between the attempts of so long a time."""
         config = KademliaConfig(**options)
-        chore = Bootstrap(cast("Any", self), cast("Any", self), PEERS, config, CLOCK, cast("Any", Middle()), self.note)
-        end = trio.current_time() + seconds
-        while chore.due() < end:
-            await trio.sleep_until(chore.due())
-            await chore.run()
+        dice, me = cast("Any", Middle()), cast("Any", self)
+        async with trio.open_nursery() as nursery:
+            chore = Bootstrap(me, me, PEERS, config, CLOCK, dice, self.note, nursery.start_soon)
+            end = trio.current_time() + seconds
+            while chore.due() < end:
+                await trio.sleep_until(chore.due())
+                await chore.run()
         return [round(after - before, 3) for before, after in pairwise(self.told)]
 
 
