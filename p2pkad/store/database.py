@@ -28,6 +28,7 @@ from p2pkad.core.peers import PeerId
 from p2pkad.core.records import StoredProvider, StoredRecord
 from p2pkad.errors import ConfigError, StoreError, StoreFailed, StoreFull
 from p2pkad.store.base import KeptPeer
+from p2pkad.store.contents import Place
 from p2pkad.store.rows import Row, peer_of, peer_row, provider_of, provider_row, record_of, record_row
 
 APPLICATION = 0x70326B64
@@ -56,6 +57,9 @@ MIGRATIONS = (
 ROWS = 100
 """Rows in one statement. The interpreter is given up and waited for once a statement, not once a row: beside a busy event loop
 that is the difference between a batch in 20 ms and one in half a second."""
+
+UNFIT = (ValueError, OverflowError, sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.DataError)
+"""What a statement raises that has a value which no column can hold: text that is none, a number too large, another type."""
 
 SYNCHRONOUS = {"normal": "NORMAL", "full": "FULL"}
 
@@ -122,23 +126,63 @@ class Database:
         with _explained(self.path):
             return tuple(map(peer_of, self._connection.execute("SELECT * FROM peers ORDER BY place")))
 
-    def write(self, batch: Batch) -> None:
-        """Write a batch. Raises StoreFull, StoreFailed, with nothing of it written."""
+    def write(self, batch: Batch) -> dict[Place, StoreError]:
+        """Write a batch; returns which of its entries are left out because SQLite cannot hold them, and why.
+
+        Raises StoreFull, StoreFailed, with nothing of it written.
+        """
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._delete("records", "key", [(key,) for key in batch.gone_records])
-            self._delete("providers", "key, peer", [(key, bytes(peer)) for key, peer in batch.gone_providers])
-            self._replace("records", [record_row(stored) for stored in batch.records])
-            self._replace("providers", [provider_row(key, stored) for key, stored in batch.providers])
-            if batch.peers is not None:
-                self._connection.execute("DELETE FROM peers")
-                self._replace("peers", [peer_row(place, kept) for place, kept in enumerate(batch.peers)])
-            self._replace("about", [("latest", batch.latest)])
+            try:
+                self._write_all(batch)
+                left_out: dict[Place, StoreError] = {}
+            except UNFIT:
+                # Such a statement has changed nothing, those before it in the same batch have.
+                self._connection.execute("ROLLBACK")
+                self._connection.execute("BEGIN IMMEDIATE")
+                left_out = self._write_each(batch)
             self._connection.execute("COMMIT")
-        except (sqlite3.Error, ValueError, OverflowError) as error:  # the latter: what a column cannot hold
+        except sqlite3.Error as error:
             with suppress(sqlite3.Error):  # where there is nothing to roll back, SQLite has done so
                 self._connection.execute("ROLLBACK")
             raise _as_ours(self.path, error) from error
+        return left_out
+
+    def _write_all(self, batch: Batch) -> None:
+        self._delete("records", "key", [(key,) for key in batch.gone_records])
+        self._delete("providers", "key, peer", [(key, bytes(peer)) for key, peer in batch.gone_providers])
+        self._replace("records", [record_row(stored) for stored in batch.records])
+        self._replace("providers", [provider_row(key, stored) for key, stored in batch.providers])
+        if batch.peers is not None:
+            self._connection.execute("DELETE FROM peers")
+            self._replace("peers", [peer_row(place, kept) for place, kept in enumerate(batch.peers)])
+        self._replace("about", [("latest", batch.latest)])
+
+    def _write_each(self, batch: Batch) -> dict[Place, StoreError]:
+        """The same, a statement for each entry; what else of it SQLite cannot hold is left out without a word."""
+        left_out: dict[Place, StoreError] = {}
+        entries = [(Place("record", each.record.key), "records", record_row(each)) for each in batch.records]
+        entries += [
+            (Place("provider", key, each.provider.id), "providers", provider_row(key, each)) for key, each in batch.providers
+        ]
+        for place, table, row in entries:
+            try:
+                self._replace(table, [row])
+            except UNFIT as error:
+                left_out[place] = _as_ours(self.path, error)
+        gone: list[tuple[str, str, Row]] = [("records", "key", (key,)) for key in batch.gone_records]
+        gone += [("providers", "key, peer", (key, bytes(peer))) for key, peer in batch.gone_providers]
+        for table, columns, which in gone:
+            with suppress(*UNFIT):  # then it is not in the file
+                self._delete(table, columns, [which])
+        others = [("about", ("latest", batch.latest))]
+        if batch.peers is not None:
+            self._connection.execute("DELETE FROM peers")
+            others += [("peers", peer_row(place, kept)) for place, kept in enumerate(batch.peers)]
+        for table, row in others:
+            with suppress(*UNFIT):
+                self._replace(table, [row])
+        return left_out
 
     def close(self) -> None:
         """Move the log into the file, and give the lock back."""

@@ -12,6 +12,7 @@ MAX_WAITING wait for the next: the others have not begun yet.
 
 When the disk is full, reads go on; changes are taken back in reverse order, with all that came after them. What is `firm`
 (contents.py: the dead are dead, a time that was set is set) stays in memory and is written with the next commit that succeeds.
+An entry that SQLite cannot hold is taken back alone, and whoever changed it is told; what made room for it stays away.
 
 A reader may see what is not committed yet; whoever put it is told only afterwards. The latest time seen is written with each
 commit and each `expire`: after `kill -9` a clock that also goes back could revive what died since, no more.
@@ -22,9 +23,9 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -49,7 +50,12 @@ CLOSING = 30.0
 
 log = logging.getLogger(__name__)
 
-Report = Callable[[StoreError | None], None]
+LeftOut = Mapping[Place, StoreError]
+"""Entries that SQLite cannot hold, and why."""
+
+NOTHING: LeftOut = {}
+
+Report = Callable[[StoreError | None, LeftOut], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +66,40 @@ class _Job:
     token: trio.lowlevel.TrioToken
     report: Report
 
-    def answer(self, error: StoreError | None) -> None:
+    def answer(self, error: StoreError | None, left_out: LeftOut = NOTHING) -> None:
         """From the thread."""
         with suppress(trio.RunFinishedError):  # who asked is gone
-            self.token.run_sync_soon(self.report, error)
+            self.token.run_sync_soon(self.report, error, left_out)
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """A call that waits for its commit."""
+    """A call that waits for its commit. places: what it has changed that can be taken back."""
 
+    places: frozenset[Place]
     over: trio.Event = field(default_factory=trio.Event)
     error: StoreError | None = None
 
 
 @dataclass(slots=True)
 class _Changes:
-    """What one commit is about: what can be taken back, in order; where firm changes were; who waits."""
+    """What one commit is about: what can be taken back, in order; where firm changes were; who waits.
+
+    owned: how many of the loose ones belong to somebody who waits.
+    """
 
     loose: list[Change] = field(default_factory=list)
     firm: dict[Place, None] = field(default_factory=dict)
     peers: bool = False
     waiters: list[_Waiter] = field(default_factory=list)
+    owned: int = 0
+
+    def wait(self) -> _Waiter:
+        """Somebody more waits, whose are the changes that are nobody's so far."""
+        waiter = _Waiter(frozenset(change.place for change in self.loose[self.owned :]))
+        self.owned = len(self.loose)
+        self.waiters.append(waiter)
+        return waiter
 
 
 class SqliteStore:
@@ -228,7 +246,7 @@ class SqliteStore:
             with suppress(StoreError):
                 await self._commit()
             closed = trio.Event()
-            self._hand_over(None, lambda error: closed.set())
+            self._hand_over(None, lambda error, left_out: closed.set())
             await closed.wait()
             assert self._writer is not None
             self._writer.join()  # it has nothing left to do
@@ -267,8 +285,7 @@ class SqliteStore:
 
     async def _commit(self) -> None:
         """Return when all that has been changed so far is written. Raises StoreFull, StoreFailed: it was taken back."""
-        waiter = _Waiter()
-        self._next.waiters.append(waiter)
+        waiter = self._next.wait()
         if self._under_way is None:
             self._write()
         await waiter.over.wait()
@@ -297,11 +314,12 @@ class SqliteStore:
         self._hand_over(batch, self._written)
         self._room.unpark_all()
 
-    def _written(self, error: StoreError | None) -> None:
+    def _written(self, error: StoreError | None, left_out: LeftOut) -> None:
         assert self._under_way is not None
         done, self._under_way = self._under_way, None
         if error is not None:
             self._take_back(done, error)
+        self._take_out(done, left_out)
         for waiter in done.waiters:
             waiter.over.set()
         if self._next.waiters:
@@ -319,6 +337,21 @@ class SqliteStore:
         failed.waiters += later.waiters
         log.warning("the store cannot be written", extra={"reason": str(error), "calls": len(failed.waiters)})
 
+    def _take_out(self, done: _Changes, left_out: LeftOut) -> None:
+        """Undo what SQLite cannot hold, and no more than that."""
+        for place, error in left_out.items():
+            log.warning("the store cannot hold an entry", extra={"reason": str(error)})
+            before = next((change.before for change in done.loose if change.place == place), None)
+            later = next((at for at, change in enumerate(self._next.loose) if change.place == place), None)
+            if later is not None:  # it is another one by now
+                self._next.loose[later] = replace(self._next.loose[later], before=before)
+            elif place not in done.firm:
+                self._contents.put_back(place, before)
+                self._next.loose.pop()  # what was put back is what the file has
+        for waiter in done.waiters:
+            for place in waiter.places & left_out.keys():
+                waiter.error = type(left_out[place])(*left_out[place].args)
+
     def _hand_over(self, batch: Batch | None, report: Report) -> None:
         if self._writer is None:
             self._writer = threading.Thread(target=self._write_all, name="p2pkad store", daemon=True)
@@ -329,12 +362,10 @@ class SqliteStore:
 
     def _write_all(self) -> None:
         while (job := self._jobs.get()).batch is not None:
-            error = None
             try:
-                self._database.write(job.batch)
+                job.answer(None, self._database.write(job.batch))
             except StoreError as failure:
-                error = failure
-            job.answer(error)
+                job.answer(failure)
         try:
             self._database.close()
         finally:

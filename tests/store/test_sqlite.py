@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -20,8 +20,9 @@ from p2pkad.config import KademliaConfig, StoreBounds
 from p2pkad.core.keyspace import KeySpace
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record, StoredRecord
-from p2pkad.errors import NodeClosed, StoreFailed, StoreFull
+from p2pkad.errors import NodeClosed, StoreError, StoreFailed, StoreFull
 from p2pkad.store.base import Decide, KeptPeer, Store
+from p2pkad.store.contents import Place
 from p2pkad.store.database import Batch, Database
 from p2pkad.store.sqlite import MAX_WAITING, SqliteStore, file_name, open_store
 from p2pkad.testing import STORE_PROMISES, Promise
@@ -209,6 +210,61 @@ async def test_what_no_column_can_hold_is_refused_and_harms_nobody_else(tmp_path
         assert await kept(store, NEAR, FAR) == [NEAR]
 
 
+@pytest.mark.scenario("H5")
+async def test_one_entry_that_no_column_can_hold_fails_for_itself_in_a_commit_that_many_share(tmp_path: Path) -> None:
+    impossible = StoredRecord(Record(FAR, b"", "\ud800"), 1, 99)
+    member = KeptPeer(peer=PeerInfo(PeerId(b"member")))
+    told: list[str] = []
+
+    async def call(name: str, work: Awaitable[object]) -> None:
+        try:
+            await work
+        except StoreFailed:
+            told.append(name)
+
+    async with opened(tmp_path) as store:
+        await put(store, record(FAR), record(MIDDLE))
+        before = await store.get(FAR, now=2)
+        async with trio.open_nursery() as nursery:
+            with held(store):
+                nursery.start_soon(call, "first", store.add_provider(FAR, provider(b"one")))
+                await trio.testing.wait_all_tasks_blocked()
+                for name, work in (
+                    ("near", put(store, record(NEAR))),
+                    ("far", put(store, impossible)),
+                    ("provider", store.add_provider(NEAR, provider(b"two"))),
+                    ("gone", store.update(MIDDLE, always(None))),
+                    ("peers", store.save_peers([member])),
+                ):
+                    nursery.start_soon(call, name, work)
+                    await trio.testing.wait_all_tasks_blocked()
+        assert told == ["far"]
+        assert await store.get(FAR, now=2) == before
+    async with opened(tmp_path) as store:
+        assert await store.get(FAR, now=2) == before
+        assert await kept(store, NEAR, MIDDLE) == [NEAR]
+        assert (await names(store, NEAR), await names(store, FAR)) == ([b"two"], [b"one"])
+        assert await store.saved_peers() == (member,)
+
+
+@pytest.mark.scenario("H5")
+async def test_what_replaces_an_entry_that_was_left_out_stays(tmp_path: Path) -> None:
+    impossible = StoredRecord(Record(FAR, b"", "\ud800"), 1, 99)
+    async with opened(tmp_path) as store:
+
+        async def fails() -> None:
+            with pytest.raises(StoreFailed):
+                await put(store, impossible)
+
+        async with trio.open_nursery() as nursery:
+            with held(store):
+                nursery.start_soon(fails)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(put, store, record(FAR, b"better"))
+                await trio.testing.wait_all_tasks_blocked()
+        assert await store.get(FAR, now=2) == record(FAR, b"better")
+
+
 # Sharing commits, waiting, closing
 
 
@@ -226,10 +282,10 @@ def held(store: SqliteStore) -> Iterator[list[Batch]]:
     """Nothing is written until the end of the block; yields the batches that were."""
     write, go, batches = store._database.write, threading.Event(), []
 
-    def wait(batch: Batch) -> None:
+    def wait(batch: Batch) -> dict[Place, StoreError]:
         batches.append(batch)
         go.wait()
-        write(batch)
+        return write(batch)
 
     store._database.write = wait  # type: ignore[method-assign]
     try:
