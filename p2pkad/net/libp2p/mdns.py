@@ -10,7 +10,8 @@ looked at LOOKS a second, told BURST at once and then PER_SECOND, and who was to
     Mdns    announces, and listens        Finds   what was heard, until it is told
 
 zeroconf speaks DNS, in an asyncio loop of its own, in a thread that lives as long as one `_converse`. When the addresses of
-this host change, that is ended and another one begins, on the networks that there are now.
+this host change, that is ended and another one begins, on the networks that there are now; the same after one that failed, and
+a pause.
 
 libp2p specification, discovery/mdns.md; RFC 6762; RFC 6763. As go: A, AAAA and SRV are sent, and not read.
 """
@@ -63,6 +64,12 @@ ASK_EVERY = 300.0
 """Seconds between questions in the long run; after the first one they come after 1, 2, 4 ... (RFC 6762, 5.2). As rust."""
 LOOK_AT_OWN_EVERY = 30.0
 """Seconds between looks at whether the host has moved."""
+FIRST_PAUSE = 5.0
+"""Seconds after which it is tried again where it did not work: a network that comes up takes about as long."""
+LONGEST_PAUSE = 300.0
+"""Seconds that this pause, doubled by each further failure, grows to."""
+LASTING = 60.0
+"""Seconds after which a conversation has worked: the next failure is the first one again."""
 CLOSE_TIMEOUT = 2.0
 """Seconds for saying goodbye, which takes a third of one."""
 _PORT = 4001  # the SRV record needs one; nobody reads it
@@ -85,21 +92,34 @@ class Mdns:
         """Until it is cancelled; then it says goodbye, within CLOSE_TIMEOUT, and leaves no thread and no socket."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.finds.run)
+            pause = FIRST_PAUSE
             while True:
-                addresses = near(self._addresses())
+                addresses, began = near(self._addresses()), trio.current_time()
                 async with trio.open_nursery() as both:
                     moved: Future[None] = Future()
-                    both.start_soon(self._until_moved, addresses, moved)
-                    await self._in_thread(addresses, moved)
+                    both.start_soon(self._tell_when_moved, addresses, moved)
+                    works = await self._in_thread(addresses, moved)
+                    both.cancel_scope.cancel()
+                if works or trio.current_time() - began >= LASTING:
+                    pause = FIRST_PAUSE
+                if not works:
+                    with trio.move_on_after(pause):
+                        await self._until_moved(addresses)
+                    pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _until_moved(self, addresses: tuple[Address, ...], moved: Future[None]) -> None:
+    async def _until_moved(self, addresses: tuple[Address, ...]) -> None:
+        while near(self._addresses()) == addresses:  # noqa: ASYNC110 # no system that this runs on tells
+            await trio.sleep(LOOK_AT_OWN_EVERY)
+
+    async def _tell_when_moved(self, addresses: tuple[Address, ...], moved: Future[None]) -> None:
         try:
-            while near(self._addresses()) == addresses:  # noqa: ASYNC110 # no system that this runs on tells
-                await trio.sleep(LOOK_AT_OWN_EVERY)
+            await self._until_moved(addresses)
         finally:
             moved.set_result(None)  # when cancelled as well: the thread cannot be
 
-    async def _in_thread(self, addresses: tuple[Address, ...], moved: Future[None]) -> None:
+    async def _in_thread(self, addresses: tuple[Address, ...], moved: Future[None]) -> bool:
+        """A conversation, until the host has moved; False: it failed before that."""
+
         def converse() -> None:
             asyncio.run(self._converse(addresses, moved))
 
@@ -108,8 +128,10 @@ class Mdns:
         except Exception as error:  # the system's, asyncio's, zeroconf's: whatever it is, the host can do without
             if not self._warned:
                 what = str(error) or repr(error)
-                log.warning("mDNS does not work here, peers on the local network are not found: %s", what)
+                log.warning("mDNS does not work here now, peers on the local network are not found: %s", what)
                 self._warned = True
+            return False
+        return True
 
     async def _converse(self, addresses: tuple[Address, ...], moved: Future[None]) -> None:
         zeroconf = AsyncZeroconf(interfaces=interfaces(addresses), ip_version=IPVersion.V4Only)

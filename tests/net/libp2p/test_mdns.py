@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 import trio
@@ -330,3 +331,23 @@ async def test_without_multicast_there_is_one_warning_and_the_host_runs(
     assert [record.name for record in caplog.records].count(mdns.__name__) == 1
     assert "peers on the local network are not found" in caplog.text
     assert conversations() == []
+
+
+async def test_what_did_not_work_is_tried_again_with_pauses_that_grow(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network may be down when a host starts, or for a while; its addresses need not change."""
+    began, tried = trio.current_time(), list[float]()
+
+    async def converse(*_: object) -> bool:
+        tried.append(round(trio.current_time() - began))
+        if len(tried) == 4:
+            await trio.sleep(1000)  # it works for a while
+        return False
+
+    own = Mdns(OWN, lambda: at("/ip4/10.255.254.1/tcp/1"), print)
+    monkeypatch.setattr(own, "_in_thread", converse)
+    with trio.move_on_after(2000):
+        await own.run()
+    assert tried[:7] == [0, 5, 15, 35, 1040, 1050, 1070]
+    assert max(after - before for before, after in pairwise(tried[4:])) <= mdns.LONGEST_PAUSE
