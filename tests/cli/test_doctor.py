@@ -62,11 +62,25 @@ def doctor(type_in, tmp_path) -> Callable[..., Typed]:
     return lambda *words: type_in("doctor", "--json", *(words or ("--data-dir", str(tmp_path))))
 
 
-def test_a_node_among_others_is_well(doctor, start, tmp_path):
+@pytest.fixture
+def knows(type_in, tmp_path) -> Callable[[int], None]:
+    """Return when the node in the state directory `tmp_path` has so many peers in its table: it says that it serves before."""
+
+    def wait(peers: int) -> None:
+        until = time.monotonic() + PATIENCE
+        while (known := type_in("status", "--json", "--data-dir", str(tmp_path)).objects[0]["table"]) < peers:
+            assert time.monotonic() < until, f"it knows {known} peers after {PATIENCE:.0f} s, and not {peers}"
+            time.sleep(0.1)
+
+    return wait
+
+
+def test_a_node_among_others_is_well(doctor, start, knows, tmp_path):
     others = [start("--data-dir", "")["addresses"][0]]
     for _ in range(2):
         others += start("--data-dir", "", "--bootstrap", others[0])["addresses"]
     own = start("--data-dir", str(tmp_path), *(word for each in others for word in ("--bootstrap", each)))
+    knows(len(others))
     ended = doctor()
     assert (bad(ended), ended.code, ended.err) == (set(), exits.DONE, "")
     found = named(ended)
