@@ -5,6 +5,8 @@
 PYTHON ?=
 ARGS ?=
 PY := .venv/bin/python
+# Programs are started by the hundred: with this set, as images for containers often do, each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup run check test contact interop networks bench bench-sim kills week mutants scenarios protos wheel clean
 
