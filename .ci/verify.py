@@ -100,30 +100,30 @@ def coverage() -> Outcome:
     return Outcome(min(lines, branches) >= COVERAGE_NEEDED, note)
 
 
-HERE = ("-m", "not stock and not foreign and not long", "--dist=worksteal")
+HERE = "not stock and not foreign and not long"
 """What needs nothing but this checkout, and no patience."""
-COMPUTING = ("--numprocesses=logical", "--maxprocesses=4")
+COMPUTING = ("--numprocesses=logical", "--maxprocesses=4", "--dist=worksteal")
 # A third of the time of the rest goes by in waiting, for real hosts and for programs: one process more makes use of that.
-WAITING = (f"--numprocesses={min(4, 1 + (os.cpu_count() or 1))}",)
+WAITING = (f"--numprocesses={min(4, 1 + (os.cpu_count() or 1))}", "--dist=worksteal")
 MEASURED = tuple(f"tests/{room}" for room in COVERED)
-# Measuring doubles the time of a test, and what a room promises its own tests have to show: only those are measured.
 MEASURE = ("--cov-branch", "--cov-report=", *(f"--cov=p2pkad/{room}" for room in COVERED))
-REST = tuple(f"--ignore={directory}" for directory in MEASURED)
+# Somebody waits for `make check`: of what hypothesis makes up, it has a quarter. `make test` has all.
+FEW = "--hypothesis-profile=quick"
 
 CHECK: dict[str, Step] = {
     "ruff": command("ruff", "check", "."),
     "ruff format": command("ruff", "format", "--check", "."),
     "mypy --strict": command("mypy"),
-    "tests, measured": pytest(*HERE, *COMPUTING, *MEASURE, *MEASURED),
+    "tests, measured": pytest("-m", f"{HERE} and measured", *COMPUTING, *MEASURE, *MEASURED),
     "coverage": coverage,
-    "tests, the rest": pytest(*HERE, *WAITING, *REST),
+    "tests, the rest": pytest("-m", f"{HERE} and not measured", FEW, *WAITING),
 }
 
 TEST: dict[str, Step] = {
     **CHECK,
-    "tests, long": pytest("-m", "long", "--dist=worksteal", *WAITING),
+    "tests, long": pytest("-m", "long or (hypothesis and not foreign and not stock)", *WAITING),
     "wheel": command("python", ".ci/wheel.py"),
-    "stock host": pytest("-m", "stock"),
+    "stock host": pytest("-m", "stock", *WAITING),
     "mutants": command("python", "-m", "tests.mutants"),
 }
 

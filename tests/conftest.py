@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 import hypothesis
 import pytest
 import trio
+from hypothesis import is_hypothesis_test
 
 from tests.scenarios import carried
+from tests.support import generated  # noqa: F401 - has the profiles of hypothesis
 from tests.support.stalls import StallWatcher
 
 
@@ -18,15 +20,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--scenario", action="append", metavar="ID", help="only tests that hold this behaviour (may be repeated)")
 
 
-# How long an example takes is the machine's affair.
-hypothesis.settings.register_profile("p2pkad", deadline=None)
 hypothesis.settings.load_profile("p2pkad")
+
+MEASURED = tuple(f"tests/{room}/" for room in ("core", "wire", "store", "validators"))
+"""Where coverage is measured: what these rooms promise, their own tests have to show."""
 
 
 def pytest_configure() -> None:
     # A run in the background (`make test &`) is started with SIGINT ignored, and so would be the programs that tests interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # Measuring doubles the time of a test, and those that are run by the hundred take most of it: the others have to do.
+    if item.nodeid.startswith(MEASURED) and not is_hypothesis_test(getattr(item, "obj", None)):
+        item.add_marker("measured")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,6 +15,7 @@ PAGE = (ROOT / "docs" / "hosts.md").read_text()
 BESIDE, BY_ID = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("program", "prints"),
     [(BESIDE, r"b'hello'\nthe host lives on /ip4/127\.0\.0\.1/tcp/\d+\n"), (BY_ID, "heard 32 bytes\n")],

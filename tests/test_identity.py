@@ -23,6 +23,7 @@ from p2pkad.config import Config, HostConfig
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import ConfigError, LocalProtocolError, RemoteProtocolError
 from p2pkad.identity import Identity, PublicKey, peer_id
+from tests.support.generated import examples
 from tests.support.records import with_one_byte_changed
 
 GO_KEYS = json.loads((Path(__file__).parent / "validators" / "golden" / "go_keys.json").read_text())["keys"]
@@ -80,7 +81,7 @@ class TestPublicKey:
 
     @each_go_key
     @given(signature=st.binary(max_size=200))
-    @settings(max_examples=50)
+    @settings(max_examples=examples(50))
     def test_takes_any_bytes_for_a_signature(self, key, signature):
         assert not PublicKey.from_protobuf(bytes.fromhex(key["public"])).verify(b"data", signature)
 
@@ -93,7 +94,7 @@ class TestPublicKey:
         assert key.to_protobuf() == encoded
 
     @given(data=st.data())
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     def test_one_changed_byte_is_another_key_or_none(self, data):
         encoded = bytes.fromhex(data.draw(st.sampled_from(GO_KEYS))["public"])
         before = PublicKey.from_protobuf(encoded)
@@ -376,7 +377,7 @@ class TestPeerId:
         assert not PeerId.valid(b"\x00\x2b" + bytes(43))
 
     @given(text=st.text() | st.text("123456789ABCDEFabcdefkzQmü/=", max_size=140) | st.text(max_size=60).map("1".__add__))
-    @settings(max_examples=500)
+    @settings(max_examples=examples(500))
     def test_reads_any_text_or_says_that_it_is_none(self, text):
         try:
             found = peer_id(text)

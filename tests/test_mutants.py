@@ -94,7 +94,7 @@ TRIED = {
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout with six behaviours and a mutant for each verdict."""
-    copied = ("conftest.py", "mutants.py", "scenarios.py", "support/scratch.py", "support/stalls.py")
+    copied = ("conftest.py", "mutants.py", "scenarios.py", "support/generated.py", "support/scratch.py", "support/stalls.py")
     files = {f"tests/{name}": (ROOT / "tests" / name).read_text() for name in copied}
     files |= {
         "pyproject.toml": '[tool.pytest.ini_options]\nmarkers = ["scenario(*ids)", "stock", "foreign"]\n'

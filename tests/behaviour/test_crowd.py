@@ -19,6 +19,7 @@ CONNECTIONS = 50
 SEEKERS = 4
 
 
+@pytest.mark.long
 @pytest.mark.scenario("L18")
 def test_with_fifty_connections_in_two_hundred_nodes_everybody_is_reached_and_nobody_evicted() -> None:
     asked: dict[PeerId, set[PeerId]] = {}
@@ -48,6 +49,7 @@ def test_with_fifty_connections_in_two_hundred_nodes_everybody_is_reached_and_no
     assert evicted == []
 
 
+@pytest.mark.long
 @pytest.mark.scenario("L2")
 def test_in_three_hundred_nodes_of_which_three_a_minute_are_replaced_lookups_find_who_is_there() -> None:
     async def main() -> None:

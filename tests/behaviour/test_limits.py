@@ -48,6 +48,7 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("p2pkad.node.refreshing.SMALL_TABLE", K)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("L18")
 @pytest.mark.on_real_hosts_only
 @pytest.mark.usefixtures("few_are_enough")

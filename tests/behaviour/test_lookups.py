@@ -84,6 +84,7 @@ def recall_and_seconds(dead: int) -> tuple[float, float]:
     return sum(recalls) / len(recalls), sum(seconds)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("L13")
 def test_with_half_of_the_peers_dead_the_others_are_found_in_less_than_four_times_the_time() -> None:
     recall, seconds = recall_and_seconds(dead=0)

@@ -25,6 +25,7 @@ async def knows_nobody(request: Request) -> FindNodeReply:
     return FindNodeReply(())
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H10")
 @pytest.mark.on_real_hosts_too
 async def test_all_who_are_connected_are_answered_and_stay(network: BehaviourNetwork) -> None:

@@ -40,6 +40,7 @@ async def all_at_once(calls: Iterable[Callable[[], Awaitable[None]]]) -> None:
             nursery.start_soon(call)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("L1")
 @pytest.mark.parametrize("size", [20, 4], ids=["a table for all", "a table for a few"])
 async def test_in_a_ring_everybody_finds_everybody(network: BehaviourNetwork, size: int) -> None:
@@ -57,6 +58,7 @@ async def test_in_a_ring_everybody_finds_everybody(network: BehaviourNetwork, si
                 assert (await node.find_peer(other.id)).id == other.id
 
 
+@pytest.mark.long
 @pytest.mark.scenario("P1")
 async def test_many_keys_are_provided_and_found_from_everywhere(network: BehaviourNetwork) -> None:
     nodes = await network.start(8 if network.real else 40, k=5, bucket_size=5)
@@ -68,6 +70,7 @@ async def test_many_keys_are_provided_and_found_from_everywhere(network: Behavio
             assert [info.id for info in await node.find_providers(key, count=1)] == [provider.id]
 
 
+@pytest.mark.long
 @pytest.mark.scenario("P6")
 async def test_those_nearest_to_a_key_hold_its_provider_record(network: BehaviourNetwork) -> None:
     count, k = (7, 5) if network.real else (25, 20)
@@ -88,6 +91,7 @@ async def test_of_three_one_provides_and_another_finds(network: BehaviourNetwork
     assert [f"{address}/p2p/{found.id}" for address in found.addresses] == list(provider.addresses)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("L2", "L17")
 async def test_those_nearest_to_a_key_come_in_order_and_without_the_node_itself(network: BehaviourNetwork) -> None:
     nodes: list[KademliaService] = []

@@ -17,6 +17,7 @@ from p2pkad.testing import open_simulated_network, run_simulated
 from p2pkad.validators.opaque import OpaqueValidator
 
 MINUTE, HOUR = 60.0, 3600.0
+MINUTE_OR_HOURS = [pytest.param(MINUTE, id="minute"), pytest.param(2 * HOUR, id="hours", marks=pytest.mark.long)]
 SMALL: dict[str, Any] = {"k": 3, "bucket_size": 3, "validators": {"v": OpaqueValidator()}}
 
 Nodes = Sequence[KademliaService]
@@ -56,7 +57,7 @@ async def is_one(nodes: Nodes) -> None:
 
 @pytest.mark.scenario("H9")
 @pytest.mark.parametrize("bootstrap", [None, ()], ids=["bootstrap", "without"])
-@pytest.mark.parametrize("seconds", [MINUTE, 2 * HOUR], ids=["minute", "hours"])
+@pytest.mark.parametrize("seconds", MINUTE_OR_HOURS)
 @pytest.mark.parametrize("alone", [6, 1], ids=["halves", "one"])
 def test_both_parts_work_on_and_are_one_within_a_minute(bootstrap: tuple[str, ...] | None, seconds: float, alone: int) -> None:
     options = SMALL if bootstrap is None else {**SMALL, "bootstrap": bootstrap}
@@ -81,6 +82,7 @@ def test_both_parts_work_on_and_are_one_within_a_minute(bootstrap: tuple[str, ..
     run_simulated(main)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H9")
 def test_whoever_left_when_the_network_fell_apart_is_remembered_though_many_have_come_and_gone_since() -> None:
     async def main() -> None:
@@ -101,6 +103,7 @@ def test_whoever_left_when_the_network_fell_apart_is_remembered_though_many_have
     run_simulated(main)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H9", "L5")
 def test_who_was_gone_is_met_again_though_it_asks_for_nobody() -> None:
     async def main() -> None:
@@ -126,7 +129,7 @@ def test_who_was_gone_is_met_again_though_it_asks_for_nobody() -> None:
 
 
 @pytest.mark.scenario("L5")
-@pytest.mark.parametrize("outage", [MINUTE, 2 * HOUR], ids=["minute", "hours"])
+@pytest.mark.parametrize("outage", MINUTE_OR_HOURS)
 def test_an_outage_costs_nobody_and_lookups_work_as_soon_as_it_is_over(outage: float) -> None:
     async def main() -> None:
         async with open_simulated_network(16, seed=4, bootstrap=(), **SMALL) as net:
@@ -146,6 +149,7 @@ def test_an_outage_costs_nobody_and_lookups_work_as_soon_as_it_is_over(outage: f
     run_simulated(main)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("L5")
 def test_an_outage_ends_by_itself_though_nobody_asks_for_anything() -> None:
     """Whoever noticed the outage is not stuck with a table of suspects: one after the other is tried."""

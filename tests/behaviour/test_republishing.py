@@ -268,6 +268,7 @@ def test_a_value_that_says_when_it_dies_is_not_republished_beyond() -> None:
     run_simulated(main)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("V14")
 @simulated(30, latency=(0.05, 0.3))
 async def test_readers_do_not_keep_a_record_alive_beyond_its_ttl(net: SimulatedNodes) -> None:
@@ -351,6 +352,7 @@ def test_records_and_providers_have_an_interval_each() -> None:
     run_simulated(main)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("P4")
 @simulated(10, k=3)
 async def test_many_keys_go_out_spread_over_the_interval_and_a_backlog_at_a_measured_pace(net: SimulatedNodes) -> None:

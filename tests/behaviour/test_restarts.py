@@ -91,6 +91,7 @@ async def test_when_everybody_is_gone_it_says_so_and_finds_them_when_they_are_ba
     await again.wait_ready(len(others), timeout=120)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H6")
 @simulated(20)
 async def test_who_was_missed_before_is_missed_after_a_restart(net: SimulatedNodes) -> None:
@@ -111,6 +112,7 @@ async def test_who_was_missed_before_is_missed_after_a_restart(net: SimulatedNod
     assert gone.id in members(again)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H6")
 @simulated(20)
 async def test_the_table_is_saved_when_it_changes_and_seldom(net: SimulatedNodes) -> None:

@@ -57,6 +57,7 @@ def test_two_refreshes_at_once_are_one() -> None:
     run_simulated(main)
 
 
+@pytest.mark.long
 def test_each_bucket_is_refreshed_once_an_interval_and_the_own_id_too() -> None:
     async def main() -> None:
         async with open_simulated_network(40, **QUIET) as net:
@@ -71,6 +72,7 @@ def test_each_bucket_is_refreshed_once_an_interval_and_the_own_id_too() -> None:
     run_simulated(main)
 
 
+@pytest.mark.long
 def test_a_bucket_that_lookups_look_into_is_left_alone() -> None:
     async def main() -> None:
         async with open_simulated_network(40, **QUIET) as net:
@@ -88,6 +90,7 @@ def test_a_bucket_that_lookups_look_into_is_left_alone() -> None:
     run_simulated(main)
 
 
+@pytest.mark.long
 def test_nodes_that_started_together_do_not_refresh_together() -> None:
     async def main() -> None:
         async with open_simulated_network(30, k=5, bucket_size=5) as net:
@@ -167,6 +170,7 @@ async def test_a_newcomer_that_knew_nobody_is_asked_again_after_a_while(network:
     await network.until(lambda: fresh.id in ids(first), "it is asked again and admitted")
 
 
+@pytest.mark.long
 def test_an_idle_node_wakes_a_few_times_a_minute() -> None:
     async def main() -> None:
         async with open_simulated_network(20):
@@ -201,6 +205,7 @@ class Wakes(trio.abc.Instrument):
 # Who moved
 
 
+@pytest.mark.long
 @pytest.mark.scenario("L9")
 def test_a_peer_that_moved_is_found_at_its_new_address_and_its_old_one_ages_out() -> None:
     async def main() -> None:

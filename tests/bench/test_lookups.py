@@ -33,6 +33,7 @@ def test_the_share_of_the_collector_is_of_the_time_of_lookups() -> None:
     assert row[:6] == ("p2pkad, as started", "4", "250.00", "250.00", "2.00", "50")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", lookups.KINDS)
 async def test_lookups_in_a_small_network_find_everybody(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookups, "NODES", 2)

@@ -43,6 +43,7 @@ def test_empty_answers_are_quick_and_cannot_be_compared() -> None:
     assert "cannot be compared" in warning
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["p2pkad", "stock"])
 async def test_each_request_is_answered_with_twenty_peers(kind: str, tmp_path: Path) -> None:
     async with open_driver(tmp_path) as driver:

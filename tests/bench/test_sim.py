@@ -11,6 +11,7 @@ from report import Figure, Section
 from results import Results
 
 
+@pytest.mark.long
 def test_lookups_with_each_of_the_settings_find_who_is_alive() -> None:
     section = sim_lookups.measure(nodes=60, lookups=6, seed=1)
     assert [row[0] for row in section.rows] == list(sim_lookups.SETTINGS)
@@ -20,6 +21,7 @@ def test_lookups_with_each_of_the_settings_find_who_is_alive() -> None:
             assert 1 <= lookup["hops"] <= lookup["requests"]
 
 
+@pytest.mark.long
 def test_a_measurement_repeats_itself() -> None:
     once, again, other = (sim_losses.measure(nodes=40, keys=4, seed=seed).raw for seed in (1, 1, 2))
     assert once == again
@@ -31,6 +33,7 @@ def test_nothing_is_lost_while_nobody_is_dead() -> None:
     assert (dead, values, providers) == (0.0, 4, 4)
 
 
+@pytest.mark.long
 def test_a_node_weighs_something() -> None:
     raw = sim_memory.measure(nodes=30, seed=1).raw
     assert raw["idle"]["connections"] == 0

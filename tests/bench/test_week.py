@@ -33,6 +33,7 @@ def digest(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.rpartition("digest ")[2].split()[0]
 
 
+@pytest.mark.long
 def test_everything_is_found_and_two_processes_agree_on_every_detail() -> None:
     once, again = run(hash_seed="1"), run(hash_seed="2")
     assert once.returncode == 0, once.stdout + once.stderr

@@ -17,6 +17,8 @@ import pytest
 from p2pkad.cli import exits
 from tests.support.running import ROOT, SECONDS, Running
 
+pytestmark = pytest.mark.long
+
 CONTENT = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
 

@@ -112,6 +112,7 @@ def test_a_second_node_in_one_directory_is_refused(type_in, state):
     assert (ended.code, ended.err.count("\n"), str(state) in ended.err) == (exits.USAGE, 1, True)
 
 
+@pytest.mark.long
 def test_a_killed_node_is_followed_by_another_in_its_directory(type_in, tmp_path):
     for number in (signal.SIGKILL, signal.SIGTERM):
         node = Running("--json", "--data-dir", str(tmp_path))
@@ -132,6 +133,7 @@ def test_ctrl_c_ends_the_command_and_the_node_goes_on(state, at, other):
     assert at("status").code == exits.DONE
 
 
+@pytest.mark.long
 def test_a_node_ignores_sighup(tmp_path):
     node = Running("--json", "--data-dir", str(tmp_path))
     node.ready()
@@ -147,6 +149,7 @@ def test_a_state_directory_that_lies_too_deep_is_named(type_in, tmp_path):
         assert (ended.code, "shorter --data-dir" in ended.err) == (exits.USAGE, True)
 
 
+@pytest.mark.long
 def test_the_largest_value_goes_through(at):
     size = p2pkad.KademliaConfig().max_message - 1000
     put = at("put", "/demo/large", "-", "--allow-large", standard_input=b"v" * size)

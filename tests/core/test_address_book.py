@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from p2pkad.core.address_book import AddressBook, Pin
 from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
+from tests.support.generated import examples
 
 ALICE, BOB, CAROL, DAVE = (PeerId(name) for name in (b"alice", b"bob", b"carol", b"dave"))
 HOUR = 3600.0
@@ -651,7 +652,7 @@ a_step = st.one_of(
 
 
 @pytest.mark.scenario("L14")
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(peers=st.integers(1, 3), addresses=st.integers(1, 4), steps=st.lists(st.tuples(st.integers(0, 2), a_step), max_size=60))
 def test_the_book_does_what_plain_lists_do(peers: int, addresses: int, steps: list) -> None:
     known = book(peers, addresses)

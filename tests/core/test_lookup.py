@@ -16,6 +16,7 @@ from p2pkad.core.lookup import Ask, Done, Ending, Lookup, LookupLimits, Outcome,
 from p2pkad.core.messages import FindNodeReply
 from p2pkad.core.patience import Patience
 from p2pkad.core.peers import PeerId, PeerInfo
+from tests.support.generated import examples
 
 TINY = KeySpace(8, key=lambda name: name[0])
 OWN = 0b1111_1111
@@ -392,7 +393,7 @@ def stories(draw: st.DrawFn, paths: int = 1) -> Story:
 
 
 @pytest.mark.scenario("L2", "L11", "L12")
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(st.integers(1, 4).flatmap(stories))
 def test_whatever_the_order_of_answers_failures_and_silence(story: Story) -> None:
     result = story.run()
@@ -414,7 +415,7 @@ def test_whatever_the_order_of_answers_failures_and_silence(story: Story) -> Non
 
 
 @pytest.mark.scenario("L12", "L13")
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(stories())
 def test_no_more_than_alpha_hold_a_slot_before_the_beta_nearest_have_answered(story: Story) -> None:
     lookup, limits, target = story.lookup, story.lookup.limits, story.lookup.goal.key[0]
@@ -434,7 +435,7 @@ def test_no_more_than_alpha_hold_a_slot_before_the_beta_nearest_have_answered(st
 
 
 @pytest.mark.scenario("L13")
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(stories())
 def test_a_silent_peer_never_keeps_others_waiting(story: Story) -> None:
     """While a slot is free and the window holds somebody who was not asked, next() asks."""
@@ -455,7 +456,7 @@ def test_a_silent_peer_never_keeps_others_waiting(story: Story) -> None:
 
 
 @pytest.mark.scenario("L2")
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.sets(st.integers(0, 254), min_size=2, max_size=120), st.integers(0, 255), st.integers(1, 20), st.randoms())
 def test_where_everybody_knows_its_neighbours_and_somebody_in_each_bucket_the_k_nearest_are_found(
     keys: set[int], target: int, k: int, rng: random.Random

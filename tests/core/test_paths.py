@@ -14,6 +14,7 @@ from p2pkad.core.messages import GetProvidersReply, GetValueReply
 from p2pkad.core.peers import PeerInfo
 from p2pkad.core.records import Record
 from tests.core.test_lookup import OWN, TINY, Story, ask, closer, found, peer, stories, tiny_lookup
+from tests.support.generated import examples
 
 LIAR, HONEST, HOLDER = 0b1000_0000, 0b1000_0001, 0b0010_0000
 SYBILS = [0b0001, 0b0010, 0b0011]
@@ -70,7 +71,7 @@ def test_naming_a_peer_does_not_take_it_away_from_the_other_paths() -> None:
 
 
 @pytest.mark.scenario("L11")
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     liars=st.dictionaries(st.sampled_from([LIAR, *SYBILS]), st.lists(st.sampled_from([*SYBILS, HOLDER]))),
     chain=st.lists(st.integers(0b0100_0000, 0b0111_1111), unique=True, max_size=8),
@@ -176,7 +177,7 @@ def test_with_more_paths_than_seeds_some_have_nobody_to_ask() -> None:
 
 
 @pytest.mark.scenario("L11")
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.integers(1, 4).flatmap(stories))
 def test_all_paths_together_hold_alpha_slots_and_one_for_each_path_that_would_have_none(story: Story) -> None:
     """beta as large as k: no path asks the rest of its window at once."""

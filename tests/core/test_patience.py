@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pkad.core.patience import ENOUGH, FLOOR, WINDOW, Patience
+from tests.support.generated import examples
 
 MOST = 2.0
 
@@ -77,7 +78,7 @@ def test_what_was_long_ago_is_forgotten() -> None:
     assert after(*[1.5] * 200, *[0.05] * (WINDOW // 2)).wait == MOST, "patience is lost slowly"
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(st.floats(0.0, 60.0), max_size=200), st.floats(0.01, 10.0))
 def test_whatever_is_measured_it_stays_within_its_bounds_and_depends_on_the_latest_alone(
     times: list[float], most: float

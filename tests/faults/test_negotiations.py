@@ -59,6 +59,7 @@ def negotiation(luck: random.Random) -> bytes:
     return beginning + b"".join(luck.choice(PIECES)(luck) for _ in range(luck.randrange(1, 5)))
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H1")
 async def test_ten_thousand_random_negotiations_cost_nobody_else_an_answer(stalls: StallWatcher) -> None:
     async with open_ours(Limits()) as ours, raw_peer(ours.where) as bystander:

@@ -47,6 +47,7 @@ async def exchange(node: p2pkad.KademliaService, guest: Peer, number: int) -> No
     await eventually(providers, {guest.id}.__eq__, within=PATIENCE, what="the guest is a provider")
 
 
+@pytest.mark.long
 async def test_a_guest_is_served_and_serves_while_others_are_and_leaves_nothing_behind(guest: Peer) -> None:
     async with open_node(protocol=PROTOCOL) as node, open_node(node.addresses[0], protocol=PROTOCOL, mode="client") as other:
         await other.wait_ready(timeout=PATIENCE)
@@ -70,6 +71,7 @@ async def test_a_guest_is_served_and_serves_while_others_are_and_leaves_nothing_
         assert node.stats().peers == 1
 
 
+@pytest.mark.long
 async def test_what_it_cannot_be_asked_for_it_says(guest: Peer) -> None:
     assert (guest.ready["protocol"], guest.ready["mode"]) == (PROTOCOL, "server")
     for kind, verb, arguments in (
@@ -127,6 +129,7 @@ def test_whoever_else_ends_or_falls_silent_was_harmed() -> None:
     assert not seen.passes
 
 
+@pytest.mark.long
 async def test_a_guest_that_ends_by_itself_leaves_a_siege_unfinished(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with_a_mortal = {**languages(), "kad_dht": MORTAL}
     monkeypatch.setattr(kad_dht, "languages", lambda: with_a_mortal)

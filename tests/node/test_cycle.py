@@ -137,6 +137,7 @@ async def test_what_is_published_no_more_is_not_booked(bench: Bench) -> None:
     assert bench.cycle.look_at == float("inf")
 
 
+@pytest.mark.long
 @pytest.mark.scenario("P4")
 @pytest.mark.parametrize(("keys", "seconds"), [(1, PACE), (10_000, PACE), (100_000 // 2, 22 * HOUR * SPREAD / 50_000)])
 async def test_a_backlog_takes_a_quarter_of_the_interval_at_most(keys: int, seconds: float) -> None:

@@ -134,6 +134,7 @@ def seconds_for(number: int, size: int) -> float:
     return trio.run(fill_and_put)
 
 
+@pytest.mark.long
 def test_a_put_into_a_full_store_of_50_000_records_costs_about_what_it_costs_into_one_of_500() -> None:
     large = min(seconds_for(1000, size=50_000) for _ in range(2))
     assert large < 10 * min(seconds_for(1000, size=500) for _ in range(3))

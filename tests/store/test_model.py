@@ -21,6 +21,7 @@ from p2pkad.errors import StoreFull
 from p2pkad.store.base import Kind, Store
 from p2pkad.store.memory import MemoryStore
 from p2pkad.store.sqlite import SqliteStore
+from tests.support.generated import examples
 
 names = st.integers(0, 12).map(lambda number: bytes([number]))
 peers = st.integers(0, 6).map(lambda number: PeerId([number]))
@@ -202,7 +203,7 @@ class OnDisk(StoreMachine):
             self.directory.cleanup()
 
 
-StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
-OnDisk.TestCase.settings = settings(max_examples=15, stateful_step_count=40)
+StoreMachine.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=40)
+OnDisk.TestCase.settings = settings(max_examples=examples(15), stateful_step_count=40)
 test_the_store_does_what_a_dictionary_would = pytest.mark.scenario("V8", "V15")(StoreMachine.TestCase)
 test_so_does_the_one_in_a_file_also_across_restarts = pytest.mark.scenario("V8", "V15", "P4", "V12")(OnDisk.TestCase)

@@ -61,6 +61,7 @@ def a_life(seed: int, hash_seed: int) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
+@pytest.mark.long
 def test_processes_with_one_seed_have_one_trace_and_another_seed_has_another() -> None:
     one, same, other = a_life(1, hash_seed=1), a_life(1, hash_seed=2), a_life(2, hash_seed=1)
     assert one == same

@@ -15,6 +15,7 @@ from p2pkad.validators.base import ExpiringValidator, Validators
 from p2pkad.validators.ipns import IpnsValidator, open_ipns_record, sign_ipns_record
 from p2pkad.wire.dag_cbor import decode_dag_cbor, encode_dag_cbor
 from p2pkad.wire.ipns import IpnsData, decode_data, decode_entry, encode_data, encode_entry, signed_bytes
+from tests.support.generated import examples
 from tests.support.records import same_winner_in_every_order, with_one_byte_changed
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -260,13 +261,13 @@ class TestAnyBytes:
         reason(saying(data or b"?"))
 
     @given(good=good, data=st.data())
-    @settings(max_examples=600)
+    @settings(max_examples=examples(600))
     def test_changed_in_one_place_are_refused_or_say_the_same(self, good, data):
         key, record = good
         self.say_the_same_or_nothing(key, record, data.draw(with_one_byte_changed(record)))
 
     @given(good=good, data=st.data())
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     def test_cut_or_extended_are_refused_or_say_the_same(self, good, data):
         key, record = good
         cut = record[: data.draw(st.integers(0, len(record)))] + data.draw(st.binary(max_size=20))
@@ -278,7 +279,7 @@ class TestAnyBytes:
             st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.binary() | st.text(),
         )
     )
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     def test_with_other_fields_are_valid_or_refused(self, fields):
         record = saying(encode_dag_cbor(decode_dag_cbor(decode_entry(signed()).data) | fields))
         try:
@@ -329,7 +330,7 @@ class TestChoosing:
         ),
         data=st.data(),
     )
-    @settings(max_examples=50)
+    @settings(max_examples=examples(50))
     def test_every_order_has_the_same_winner(self, records, data):
         assert same_winner_in_every_order(validator, KEY, records, data)
 

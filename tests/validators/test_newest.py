@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from p2pkad.errors import InvalidRecord
 from p2pkad.validators.base import ExpiringValidator, Validators
 from p2pkad.validators.newest import NewestValidator
+from tests.support.generated import examples
 from tests.support.records import same_winner_in_every_order
 
 NOW = 1_750_000_000.0
@@ -123,7 +124,7 @@ json_text = st.recursive(
 
 
 @given(value=st.binary() | json_text)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_bytes_are_valid_or_an_invalid_record(value):
     try:
         validator.validate(KEY, value, NOW)

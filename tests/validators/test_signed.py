@@ -12,6 +12,7 @@ from p2pkad.identity import Identity
 from p2pkad.validators.base import ExpiringValidator, Validators
 from p2pkad.validators.signed import PAYLOAD_TYPE, SignedRecordValidator, open_record, sign_record
 from p2pkad.wire.envelope import Envelope, decode_envelope, encode_envelope, signed_bytes
+from tests.support.generated import examples
 from tests.support.records import same_winner_in_every_order, with_one_byte_changed
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -183,7 +184,7 @@ class TestRefusals:
         reason(record)
 
     @given(data=st.data())
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     def test_any_change_of_a_byte(self, data):
         reason(data.draw(with_one_byte_changed(signed())))
 
@@ -206,7 +207,7 @@ class TestChoosing:
         ),
         data=st.data(),
     )
-    @settings(max_examples=50)
+    @settings(max_examples=examples(50))
     def test_every_order_has_the_same_winner(self, records, data):
         assert same_winner_in_every_order(validator, KEY, records, data)
 

@@ -14,6 +14,7 @@ from p2pkad.errors import ConfigError
 from p2pkad.wire import addresses
 from p2pkad.wire.addresses import MAX_ADDRESS, address_text, decode_address, parse_address, parse_peer
 from p2pkad.wire.framing import encode_varint
+from tests.support.generated import examples
 
 ALICE_TEXT = "12D3KooWEChVMMMzV8acJ53mJHrw1pQ27UAGkCxWXLJutbeUMvVu"
 BOB_TEXT = "QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN"
@@ -142,7 +143,7 @@ def dns_can_take(text: str) -> bool:
 
 
 @given(st.lists(odd_components, max_size=6).map(b"".join))
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 def test_what_is_read_is_what_the_library_reads(told):
     address = decode_address(told, ALICE)
     if address is None:
@@ -194,7 +195,7 @@ shards = st.sampled_from(["/ip4", "/ip6", "/dns4", "/tcp", "/p2p", "/1", "/::1",
 
 
 @given(st.text(max_size=40) | st.lists(shards).map("".join))
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_any_text_is_an_address_or_refused(text):
     for parse in (parse_address, parse_peer):
         with contextlib.suppress(ConfigError):

@@ -24,6 +24,7 @@ from p2pkad.wire import codec
 from p2pkad.wire.addresses import parse_address
 from p2pkad.wire.codec import decode_reply, decode_request, encode_reply, encode_request, encoded_size
 from p2pkad.wire.framing import encode_varint
+from tests.support.generated import examples
 
 PUT_VALUE, GET_VALUE, ADD_PROVIDER, GET_PROVIDERS, FIND_NODE, PING = range(6)
 
@@ -358,7 +359,7 @@ def damaged(body: bytes) -> st.SearchStrategy[bytes]:
 
 @pytest.mark.scenario("W5")
 @given(garbage | requests.flatmap(lambda request: damaged(encode_request(request))))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_bytes_are_a_request_or_refused(data):
     try:
         request = decode_request(data)
@@ -372,7 +373,7 @@ def test_any_bytes_are_a_request_or_refused(data):
 
 @pytest.mark.scenario("W5")
 @given(exchanges, st.data())
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_bytes_are_a_reply_or_refused(exchange, data):
     request, reply = exchange
     try:
@@ -393,7 +394,7 @@ odd_peers = st.builds(lambda name, addresses: peer(name, *addresses), odd_ids, s
 
 
 @given(st.lists(odd_peers, max_size=6))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_whatever_peers_are_told_what_is_believed_can_be_told_again(entries):
     believed = closer_in(*entries)
     assert all(PeerId.valid(each.id) and len(set(each.addresses)) == len(each.addresses) for each in believed)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import LocalProtocolError
 from p2pkad.wire.content import MAX_PROVIDER_KEY, content_key, multihash_of
+from tests.support.generated import examples
 
 # SHA-256 of nothing, as `printf '' | sha256sum` prints it, and as CIDs of both versions (CID specification).
 OF_NOTHING = bytes.fromhex("1220e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
@@ -96,7 +97,7 @@ def test_what_names_no_content_is_refused_and_told_where_to_go(name):
 
 
 @given(st.binary(max_size=90) | st.text(max_size=60) | st.from_regex(r"[bfzmukFBQ][a-zA-Z0-9]{0,60}", fullmatch=True))
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_any_name_is_a_key_or_refused(name):
     try:
         key = multihash_of(name)

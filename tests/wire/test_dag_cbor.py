@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from p2pkad.errors import RemoteProtocolError
 from p2pkad.wire.dag_cbor import decode_dag_cbor, encode_dag_cbor
+from tests.support.generated import examples
 from tests.support.records import with_one_byte_changed
 
 links = st.binary(max_size=40).map(lambda cid: cbor2.CBORTag(42, b"\x00" + cid))
@@ -48,7 +49,7 @@ def test_what_is_encoded_can_be_decoded(value):
 
 
 @given(data=st.binary(max_size=60) | values.map(cbor2.dumps))
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @example(data=b"")
 def test_any_bytes_are_one_encoding_or_refused(data):
     try:
@@ -59,7 +60,7 @@ def test_any_bytes_are_one_encoding_or_refused(data):
 
 
 @given(value=values, data=st.data())
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_a_changed_byte_leaves_another_value_or_none(value, data):
     changed = data.draw(with_one_byte_changed(encode_dag_cbor(value)))
     try:

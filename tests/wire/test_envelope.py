@@ -17,6 +17,7 @@ from p2pkad.wire.envelope import (
     encode_signed_value,
     signed_bytes,
 )
+from tests.support.generated import examples
 
 GOLDEN = Path(__file__).parents[1] / "validators" / "golden" / "go_envelopes.json"
 FROM_GO = [bytes.fromhex(made["envelope"]) for made in json.loads(GOLDEN.read_text())["envelopes"]]
@@ -45,7 +46,7 @@ def test_each_part_of_what_is_signed_stands_behind_its_length():
 
 
 @given(data=st.binary(max_size=100))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_bytes_are_one_encoding_or_refused(data):
     for decode, encode in ((decode_envelope, encode_envelope), (decode_signed_value, encode_signed_value)):
         try:

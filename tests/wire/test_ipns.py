@@ -24,6 +24,7 @@ from p2pkad.wire.ipns import (
     signed_bytes_v1,
     write_time,
 )
+from tests.support.generated import examples
 
 GOLDEN = Path(__file__).parents[1] / "validators" / "golden" / "go_records.json"
 MADE = [each for each in json.loads(GOLDEN.read_text())["records"] if each["what"] != "public key"]
@@ -87,7 +88,7 @@ def test_what_is_signed():
 
 class TestEntries:
     @given(record=st.binary(max_size=100))
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     def test_any_bytes_are_an_entry_or_refused(self, record):
         try:
             entry = decode_entry(record)

@@ -166,6 +166,7 @@ async def test_peers_reach_each_other_over_ipv6():
         assert connection.remote_address.text.startswith("/ip6/::1/tcp/")
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H2")
 async def test_after_2000_inbound_connections_there_is_room_and_nothing_left_of_them():
     # Handshakes have the time that a dial has. So few at once, and so much of it, that no machine is too busy for them.

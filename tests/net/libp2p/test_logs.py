@@ -6,6 +6,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 PROGRAM = """
     import logging, sys, trio
     from p2pkad.config import HostConfig
@@ -36,6 +38,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.long
 def test_connecting_failing_and_closing_print_nothing_and_leave_the_root_logger_alone():
     program = textwrap.dedent(PROGRAM)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

@@ -76,6 +76,7 @@ async def test_peers_reach_each_other_over_ipv6(transport):
         await other.ask(one)
 
 
+@pytest.mark.long
 @each
 async def test_large_messages_arrive_whole_both_ways(transport):
     value = os.urandom(3 * WINDOW)
@@ -479,6 +480,7 @@ async def test_what_nobody_reads_of_a_quic_stream_is_bounded():
         await connection.close()
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H2")
 async def test_a_quic_connection_forgets_its_streams():
     async with an_end(**at("quic")) as called, an_end() as caller:
