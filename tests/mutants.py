@@ -9,12 +9,15 @@ HUNG     a test did not end; a change that is meant to do that says `hangs = tru
 BROKEN   nothing was learned: the old text is not in the file exactly once, no test carries the id, tests cannot be
          collected, or the test that failed fails without the change, too
 
-Tests of what is pure come first, those on real hosts last: others have often noticed by then, and are quicker.
+The tests that noticed when somebody last looked (tests/noticed.toml, which --note writes) are tried alone. When they do not
+notice any more, all that carry the ids are: those of what is pure first, those on real hosts last, as others have often
+noticed by then, and are quicker.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -31,12 +34,17 @@ from tests.support.scratch import Run, Scratch, ended
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 LIST = TESTS / "mutations.toml"
+NOTES = TESTS / "noticed.toml"
 CACHE = ROOT / ".cache" / "mutants"
 
 INTERRUPTED = 130
 """The status of a program that Ctrl-C ended, as shells have it."""
 VERDICTS = ("red", "GREEN", "HUNG", "BROKEN")
 
+HEAD = """\
+# Written by `make mutants ARGS=--note`: which tests noticed a mutant. They are tried first, and decide nothing: where they do
+# not notice any more, or there is no line, all tests of its ids are tried.
+"""
 EXAMPLE = """\
 examples:
   make mutants                                  all of them
@@ -69,7 +77,7 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of a mutant. verdict: as in the head of this module. tests: those that turned red for it."""
+    """What came of a mutant. verdict: as in the head of this module. tests: those that noticed it."""
 
     mutant: Mutant
     verdict: str
@@ -93,13 +101,23 @@ def files_by_id() -> Mapping[str, list[str]]:
     return files
 
 
-class Trial:
-    """Tries mutants, as many at a time as there are scratch copies."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A mutant that is made in a copy. noted: only the tests that noticed last time are run."""
 
-    def __init__(self, workers: int) -> None:
+    mutant: Mutant
+    scratch: Scratch
+    noted: bool
+
+
+class Trial:
+    """Tries mutants, as many at a time as there are scratch copies. notes: by mutant, the tests that noticed last time."""
+
+    def __init__(self, workers: int, notes: Mapping[str, Sequence[str]]) -> None:
         self._files = files_by_id()
+        self._notes = notes
         self._scratches = [Scratch(ROOT, CACHE / str(number)) for number in range(workers)]
-        self._busy: dict[Run, tuple[Mutant, Scratch]] = {}
+        self._busy: dict[Run, Attempt] = {}
 
     def run(self, mutants: Sequence[Mutant]) -> Iterator[Result]:
         """What came of each, in the order in which they end."""
@@ -113,7 +131,9 @@ class Trial:
                         yield broken
                 else:
                     for run in ended(list(self._busy)):
-                        yield self._finish(run)
+                        result = self._finish(run)
+                        if result:
+                            yield result
         finally:
             for run in self._busy:
                 run.kill()
@@ -126,16 +146,25 @@ class Trial:
             self._scratches[-1].change(mutant.file, mutant.applied)
         except (ValueError, OSError) as error:
             return Result(mutant=mutant, verdict="BROKEN", note=str(error))
-        scratch = self._scratches.pop()
-        files = sorted({file for id_ in mutant.ids for file in self._files[id_]})
-        self._busy[scratch.start(files, mutant.ids, CACHE / f"{mutant.name}.log")] = mutant, scratch
+        self._run(Attempt(mutant=mutant, scratch=self._scratches.pop(), noted=mutant.name in self._notes))
         return None
 
-    def _finish(self, run: Run) -> Result:
-        mutant, scratch = self._busy.pop(run)
-        scratch.restore()
-        self._scratches.append(scratch)
-        return judge(mutant, run)
+    def _run(self, attempt: Attempt) -> None:
+        mutant = attempt.mutant
+        files = sorted({file for id_ in mutant.ids for file in self._files[id_]})
+        tests = self._notes[mutant.name] if attempt.noted else files
+        self._busy[attempt.scratch.start(tests, mutant.ids, CACHE / f"{mutant.name}.log")] = attempt
+
+    def _finish(self, run: Run) -> Result | None:
+        """What came of a mutant; None when it is tried again, with all tests."""
+        attempt = self._busy.pop(run)
+        result = judge(attempt.mutant, run)
+        if attempt.noted and result.verdict != "red":
+            self._run(replace(attempt, noted=False))
+            return None
+        attempt.scratch.restore()
+        self._scratches.append(attempt.scratch)
+        return result
 
     def fail_unchanged(self, tests: Sequence[str]) -> set[str]:
         """Which of these tests fail in a copy without any change; all of them when that cannot be said."""
@@ -168,14 +197,21 @@ def judge(mutant: Mutant, run: Run) -> Result:
         return replace(result, verdict="HUNG", note=", ".join(run.hung))
     if unnoticed:
         return replace(result, verdict="GREEN", note=f"not noticed as {', '.join(unnoticed)}; {run.passed} tests passed")
-    tests = tuple(test for test in dict.fromkeys(noticed.values()) if test not in run.hung)
-    return replace(result, note=", ".join(tests) or f"hung: {', '.join(run.hung)}", tests=tests)
+    tests = tuple(dict.fromkeys(noticed.values()))
+    return replace(result, note=", ".join(f"hung: {test}" if test in run.hung else test for test in tests), tests=tests)
 
 
 def confirmed(result: Result, bad: set[str]) -> Result:
-    """The same, unless a test that turned red does so without the change."""
+    """The same, unless a test that noticed fails without the change."""
     false = [test for test in result.tests if test in bad]
     return replace(result, verdict="BROKEN", note=f"fails without the change, too: {', '.join(false)}") if false else result
+
+
+def notes_with(results: Sequence[Result], notes: Mapping[str, Sequence[str]], mutants: Sequence[Mutant]) -> str:
+    """The text of tests/noticed.toml with what these results say, in the order of the mutants that there are."""
+    known = {**notes, **{result.mutant.name: result.tests for result in results if result.verdict == "red"}}
+    lines = (f"{each.name} = {json.dumps(list(known[each.name]))}\n" for each in mutants if each.name in known)
+    return HEAD + "".join(lines)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -192,19 +228,23 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="a name (may have *), an id, or the end of a file's path")
     parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="how many at a time (%(default)s)")
+    parser.add_argument("--note", action="store_true", help="write down in tests/noticed.toml which tests noticed")
     options = parser.parse_args(words)
     mutants = read(LIST.read_text())
     unknown = [word for word in options.words if not any(mutant.meant_by(word) for mutant in mutants)]
     if unknown:
         parser.error(f"no mutant has this name, id or file: {', '.join(unknown)}")
     chosen = [each for each in mutants if not options.words or any(map(each.meant_by, options.words))]
-    return try_all(chosen, max(1, min(options.workers, len(chosen))))
+    notes = tomllib.loads(NOTES.read_text()) if NOTES.exists() else {}
+    results = try_all(chosen, Trial(max(1, min(options.workers, len(chosen))), notes))
+    if options.note:
+        NOTES.write_text(notes_with(results, notes, mutants))
+    return 0 if {result.verdict for result in results} <= {"red"} else 1
 
 
-def try_all(mutants: Sequence[Mutant], workers: int) -> int:
-    """Try the mutants, print what came of them. Returns 0 when all are red, else 1."""
+def try_all(mutants: Sequence[Mutant], trial: Trial) -> list[Result]:
+    """Try the mutants, and print what came of them."""
     began = time.monotonic()
-    trial = Trial(workers)
     results = []
     for result in trial.run(mutants):
         results.append(result)
@@ -217,7 +257,7 @@ def try_all(mutants: Sequence[Mutant], workers: int) -> int:
     print(table(results))
     print(f"\n{len(results)} mutants: {', '.join(f'{count} {verdict}' for verdict, count in verdicts.items())}; ", end="")
     print(f"{time.monotonic() - began:.0f} s. What pytest printed is in {CACHE.relative_to(ROOT)}/<name>.log.")
-    return 0 if set(verdicts) <= {"red"} else 1
+    return results
 
 
 def progress(text: str) -> None:

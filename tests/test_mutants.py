@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
 
-from tests.mutants import LIST, ROOT, Mutant, judge, main, read
+from tests.mutants import LIST, NOTES, ROOT, Mutant, judge, main, read
 from tests.scenarios import TABLE, held, listed
 from tests.support.scratch import Run
 
@@ -121,7 +122,20 @@ def program(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_every_verdict_is_given_for_its_reason(checkout: Path) -> None:
+STALE = {
+    "red": "test_a.py::test_two[2]",
+    "green": "test_a.py::test_one",
+    "hung": "test_a.py::test_gone",
+    "slip-in-the-test": "test_gone.py",
+    "red-anyway": "test_a.py::test_three",
+}
+"""By the name of a mutant: a test that is said to have noticed it. It passes, is too little, is gone, or has another id."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("notes", [{}, STALE], ids=["without notes", "whoever is said to have noticed"])
+def test_every_verdict_is_given_for_its_reason(checkout: Path, notes: dict[str, str]) -> None:
+    (checkout / "tests/noticed.toml").write_text("".join(f'{name} = ["tests/{test}"]\n' for name, test in notes.items()))
     run = program(checkout, "--workers=2")
     rows = dict(line.split()[1::-1] for line in run.stdout.splitlines()[: len(TRIED)])
     assert rows == {name: expected for name, (expected, *_) in TRIED.items()}, run.stdout + run.stderr
@@ -132,9 +146,27 @@ def test_every_verdict_is_given_for_its_reason(checkout: Path) -> None:
     assert (checkout / PRODUCT).read_text() == (checkout / ELSEWHERE).read_text() == UNCHANGED
 
 
+@pytest.mark.long
 def test_when_all_are_red_the_run_succeeds(checkout: Path) -> None:
     run = program(checkout, "red")
     assert (run.returncode, "1 mutants: 1 red;" in run.stdout) == (0, True)
+
+
+@pytest.mark.long
+def test_who_noticed_last_time_is_asked_alone(checkout: Path) -> None:
+    log, notes = checkout / ".cache" / "mutants" / "red.log", checkout / "tests" / "noticed.toml"
+    program(checkout, "red", "--note")
+    assert "1 passed" in log.read_text()
+    assert tomllib.loads(notes.read_text()) == {"red": ["tests/test_a.py::test_one", "tests/test_a.py::test_two[3]"]}
+    run = program(checkout, "red")
+    assert (run.returncode, "passed" in log.read_text()) == (0, False)
+
+
+def test_who_noticed_is_a_test_that_there_is() -> None:
+    noted = tomllib.loads(NOTES.read_text())
+    assert noted.keys() <= {mutant.name for mutant in read(LIST.read_text())}
+    for file, test in {tuple(each.split("::")[:2]) for tests in noted.values() for each in tests}:
+        assert test.partition("[")[0] in (ROOT / file).read_text(), f"{file}::{test}: make mutants ARGS=--note"
 
 
 def test_what_a_test_does_when_it_hangs_can_be_what_a_mutant_leads_to() -> None:
