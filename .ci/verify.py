@@ -1,8 +1,9 @@
 """The steps of `make check` and `make test`, one after the other, and one table at the end.
 
     verify.py check    what needs nothing but this checkout
-    verify.py test     the same, then the wheel, the attacks on a stock host, the mutants, and peers in other languages: tests
-                       of each, the matrix of all, and networks of them
+    verify.py test     the same, then long tests, the attacks on a stock host, and peers in other languages: tests of each, the
+                       matrix of all, and networks of them; beside these, with what they leave of the processors,
+    verify.py aside    the wheel and the mutants, whose output is printed when the others are done
 
 A step that fails does not stop the others. A toolchain that is not there is announced at the end and fails nothing,
 unless it is named in REQUIRE (`REQUIRE=go .ci/run`).
@@ -47,6 +48,8 @@ class Outcome:
 
 
 Step = Callable[[], Outcome]
+Row = tuple[str, Outcome, float]
+"""Of the table: a step's name, how it ended, and after how many seconds."""
 
 
 def run(*command: str | Path) -> bool:
@@ -120,12 +123,15 @@ CHECK: dict[str, Step] = {
 }
 
 TEST: dict[str, Step] = {
-    **CHECK,
     "tests, long": pytest("-m", "long or (hypothesis and not foreign and not stock)", *WAITING),
-    "wheel": command("python", ".ci/wheel.py"),
     "stock host": pytest("-m", "stock", *WAITING),
+}
+
+ASIDE: dict[str, Step] = {
+    "wheel": command("python", ".ci/wheel.py"),
     "mutants": command("python", "-m", "tests.mutants"),
 }
+"""What can be late as long as it likes: no peer waits for it."""
 
 
 def interop(results: str, note: Callable[[Any], str], *program: str) -> Step:
@@ -171,17 +177,55 @@ def foreign_steps() -> tuple[dict[str, Step], list[str]]:
     return steps, [name for name in TOOLCHAINS if name not in there]
 
 
+def in_order(steps: dict[str, Step]) -> list[Row]:
+    rows = []
+    for name, step in steps.items():
+        began = time.monotonic()
+        rows.append((name, step(), time.monotonic() - began))
+    return rows
+
+
+def beside_the_steps_aside(steps: dict[str, Step]) -> list[Row]:
+    """These steps, and those of ASIDE in a process of their own, which gets the time that these do not need.
+
+    Peers in other languages have time-outs: niceness keeps the others out of their way.
+    """
+    log, results = SCRATCH / "aside.log", SCRATCH / "aside.json"
+    results.unlink(missing_ok=True)
+    with log.open("w") as file:
+        aside = subprocess.Popen(
+            ["nice", "-n", "10", sys.executable, __file__, "aside"], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        rows = in_order(steps)
+        aside.wait()
+    finally:
+        aside.terminate()
+    print(log.read_text(), flush=True)
+    if not results.exists():
+        return [*rows, *((name, Outcome(False, "the run broke off"), 0.0) for name in ASIDE)]
+    return [*rows, *((name, Outcome(ok, note), seconds) for name, ok, note, seconds in json.loads(results.read_text()))]
+
+
+def go_aside() -> int:
+    """Run the steps of ASIDE for `beside_the_steps_aside`, and leave what came of them."""
+    rows = [(name, outcome.ok, outcome.note, seconds) for name, outcome, seconds in in_order(ASIDE)]
+    (SCRATCH / "aside.json").write_text(json.dumps(rows))
+    return 0
+
+
 def main(what: str) -> int:
     SCRATCH.mkdir(exist_ok=True)
+    if what == "aside":
+        return go_aside()
     foreign, missing = foreign_steps() if what == "test" else ({}, [])
     required = [name for name in missing if name in os.environ.get("REQUIRE", "").split()]
     if required:
         print(f"there is no {required[0]} on the PATH, and this run requires it")
         return 1
-    rows = []
-    for name, step in ({**TEST, **foreign} if what == "test" else CHECK).items():
-        began = time.monotonic()
-        rows.append((name, step(), time.monotonic() - began))
+    rows = in_order(CHECK)
+    if what == "test":
+        rows += beside_the_steps_aside({**TEST, **foreign})
     failed = [name for name, outcome, _ in rows if not outcome.ok]
 
     print(f"\n{'-' * 30} make {what} {'-' * 30}")
