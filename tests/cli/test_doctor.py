@@ -29,6 +29,8 @@ pytestmark = pytest.mark.long
 
 NOBODY = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWNFe7uJyMSsPnBpYo8a4a9TtSoYAXZSyaivKtfbpVPXPj"
 PATIENCE = 60.0
+SOON = ("--request-timeout", "5")
+"""For a node that meets nobody: doctor waits so long for its first peer."""
 
 
 def named(ended: Typed) -> dict[str, list[tuple[str, str, str | None]]]:
@@ -93,8 +95,8 @@ def test_a_node_among_others_is_well(doctor, start, knows, tmp_path):
 @pytest.mark.parametrize("runs", [True, False])
 def test_no_bootstrap_peer_is_reachable(doctor, start, tmp_path, runs):
     if runs:
-        start("--data-dir", str(tmp_path), "--bootstrap", NOBODY)
-    ended = doctor(*(() if runs else ("--bootstrap", NOBODY)))
+        start("--data-dir", str(tmp_path), "--bootstrap", NOBODY, *SOON)
+    ended = doctor(*(() if runs else ("--bootstrap", NOBODY, *SOON)))
     ((state, sentence, remedy),) = named(ended)["bootstrap"]
     assert (ended.code, state, remedy is not None) == (exits.FAILED, "bad", True)
     assert sentence == f"{NOBODY} cannot be reached: connection refused"
@@ -110,7 +112,7 @@ def test_one_bootstrap_peer_that_answers_is_enough(doctor, start, tmp_path):
 
 def test_a_bootstrap_peer_speaks_another_kademlia_protocol(doctor, start):
     other = start("--data-dir", "", "--protocol", "/ipfs/kad/1.0.0")["addresses"][0]
-    ended = doctor("--bootstrap", other)
+    ended = doctor("--bootstrap", other, *SOON)
     ((state, sentence, remedy),) = named(ended)["bootstrap"]
     assert (ended.code, state) == (exits.FAILED, "bad")
     assert sentence == f"{other} is there (p2pkad), but speaks /ipfs/kad/1.0.0 and not /p2pkad/kad/1.0.0"
@@ -119,7 +121,7 @@ def test_a_bootstrap_peer_speaks_another_kademlia_protocol(doctor, start):
 
 def test_a_bootstrap_peer_is_a_client(doctor, start):
     client = start("--data-dir", "", "--mode", "client")["addresses"][0]
-    ended = doctor("--bootstrap", client)
+    ended = doctor("--bootstrap", client, *SOON)
     assert (ended.code, "answers no Kademlia protocol" in named(ended)["bootstrap"][0][1]) == (exits.FAILED, True)
 
 
@@ -168,7 +170,7 @@ def test_an_announced_address_belongs_to_somebody_else(doctor, start, tmp_path):
     assert bad(doctor()) == {"reachability"}
 
 
-@pytest.mark.parametrize("words", [("--bootstrap", NOBODY), ("--mode", "client")])
+@pytest.mark.parametrize("words", [("--bootstrap", NOBODY, *SOON), ("--mode", "client")])
 def test_the_table_is_empty(doctor, start, tmp_path, words):
     start("--data-dir", str(tmp_path), *words)
     ended = doctor()
@@ -273,7 +275,7 @@ def test_the_clock_in_the_middle_counts(offsets, state):
 
 
 def test_a_person_sees_findings_and_under_them_what_to_do(type_in):
-    ended = type_in("doctor", "--bootstrap", NOBODY)
+    ended = type_in("doctor", "--bootstrap", NOBODY, *SOON)
     first = next(line for line in ended.out.splitlines() if "bootstrap" in line)
     assert first.split()[:2] == ["bad", "bootstrap"]
     assert "-> check its address" in ended.out
