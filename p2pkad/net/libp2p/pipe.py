@@ -22,7 +22,7 @@ from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, Yamux, YamuxStr
 
 from p2pkad.net.libp2p.border import FOREIGN, reason
 from p2pkad.net.libp2p.quic_connection import Stream as QuicStream
-from p2pkad.net.libp2p.yamux import Stream
+from p2pkad.net.libp2p.yamux_stream import Stream
 
 CHUNK = 64 * 1024
 """Bytes asked for in one read of a muxer that is not yamux."""

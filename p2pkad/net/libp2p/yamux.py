@@ -7,9 +7,8 @@ step for each thing it looks at; here nothing is locked, because nothing waits i
     the writer    sends what has piled up since it last looked, of all streams, in one message
     the watch     asks who has been silent for KEEP_ALIVE whether it is there, and ends the connection if it is not
 
-Writing to a stream waits while the other end has given no window, or while UNSENT bytes wait for the writer. Whoever is
-cancelled in it has written some part, never half a frame. What answers a peer by itself is bounded, too: beyond FLOODED bytes
-that the peer does not take, nothing more is read of it.
+Its streams are in `yamux_stream`. What answers a peer by itself is bounded, too: beyond FLOODED bytes that the peer does not
+take, nothing more is read of it.
 
 yamux specification, hashicorp/yamux spec.md; libp2p specification, "yamux".
 """
@@ -17,40 +16,35 @@ yamux specification, hashicorp/yamux spec.md; libp2p specification, "yamux".
 from __future__ import annotations
 
 import logging
-import struct
 from collections import deque
-from types import TracebackType
 
 import trio
-from libp2p.abc import IMuxedConn, IMuxedStream, ISecureConn
+from libp2p.abc import IMuxedConn, ISecureConn
 from libp2p.connection_types import ConnectionType
 from libp2p.peer.id import ID
-from libp2p.stream_muxer.exceptions import (
-    MuxedConnUnavailable,
-    MuxedStreamClosed,
-    MuxedStreamEOF,
-    MuxedStreamReset,
-)
+from libp2p.stream_muxer.exceptions import MuxedConnUnavailable
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from multiaddr import Multiaddr
 
 from p2pkad.net.libp2p.border import FOREIGN
+from p2pkad.net.libp2p.yamux_stream import (
+    ACK,
+    DATA,
+    GO_AWAY,
+    HEADER,
+    NORMAL,
+    PING,
+    PROTOCOL_ERROR,
+    RST,
+    SYN,
+    UNSENT,
+    WINDOW_UPDATE,
+    ProtocolError,
+    Stream,
+)
 
 log = logging.getLogger(__name__)
 
-HEADER = struct.Struct(">BBHII")
-DATA, WINDOW_UPDATE, PING, GO_AWAY = range(4)
-SYN, ACK, FIN, RST = 1, 2, 4, 8
-NORMAL, PROTOCOL_ERROR = 0, 1
-
-WINDOW = 256 * 1024
-"""Bytes of a stream that may be under way or unread, in either direction, to begin with. Ours never grows."""
-MOST_GRANTED = 2**32 - 1
-"""Bytes that a peer may have allowed at most: the specification counts them in 32 bits."""
-LARGEST = 64 * 1024
-"""Bytes of one stream in a frame: the others have their turn."""
-UNSENT = 64 * 1024
-"""Bytes of a connection that wait for the writer, beyond which those who write wait."""
 FLOODED = 4 * UNSENT
 BACKLOG = 256
 """Streams that a peer has opened and nobody has accepted; beyond them they are reset. As go."""
@@ -60,10 +54,6 @@ ANSWER_WITHIN = 10.0
 """Seconds for the answer to it, or anything else. As go."""
 FAREWELL = 1.0
 """Seconds for what is left to send when this end closes."""
-
-
-class ProtocolError(Exception):
-    """The other end does not speak yamux."""
 
 
 class Muxer(MuxerMultistream):
@@ -324,182 +314,3 @@ class Connection(IMuxedConn):
 
     def get_connection_type(self) -> ConnectionType:
         return self.secured_conn.get_connection_type()
-
-
-class Stream(IMuxedStream):
-    """A stream. `close` ends this end's half. One task reads and one writes at a time.
-
-    greeting: the flag that the first frame of this end has to carry.
-    """
-
-    __slots__ = (
-        "_closed",
-        "_connection",
-        "_data",
-        "_ended",
-        "_greeting",
-        "_id",
-        "_moved",
-        "_reset",
-        "_taken",
-        "_unused",
-        "_window",
-        "muxed_conn",
-    )
-
-    def __init__(self, connection: Connection, stream_id: int, greeting: int) -> None:
-        self.muxed_conn = connection
-        self._connection = connection
-        self._id = stream_id
-        self._greeting = greeting
-        self._data = bytearray()
-        self._window = WINDOW  # bytes that the other end takes
-        self._unused = WINDOW  # bytes that the other end may still send
-        self._taken = 0  # bytes read, for which the other end has no new window yet
-        self._ended = False  # the other end writes no more
-        self._closed = False  # this end writes no more
-        self._reset = False
-        self._moved: trio.Event | None = None
-
-    def __repr__(self) -> str:
-        return f"<Stream {self._id} unread={len(self._data)} ended={self._ended} closed={self._closed} reset={self._reset}>"
-
-    @property
-    def stale(self) -> bool:
-        """Known to be ended or reset by the other end, or to hold bytes that nobody asked for."""
-        return self._closed or self._ended or self._reset or bool(self._data)
-
-    @property
-    def is_reset(self) -> bool:
-        """Whether it was given up, by either end, or its connection is over."""
-        return self._reset
-
-    async def read(self, n: int | None = None) -> bytes:
-        """At least one byte. Raises MuxedStreamEOF at the end, MuxedStreamReset."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._data:
-            if self._reset:
-                raise MuxedStreamReset("the stream was reset")
-            if self._ended:
-                raise MuxedStreamEOF("the stream has ended")
-            await self._news()
-        if n is None or n < 0 or n >= len(self._data):
-            data, self._data = bytes(self._data), bytearray()
-        else:
-            data = bytes(self._data[:n])
-            del self._data[:n]
-        self._taken += len(data)
-        if self._taken >= WINDOW // 2 and not (self._ended or self._reset):
-            self._send(WINDOW_UPDATE, self._taken)
-            self._unused += self._taken
-            self._taken = 0
-        return data
-
-    async def write(self, data: bytes) -> None:
-        """Returns when the bytes are with the connection's writer, and it with UNSENT at most.
-
-        Raises MuxedStreamReset, MuxedStreamClosed.
-        """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        left = memoryview(data)
-        while left:
-            self._check_writable()
-            if not self._window:
-                await self._news()
-            elif self._connection.unsent >= UNSENT:
-                await self._connection.room()
-            else:
-                size = min(len(left), self._window, LARGEST)
-                self._window -= size
-                self._send(DATA, size, data=left[:size])
-                left = left[size:]
-
-    def _check_writable(self) -> None:
-        if self._reset:
-            raise MuxedStreamReset("the stream was reset")
-        if self._closed:
-            raise MuxedStreamClosed("the stream is closed")
-
-    async def close(self) -> None:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._closed and not self._reset:
-            self._send(WINDOW_UPDATE, 0, FIN)
-            self._closed = True
-            self._forget()
-
-    async def reset(self) -> None:
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        known = not self._greeting & SYN
-        if known and not self._reset and not (self._closed and self._ended):
-            self._send(WINDOW_UPDATE, 0, RST)
-        self.lost()
-
-    def _send(self, kind: int, length: int, flags: int = 0, data: bytes | memoryview = b"") -> None:
-        flags, self._greeting = flags | self._greeting, 0
-        self._connection.send(HEADER.pack(0, kind, flags, self._id, length), data)
-
-    async def _news(self) -> None:
-        # Of both kinds: the reader and the writer of a stream seldom wait at the same time.
-        if self._moved is None:
-            self._moved = trio.Event()
-        await self._moved.wait()
-
-    def _move(self) -> None:
-        if self._moved is not None:
-            self._moved.set()
-            self._moved = None
-
-    def _forget(self) -> None:
-        if self._closed and self._ended:
-            self._connection.forget(self._id)
-
-    # told by the connection
-
-    def announced(self, size: int) -> None:
-        """So many bytes are coming. Raises ProtocolError: more than were allowed."""
-        if size > self._unused:
-            raise ProtocolError(f"stream {self._id}: {size} bytes, and {self._unused} are allowed")
-        self._unused -= size
-
-    def arrived(self, data: bytes) -> None:
-        """Bytes."""
-        if not self._reset:
-            self._data += data
-            self._move()
-
-    def granted(self, size: int) -> None:
-        """The other end takes so many bytes more."""
-        if size:
-            self._window = min(self._window + size, MOST_GRANTED)
-            self._move()
-
-    def flagged(self, flags: int) -> None:
-        """The flags of a frame, after what it brought."""
-        if flags & RST:
-            self.lost()
-        elif flags & FIN:
-            self._ended = True
-            self._move()
-            self._forget()
-
-    def lost(self) -> None:
-        """The other end, or this one, gave the stream up, or the connection is over."""
-        self._reset = True
-        self._connection.forget(self._id)
-        self._move()
-
-    # what py-libp2p asks of it
-
-    def set_deadline(self, ttl: int) -> None:
-        """Deadlines are the caller's: there is nothing to set."""
-
-    def get_remote_address(self) -> tuple[str, int] | None:
-        return self._connection.get_remote_address()
-
-    async def __aenter__(self) -> Stream:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()

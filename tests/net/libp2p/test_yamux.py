@@ -22,13 +22,12 @@ from libp2p.stream_muxer.exceptions import (
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from trio.testing import wait_all_tasks_blocked
 
-from p2pkad.net.libp2p import yamux
-from p2pkad.net.libp2p.yamux import (
+from p2pkad.net.libp2p import yamux, yamux_stream
+from p2pkad.net.libp2p.yamux import BACKLOG, FLOODED, Connection
+from p2pkad.net.libp2p.yamux_stream import (
     ACK,
-    BACKLOG,
     DATA,
     FIN,
-    FLOODED,
     GO_AWAY,
     HEADER,
     NORMAL,
@@ -39,7 +38,6 @@ from p2pkad.net.libp2p.yamux import (
     UNSENT,
     WINDOW,
     WINDOW_UPDATE,
-    Connection,
     Stream,
 )
 
@@ -278,7 +276,7 @@ async def test_a_window_has_an_upper_end():
         await caller.write(frame(WINDOW_UPDATE, SYN, 1, 2**32 - 1) + frame(WINDOW_UPDATE, 0, 1, 2**32 - 1))
         stream = await connection.accept_stream()
         await stream.write(b"x")
-        assert stream._window == yamux.MOST_GRANTED - 1
+        assert stream._window == yamux_stream.MOST_GRANTED - 1
 
 
 # what is sent, and how
@@ -313,7 +311,7 @@ async def test_of_an_end_that_takes_nothing_little_waits_here_and_its_pings_are_
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.write, bytes(WINDOW))
             await wait_all_tasks_blocked()
-            assert connection.unsent <= UNSENT + yamux.LARGEST + HEADER.size
+            assert connection.unsent <= UNSENT + yamux_stream.LARGEST + HEADER.size
             pings = frame(PING, SYN, 0, 7) * 1000
             for _ in range(100):
                 with trio.move_on_after(0.01):
@@ -333,7 +331,7 @@ async def test_who_is_cancelled_while_it_writes_leaves_whole_frames():
         with trio.move_on_after(0.05):
             while True:
                 received += await caller.read()
-        assert {length for _, _, _, length in frames(bytes(received))} == {yamux.LARGEST}
+        assert {length for _, _, _, length in frames(bytes(received))} == {yamux_stream.LARGEST}
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.write, b"on we go")
             last = frames(await caller.read())
