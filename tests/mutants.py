@@ -29,7 +29,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tests.scenarios import marked
-from tests.support.scratch import Run, Scratch, ended
+from tests.support.scratch import SECONDS_FOR_A_TEST, SECONDS_UNTIL_IT_HANGS, Run, Scratch, ended
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -153,7 +153,8 @@ class Trial:
         mutant = attempt.mutant
         files = sorted({file for id_ in mutant.ids for file in self._files[id_]})
         tests = self._notes[mutant.name] if attempt.noted else files
-        self._busy[attempt.scratch.start(tests, mutant.ids, CACHE / f"{mutant.name}.log")] = attempt
+        patience = SECONDS_UNTIL_IT_HANGS if mutant.hangs else SECONDS_FOR_A_TEST
+        self._busy[attempt.scratch.start(tests, mutant.ids, CACHE / f"{mutant.name}.log", patience)] = attempt
 
     def _finish(self, run: Run) -> Result | None:
         """What came of a mutant; None when it is tried again, with all tests."""
