@@ -363,7 +363,7 @@ async def test_what_the_host_says_of_itself_it_says_in_pushes_too():
         await host.connect(info_from_p2p_addr(peer.get_addrs()[0]))
         own, store = host.get_id(), peer.get_peerstore()
         async with KademliaService(host, config(mode="client")) as service:
-            await in_time(lambda: CHAT in store.get_protocols(own))
+            await in_time(lambda: own in store.peer_ids() and CHAT in store.get_protocols(own))
             assert PROTOCOL not in store.get_protocols(own)
             await service.set_mode("server")
             await in_time(lambda: PROTOCOL in store.get_protocols(own))
