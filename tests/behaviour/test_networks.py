@@ -105,6 +105,7 @@ async def test_those_nearest_to_a_key_come_in_order_and_without_the_node_itself(
             assert found.complete
 
 
+@pytest.mark.long
 @pytest.mark.scenario("L1")
 async def test_those_who_come_to_the_same_one_at_the_same_moment_know_each_other(network: BehaviourNetwork) -> None:
     await network.start()

@@ -307,6 +307,7 @@ async def test_what_was_put_while_nobody_was_there_is_published_when_somebody_co
 # What is provided
 
 
+@pytest.mark.long
 @pytest.mark.scenario("P4")
 @simulated(40, k=5)
 async def test_what_is_provided_is_announced_again_before_it_is_forgotten(net: SimulatedNodes) -> None:
@@ -404,6 +405,7 @@ async def test_a_provider_that_moves_while_it_runs_says_so(net: SimulatedNodes) 
     assert new not in old
 
 
+@pytest.mark.long
 @pytest.mark.scenario("P9")
 @simulated(10, k=3, reprovide_interval=DAY, provider_lifetime=4 * DAY)
 async def test_what_was_announced_elsewhere_goes_out_at_the_pace_of_a_backlog(net: SimulatedNodes) -> None:
@@ -421,6 +423,7 @@ async def test_what_was_announced_elsewhere_goes_out_at_the_pace_of_a_backlog(ne
     assert len(told) == keys, "what is announced where the node is stays as it is"
 
 
+@pytest.mark.long
 @pytest.mark.scenario("P9")
 @simulated(10, k=3, reprovide_interval=DAY, provider_lifetime=4 * DAY)
 async def test_a_provider_whose_address_comes_and_goes_is_quiet_most_of_the_time(net: SimulatedNodes) -> None:

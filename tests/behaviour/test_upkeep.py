@@ -42,6 +42,7 @@ def bucket(node: KademliaService, key: bytes) -> int:
 # Refreshing
 
 
+@pytest.mark.long
 @pytest.mark.scenario("L4")
 def test_two_refreshes_at_once_are_one() -> None:
     async def main() -> None:
@@ -105,6 +106,7 @@ def test_nodes_that_started_together_do_not_refresh_together() -> None:
     run_simulated(main)
 
 
+@pytest.mark.long
 @pytest.mark.scenario("L5")
 def test_a_peer_that_died_leaves_though_no_lookup_comes_by() -> None:
     async def main() -> None:

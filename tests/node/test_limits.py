@@ -30,6 +30,7 @@ def limits() -> Limits:
     return Limits(KademliaConfig(), SYSTEM, Telling())
 
 
+@pytest.mark.long
 async def test_a_publisher_of_ten_thousand_provider_records_gets_through(limits: Limits) -> None:
     store = store_of(peer_id(0), KademliaConfig())
     for _ in range(3):  # and all of it again, and again

@@ -397,6 +397,7 @@ def first_datagram(stranger: socket.socket, port: int) -> bytes:
     return core.datagrams_to_send(now=0.0)[0][0]
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H2")
 async def test_handshakes_that_go_no_further_give_their_places_back_and_many_at_once_take_none():
     async with an_end(**at("quic", dial_timeout=0.5)) as called, an_end(listen=(), dial_timeout=PATIENCE) as caller:
