@@ -97,8 +97,8 @@ async def test_of_a_thousand_streams_its_share_is_kept_and_others_are_served(net
         frames = [yamux_frame(stream, b"\x13", flags=FLAG_SYN) for stream in flood.stream_ids(STREAMS)]
         await flood.send_frames(b"".join(frames))
         name = PeerId(flood.id.to_bytes())
-        # All but 64, where no negotiation has timed out meanwhile.
-        await network.until(lambda: limits(reached)["streams_per_peer", name] >= STREAMS / 2, "the others were reset")
+        # Most of them are reset before they are counted: yamux lets 256 wait. Of these 64 may stay.
+        await network.until(lambda: limits(reached)["streams_per_peer", name] >= 100, "the others were reset")
         for number in range(20):
             await other.ask(FindNode(b"%d" % number), FindNodeReply)
     assert {peer for _, peer in limits(reached)} == {name}
