@@ -106,8 +106,8 @@ def coverage() -> Outcome:
 HERE = "not stock and not foreign and not long"
 """What needs nothing but this checkout, and no patience."""
 COMPUTING = ("--numprocesses=logical", "--maxprocesses=4", "--dist=worksteal")
-# A third of the time of the rest goes by in waiting, for real hosts and for programs: one process more makes use of that.
-WAITING = (f"--numprocesses={min(4, 1 + (os.cpu_count() or 1))}", "--dist=worksteal")
+# Half of the time of the rest goes by in waiting, for real hosts and for programs: twice as many make use of that.
+WAITING = (f"--numprocesses={min(4, 2 * (os.cpu_count() or 1))}", "--dist=worksteal")
 MEASURED = tuple(f"tests/{room}" for room in COVERED)
 MEASURE = ("--cov-branch", "--cov-report=", *(f"--cov=p2pkad/{room}" for room in COVERED))
 # Somebody waits for `make check`: of what hypothesis makes up, it has a quarter. `make test` has all.

@@ -51,7 +51,7 @@ async def live_once(with_peer: bool) -> None:
 
 
 @pytest.mark.scenario("H8")
-@pytest.mark.parametrize("with_peer", [False, True], ids=["alone", "with_a_peer"])
+@pytest.mark.parametrize("with_peer", [False, pytest.param(True, marks=pytest.mark.long)], ids=["alone", "with_a_peer"])
 def test_two_hundred_hosts_leave_no_task_no_descriptor_and_no_memory(with_peer: bool) -> None:
     outcome = run_in_child(open_and_close, with_peer, seconds=120)
     assert isinstance(outcome, Returned), outcome.log

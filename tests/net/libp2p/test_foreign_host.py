@@ -89,6 +89,17 @@ def state(host: BasicHost) -> tuple[object, ...]:
     )
 
 
+async def at_rest(host: BasicHost) -> tuple[object, ...]:
+    """Its state, once nothing of it has changed for a moment: peers that have just met still talk."""
+    seen = state(host)
+    with trio.fail_after(PATIENCE):
+        while True:
+            await trio.sleep(0.3)
+            before, seen = seen, state(host)
+            if before == seen:
+                return seen
+
+
 async def in_time(condition: Callable[[], object]) -> None:
     await eventually(condition)
 
@@ -132,7 +143,7 @@ async def test_connections_that_are_there_are_used():
 
 async def test_afterwards_the_host_is_as_it_was():
     async with a_stock_host() as host, a_stock_host() as friend, a_node() as node, befriended(host, friend):
-        before = state(host)
+        before = await at_rest(host)
         async with KademliaService(host, config(bootstrap=node.addresses)) as service:
             await service.wait_ready(timeout=PATIENCE)
             await service.put_value(b"/v/key", b"value")

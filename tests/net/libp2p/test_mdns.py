@@ -307,6 +307,7 @@ async def closed_at_any_moment() -> tuple[int, list[str]]:
     return len(list(sockets())) - before, conversations()
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H8")
 @pytest.mark.usefixtures("multicast")
 def test_closing_at_any_moment_leaves_no_thread_and_no_socket() -> None:

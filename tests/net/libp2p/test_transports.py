@@ -204,6 +204,7 @@ async def test_a_host_that_closes_tells_its_peers(transport):
     assert await settled() == before
 
 
+@pytest.mark.long
 @pytest.mark.scenario("H8")
 @each
 async def test_a_dial_that_is_cancelled_anywhere_leaves_nothing(transport):
