@@ -18,6 +18,9 @@ from tests.support.running import ROOT, SECONDS, Running
 CONTENT = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def other() -> Iterator[str]:
     """The address of another node of the network."""
@@ -112,7 +115,6 @@ def test_a_second_node_in_one_directory_is_refused(type_in, state):
     assert (ended.code, ended.err.count("\n"), str(state) in ended.err) == (exits.USAGE, 1, True)
 
 
-@pytest.mark.long
 def test_a_killed_node_is_followed_by_another_in_its_directory(type_in, tmp_path):
     for number in (signal.SIGKILL, signal.SIGTERM):
         node = Running("--json", "--data-dir", str(tmp_path))
@@ -133,7 +135,6 @@ def test_ctrl_c_ends_the_command_and_the_node_goes_on(state, at, other):
     assert at("status").code == exits.DONE
 
 
-@pytest.mark.long
 def test_a_node_ignores_sighup(tmp_path):
     node = Running("--json", "--data-dir", str(tmp_path))
     node.ready()
@@ -149,7 +150,6 @@ def test_a_state_directory_that_lies_too_deep_is_named(type_in, tmp_path):
         assert (ended.code, "shorter --data-dir" in ended.err) == (exits.USAGE, True)
 
 
-@pytest.mark.long
 def test_the_largest_value_goes_through(at):
     size = p2pkad.KademliaConfig().max_message - 1000
     put = at("put", "/demo/large", "-", "--allow-large", standard_input=b"v" * size)

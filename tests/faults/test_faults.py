@@ -279,6 +279,7 @@ async def test_our_host_masters_it(fault: Fault) -> None:
     assert {name: seen.get(name) for name in fault.ours} == fault.ours
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", [fault.for_guest() for fault in FAULTS if fault.left is None])
 async def test_a_service_masters_it_on_a_plain_host(fault: Fault) -> None:
     with trio.fail_after(OURS_SECONDS):
