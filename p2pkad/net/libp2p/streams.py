@@ -151,12 +151,16 @@ class Pool:
         `exchange` returned. Raises RequestFailed, PeerBusy, RemoteProtocolError, and what `connect` raises. The caller brings
         the deadline.
         """
-        async with self._slots:
-            self.in_use += 1
-            try:
-                return await self._use(connect, exchange)
-            finally:
-                self.in_use -= 1
+        try:
+            self._slots.acquire_nowait()
+        except trio.WouldBlock:
+            await self._slots.acquire()
+        self.in_use += 1
+        try:
+            return await self._use(connect, exchange)
+        finally:
+            self.in_use -= 1
+            self._slots.release()
 
     async def _use(self, connect: Connect, exchange: Exchange[Result]) -> tuple[Held[SwarmConn], Result]:
         again = False

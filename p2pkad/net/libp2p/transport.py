@@ -1,6 +1,8 @@
-"""TCP, with four things mended. WebSocket (`websocket`) stands on it.
+"""TCP, with five things mended. WebSocket (`websocket`) stands on it.
 
 - The layers above read each message in several pieces: here that costs one system call.
+- A lock, two attempts and three turns of the scheduler stand around each system call. Of a connection one task reads and one
+  writes: here a read is one turn, and a write that finds room none.
 - They read on after the end, a hundred times, before they believe it: here the second time is an error. That was more
   than half of what a connection cost.
 - py-libp2p's handler of an inbound connection holds its slot until the *host* ends: after 250 connections over its
@@ -13,7 +15,9 @@ is cancelled in the middle of closing a connection, as py-libp2p's tasks are, le
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -73,11 +77,38 @@ class Stream(TrioTCPStream):
         if not self._ahead:
             if self._ended:
                 raise ConnectionClosedError("the connection has ended", transport="tcp")
-            self._ahead = memoryview(await super().read(CHUNK))
+            self._ahead = memoryview(await self._receive())
             self._ended = not self._ahead
         size = len(self._ahead) if n is None else n
         taken, self._ahead = self._ahead[:size], self._ahead[size:]
         return bytes(taken)
+
+    async def _receive(self) -> bytes:
+        # Seldom has anything come already: it is waited for first.
+        socket = self.stream.socket
+        try:
+            while socket.fileno() >= 0:
+                await trio.lowlevel.wait_readable(socket)
+                with suppress(BlockingIOError):
+                    return os.read(socket.fileno(), CHUNK)
+        except trio.ClosedResourceError:
+            pass
+        except OSError as error:
+            raise ConnectionClosedError(str(error), transport="tcp") from error
+        return b""  # this end has closed it
+
+    async def write(self, data: bytes) -> None:
+        """Send all of it. Cancelled: a part of it, so that the connection is of no use any more."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        socket, left = self.stream.socket, memoryview(data)
+        try:
+            while left:
+                try:
+                    left = left[os.write(socket.fileno(), left) :]
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(socket)
+        except (OSError, trio.ClosedResourceError) as error:
+            raise ConnectionClosedError(str(error), transport="tcp") from error
 
     async def close(self) -> None:
         try:
