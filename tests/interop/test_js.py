@@ -141,9 +141,15 @@ async def test_js_gets_all_news_that_it_can_read_whatever_else_it_is_told(js: Pe
     readable = [p2pkad.content_key(b"%d" % number) for number in range(10)]
     async with open_node(js.address) as node:
         await knows(js, node.id)
+
+        async def is_refused(key: bytes) -> None:
+            with pytest.raises(p2pkad.QuorumNotMet) as caught:
+                await node.provide(key)
+            assert list(caught.value.receipt.refused) == [peer_id(js.id)]
+
         async with trio.open_nursery() as nursery:
             for number, key in enumerate(readable):
-                nursery.start_soon(node.provide, b"\x00\x06bytes%d" % number)
+                nursery.start_soon(is_refused, b"\x00\x06bytes%d" % number)
                 nursery.start_soon(node.provide, key)
         for key in readable:
             await becomes_provider(js, key, str(node.id))

@@ -1,8 +1,8 @@
 """TCP, with five things mended. WebSocket (`websocket`) stands on it.
 
 - The layers above read each message in several pieces: here that costs one system call.
-- A lock, two attempts and three turns of the scheduler stand around each system call. Of a connection one task reads and one
-  writes: here a read is one turn, and a write that finds room none.
+- A lock, two attempts and three turns of the scheduler stand around each system call. Of a connection one task reads, and as a
+  rule one writes: here a read is one turn, and a write that finds room none.
 - They read on after the end, a hundred times, before they believe it: here the second time is an error. That was more
   than half of what a connection cost.
 - py-libp2p's handler of an inbound connection holds its slot until the *host* ends: after 250 connections over its
@@ -88,7 +88,7 @@ class Stream(TrioTCPStream):
         socket = self.stream.socket
         try:
             while socket.fileno() >= 0:
-                await trio.lowlevel.wait_readable(socket)
+                await trio.lowlevel.wait_readable(socket.fileno())
                 with suppress(BlockingIOError):
                     return os.read(socket.fileno(), CHUNK)
         except trio.ClosedResourceError:
@@ -99,14 +99,25 @@ class Stream(TrioTCPStream):
 
     async def write(self, data: bytes) -> None:
         """Send all of it. Cancelled: a part of it, so that the connection is of no use any more."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        socket, left = self.stream.socket, memoryview(data)
+        # A second one waits: TLS and WebSocket answer some of what they read by themselves.
+        try:
+            self.write_lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self.write_lock.acquire()
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            await self._send(memoryview(data))
+        finally:
+            self.write_lock.release()
+
+    async def _send(self, left: memoryview) -> None:
+        socket = self.stream.socket
         try:
             while left:
                 try:
                     left = left[os.write(socket.fileno(), left) :]
                 except BlockingIOError:
-                    await trio.lowlevel.wait_writable(socket)
+                    await trio.lowlevel.wait_writable(socket.fileno())
         except (OSError, trio.ClosedResourceError) as error:
             raise ConnectionClosedError(str(error), transport="tcp") from error
 

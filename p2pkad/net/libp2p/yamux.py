@@ -141,7 +141,9 @@ class Connection(IMuxedConn):
                 await self._work.wait()
         except FOREIGN as error:
             log.debug("%r: %r", self, error)
-            self._end()
+        except Exception as error:  # of libraries as well: the connection is lost, and nothing else
+            log.debug("%r: what there is cannot be sent: %r", self, error)
+        self._end()
 
     async def _watch(self) -> None:
         while True:

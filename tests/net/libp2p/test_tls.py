@@ -16,6 +16,7 @@ def muxer(one: End, other: End) -> Connection:
     return held.handle.muxed_conn
 
 
+@pytest.mark.scenario("W7")
 async def test_what_is_written_to_a_connection_that_has_ended_is_lost_with_it():
     async with an_end(security=("tls",)) as one, an_end() as other:
         await one.ask(other)

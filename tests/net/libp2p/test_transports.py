@@ -14,6 +14,7 @@ import trio
 import trio.testing
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
+from libp2p.io.exceptions import ConnectionClosedError
 from multiaddr import Multiaddr
 
 from p2pkad.config import HostConfig
@@ -27,6 +28,7 @@ from p2pkad.net.libp2p import new_host
 from p2pkad.net.libp2p.quic import UNPROVEN
 from p2pkad.net.libp2p.quic_connection import Connection
 from p2pkad.net.libp2p.quic_core import WINDOW
+from p2pkad.net.libp2p.transport import Stream
 from p2pkad.wire.addresses import parse_address
 from tests.net.libp2p.ends import PATIENCE, End, an_end, ends, eventually, soon
 from tests.net.libp2p.test_dialer import PEER
@@ -389,6 +391,24 @@ async def test_a_peer_whose_router_gives_it_another_port_is_answered_there():
                 await caller.ask(called)
                 assert len(called.told(Connected)) == 1
                 nursery.cancel_scope.cancel()
+
+
+async def test_what_two_write_to_one_stream_at_once_is_not_mixed():
+    here, there = trio.socket.socketpair()
+    stream = Stream(trio.SocketStream(here), lambda stream: None)
+    size = 2_000_000  # more than a socket takes at once
+    received = bytearray()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.write, b"a" * size)
+        nursery.start_soon(stream.write, b"b" * size)
+        while len(received) < 2 * size:
+            received += await there.recv(65536)
+    there.close()
+    assert bytes(received) in (b"a" * size + b"b" * size, b"b" * size + b"a" * size)
+    assert await stream.read() == b""
+    with pytest.raises(ConnectionClosedError):
+        await stream.write(b"late")
+    await stream.close()
 
 
 def first_datagram(stranger: socket.socket, port: int) -> bytes:
