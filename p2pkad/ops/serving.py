@@ -19,8 +19,9 @@ from __future__ import annotations
 from contextlib import suppress
 from logging import getLogger
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -32,7 +33,6 @@ from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
 if TYPE_CHECKING:
-    import h11
     from hypercorn.typing import ASGIFramework
     from starlette.types import ASGIApp
 
@@ -105,11 +105,22 @@ class AnotherVersion(Exception):
 
 
 class Http1(H11Protocol):
-    """hypercorn's HTTP/1.1, which does not become HTTP/2 in the middle."""
+    """hypercorn's HTTP/1.1, which does not become HTTP/2 or a WebSocket in the middle."""
+
+    @property
+    def owes(self) -> bool:
+        """Whether an answer is under way."""
+        return self.stream is not None and self.connection.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         if event.http_version not in (b"1.0", b"1.1"):
             raise AnotherVersion
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        # hypercorn would take up a WebSocket, and wait for ever behind its refusal. Without the header a page is asked for.
+        headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
+        page = h11.Request(method=request.method, target=request.target, headers=headers, http_version=request.http_version)
+        await super()._create_stream(page)
 
 
 class Connection:
@@ -121,13 +132,19 @@ class Connection:
         self._scope = trio.CancelScope()
         self._silence = trio.CancelScope()
         self._sending = trio.Lock()
+        self._protocol: Http1 | None = None
 
     async def serve(self, app: ASGIWrapper) -> None:
         """Answer what comes, until that is done, or its time is over. Raises what the application or a library does."""
         self._scope.deadline = trio.current_time() + LONGEST
-        with suppress(OSError), self._scope:
-            async with TaskGroup() as group:
-                await self._read(self._protocol(app, group))
+        with suppress(OSError):  # the peer has gone
+            client, server = (parse_socket_addr(self._stream.socket.family, end) for end in self._ends())
+            with self._scope:
+                async with TaskGroup() as group:
+                    state, context = ConnectionState(LifespanState()), WorkerContext(None)
+                    protocol = Http1(app, _config(), context, group, state, False, client, server, self._send)
+                    self._protocol = protocol
+                    await self._read(protocol)
 
     def dismiss(self) -> None:
         """Let it end, without an answer."""
@@ -137,12 +154,12 @@ class Connection:
         """At once, whatever has not been sent. Twice is once."""
         self._stream.socket.close()
 
-    def _protocol(self, app: ASGIWrapper, group: TaskGroup) -> Http1:
-        # Raises OSError: the peer has gone.
-        ours, context = self._stream.socket, WorkerContext(None)
-        state = ConnectionState(LifespanState())
-        client, server = (parse_socket_addr(ours.family, end) for end in (ours.getpeername(), ours.getsockname()))
-        return Http1(app, _config(), context, group, state, False, client, server, self._send)
+    def _ends(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return self._stream.socket.getpeername(), self._stream.socket.getsockname()
+
+    @property
+    def _owes(self) -> bool:
+        return self._protocol is not None and self._protocol.owes
 
     async def _read(self, protocol: Http1) -> None:
         self._silence.deadline = trio.current_time() + SILENCE
@@ -156,6 +173,8 @@ class Connection:
                 except AnotherVersion:
                     await self._send(RawData(ANOTHER_VERSION))
                     ended = True
+        if self._owes:
+            return  # it has said all that it wants to say, and listens
         await protocol.handle(Closed())
         await self._end()
 
@@ -166,6 +185,8 @@ class Connection:
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     async with self._sending:
                         await self._stream.send_all(data)
+            case Closed() if self._owes:
+                pass  # what came behind the request is no reason to cut its answer off
             case Closed():
                 await self._end()
             case Updated(idle=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from urllib.request import urlopen
@@ -285,6 +286,39 @@ async def test_an_upgrade_to_another_http_is_not_taken_up(url: str) -> None:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
     assert json.loads(body)["live"]
+
+
+@pytest.mark.parametrize("behind", [b"", b"\r\n", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+@pytest.mark.parametrize("ends", [True, False])
+async def test_whatever_comes_behind_a_question_its_answer_comes_whole(node: FakeNode, behind: bytes, ends: bool) -> None:
+    async def slow(request: object) -> PlainTextResponse:
+        await trio.sleep(0.05)
+        return PlainTextResponse("x" * 100_000)
+
+    async with serve_http(node, ANYWHERE, routes=[Route("/slow", slow)]) as url, await connected(url) as stream:
+        await stream.send_all(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n" + behind)
+        if ends:
+            await stream.send_eof()
+        received = b""
+        with trio.fail_after(30):
+            while data := await stream.receive_some():
+                received += data
+    assert received.endswith(b"\r\n\r\n" + b"x" * 100_000)
+
+
+async def test_a_websocket_that_is_none_keeps_nobody_waiting(url: str) -> None:
+    asked = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    with trio.fail_after(serving.LONGEST / 2):
+        assert (await raw(url, asked)).startswith(b"HTTP/1.1 200")
+
+
+async def test_who_is_gone_before_it_is_looked_at_is_no_error(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(20):
+        stream = await connected(url)
+        stream.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stream.socket.close()  # with a reset
+    await ask(f"{url}/health/live")
+    assert [each.getMessage() for each in caplog.records if each.name == serving.__name__] == []
 
 
 async def test_who_begins_with_another_http_is_told_at_once(url: str) -> None:
