@@ -241,6 +241,7 @@ Limit = Literal[
     "streams",
     "streams_per_peer",
     "requests_in_flight",
+    "requests_to_peer",
     "requests_per_peer",
     "stored_per_peer",
     "stored_bytes_per_peer",
@@ -254,7 +255,8 @@ Limit = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReached:
-    """A limit of this node turned something away, or made it wait: requests_in_flight, lookups, mostly requests_per_peer.
+    """A limit of this node turned something away, or made it wait: requests_in_flight, requests_to_peer, lookups, mostly
+    requests_per_peer.
 
     peer: who was held back, or whom this node wanted to reach; None for lookups, and while nobody knows who connects.
     """

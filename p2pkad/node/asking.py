@@ -123,9 +123,12 @@ class Asking:
 
         Of connected peers, and of those that are dialled, it is known how long others took; whose dial took long for want of
         room has the time of an answer left when it is connected. While there is no room, here or there, silence says nothing.
-        errand: the request; while it waits on this side for its turn nobody is silent, as long as others have theirs.
+        errand: the request; while it waits on this side for its turn nobody is silent, as long as others have theirs and are
+        answered. Behind a peer that answers everybody late nobody is patient: it would keep all lookups that meet it waiting.
         """
         if errand is not None and errand.queue is not None:
+            if errand.queue.slow:
+                return asked_at, self._if_connected
             return max(asked_at, errand.queue.moved), self._if_full
         if errand is not None and errand.left is not None:
             asked_at = max(asked_at, errand.left)
@@ -195,22 +198,34 @@ class Asking:
         """
         with self._limits.requests_to(peer) as turns:
             if not turns.take_now():
-                await _wait_in(turns, "requests to one peer", deadline, errand)
+                self._limits.reached("requests_to_peer", peer)
+                await _wait_in(turns, "requests_to_peer", deadline, errand)
             try:
-                return await self._until_room(peer, call, deadline, errand)
+                result = await self._until_room(peer, call, deadline, errand)
+                turns.answered(late=self._was_late(peer, errand))
+                return result
             finally:
                 turns.give_back()
+
+    def _was_late(self, peer: PeerId, errand: Errand) -> bool:
+        # Of one that was dialled for this, or has gone since, nothing can be said.
+        connection, left = self._network.connection(peer), errand.left
+        if connection is None or left is None or connection.opened >= left:
+            return False
+        # Against what most take: of a peer that is asked much, late answers soon make up the wait.
+        return self._clock.monotonic() - left > 2 * self._if_connected.usual
 
     async def _until_room(self, peer: PeerId, call: Call[T], deadline: float, errand: Errand) -> T:
         """What `call` returns, in its turn, tried again while this node or the peer has no room for a connection."""
         turns = self._limits.requests
         if not turns.take_now():
             self._limits.reached("requests_in_flight", peer)
-            await _wait_in(turns, "requests in flight", deadline, errand)
+            await _wait_in(turns, "requests_in_flight", deadline, errand)
         try:
             errand.left = self._clock.monotonic()
             return await self._again_until_room(peer, call, min(deadline, errand.left + self._config.request_timeout))
         finally:
+            turns.moved = self._clock.monotonic()
             turns.give_back()
 
     async def _again_until_room(self, peer: PeerId, call: Call[T], deadline: float) -> T:

@@ -50,7 +50,7 @@ class Limits:
     def __init__(self, config: KademliaConfig, clock: Clock, tell: Telling) -> None:
         self.lookups = Turns(config.max_lookups)
         self.requests = Turns(config.max_requests_in_flight)
-        self._to_peers: dict[PeerId, Turns] = {}
+        self._to_peers: dict[PeerId, TurnsOfPeer] = {}
         self._clock = clock
         self._tell = tell
         self._most: dict[Limit, int] = {
@@ -75,9 +75,9 @@ class Limits:
             self._tell(LimitReached(at=self._clock.monotonic(), limit=limit, peer=peer))
 
     @contextmanager
-    def requests_to(self, peer: PeerId) -> Iterator[Turns]:
+    def requests_to(self, peer: PeerId) -> Iterator[TurnsOfPeer]:
         """The turns of requests to one peer, MAX_STREAMS at a time. They are remembered while somebody is inside."""
-        turns = self._to_peers.setdefault(peer, Turns(MAX_STREAMS))
+        turns = self._to_peers.setdefault(peer, TurnsOfPeer(MAX_STREAMS))
         turns.users += 1
         try:
             yield turns
@@ -198,14 +198,18 @@ class Lane(Enum):
 class Turns:
     """So many at a time. Who comes beyond waits in the order of coming; while both lanes wait, they take turns.
 
-    most: how many at a time. moved: when one was given back last, in seconds of trio's clock: while that goes on, who waits
-    waits for nobody in particular. users: for whoever keeps it.
+    most: how many at a time. moved: when one was done with last, in seconds of trio's clock, as told by whoever knows: while that
+    goes on, who waits waits for nobody in particular.
     """
+
+    @property
+    def slow(self) -> bool:
+        """Whether those who wait do so because a peer is slow."""
+        return False
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.moved = float("-inf")
-        self.users = 0
         self._free = most
         self._waiting = {lane: trio.lowlevel.ParkingLot() for lane in Lane}
         self._next = Lane.CALLS
@@ -230,10 +234,28 @@ class Turns:
 
     def give_back(self) -> None:
         """Done: the next one that waits has the place."""
-        self.moved = trio.current_time()
         for lane in (self._next, self._next.other):
             if self._waiting[lane]:
                 self._next = lane.other
                 self._waiting[lane].unpark()
                 return
         self._free += 1
+
+
+class TurnsOfPeer(Turns):
+    """Those of requests to one peer. users: for whoever keeps it."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.users = 0
+        self._late = 0
+
+    @property
+    def slow(self) -> bool:
+        """Whether a whole round of answers came late, one after the other."""
+        return self._late >= self.most
+
+    def answered(self, *, late: bool) -> None:
+        """The peer has answered a request."""
+        self.moved = trio.current_time()
+        self._late = self._late + 1 if late else 0

@@ -40,8 +40,9 @@ class SharedRun(Generic[T]):
         """Raises what the function does. NodeClosed: whoever owns the tasks is closing."""
         run = self._current
         if run is None:
-            run = self._current = _Run()
-            self._spawn(self._carry_out, run)
+            run = _Run()
+            self._spawn(self._carry_out, run)  # it may raise; nothing of the run happens yet
+            self._current = run
         run.callers += 1
         try:
             await run.over.wait()

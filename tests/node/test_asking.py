@@ -289,6 +289,28 @@ async def test_who_waits_on_this_side_is_not_late_while_others_have_their_turns(
 
 
 @pytest.mark.scenario("P10", "L13")
+async def test_behind_a_peer_that_answers_everybody_late_nobody_is_patient(autojump_clock):
+    stage = Stage()
+    stage.network.connects(PEER)
+    stage.network.connects(OTHER)
+    await trio.sleep(1)
+    stage.network.takes = 0.01
+    for _ in range(64):
+        await stage.ask(OTHER)
+    stage.network.takes = 1.5
+    asked_at, last = trio.current_time(), Errand()
+    async with trio.open_nursery() as nursery:
+        for _ in range(2 * MAX_STREAMS):
+            nursery.start_soon(stage.ask)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(stage.ask, PEER, 10.0, last)
+        await trio.sleep(1)
+        assert stage.asking.patience(PEER, asked_at, last) == (asked_at, stage.asking._if_full)
+        await trio.sleep(1)
+        assert stage.asking.patience(PEER, asked_at, last) == (asked_at, stage.asking._if_connected)
+
+
+@pytest.mark.scenario("P10", "L13")
 async def test_the_wait_on_this_side_is_no_time_that_a_peer_took(autojump_clock):
     stage = Stage()
     stage.network.connects(PEER)
