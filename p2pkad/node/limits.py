@@ -198,8 +198,8 @@ class Lane(Enum):
 class Turns:
     """So many at a time. Who comes beyond waits in the order of coming; while both lanes wait, they take turns.
 
-    most: how many at a time. moved: when one was done with last, in seconds of trio's clock, as told by whoever knows: while that
-    goes on, who waits waits for nobody in particular.
+    most: how many at a time. moved: when one was done with last, in seconds of trio's clock, as told by whoever knows: while
+    that goes on, who waits waits for nobody in particular.
     """
 
     @property
