@@ -11,6 +11,7 @@ import pytest
 from p2pkad.cli import exits
 from p2pkad.config import HOUR, Config
 from p2pkad.events import Limit
+from p2pkad.net.base import MAX_STREAMS
 from p2pkad.ops import logs
 from tests.support.pages import ROOT, blocks
 from tests.test_architecture import MAY_IMPORT
@@ -70,7 +71,7 @@ def test_what_is_said_of_this_node_are_its_defaults(page: str) -> None:
 def test_the_limits_for_operators_are_all_there_are_with_their_defaults() -> None:
     defaults, labels = column(OPERATING, "default"), column(OPERATING, "`limit`")
     for options, said in defaults.items():
-        numbers = [getattr(CONFIG, name) for name in re.findall(r"`(\w+)`", options)]
+        numbers = [getattr(CONFIG, name) for name in re.findall(r"`(\w+)`", options)] or [MAX_STREAMS]
         assert numbers == [int(number) for number in said.split(",")], options
     assert sorted(label.strip("`") for label in labels.values()) == sorted(get_args(Limit))
 
