@@ -126,6 +126,7 @@ _OS_REASONS = {
     errno.ENETUNREACH: "no route to it",
     errno.ECONNABORTED: LOST,
     errno.ECONNRESET: LOST,
+    errno.EBADF: LOST,
     errno.EPIPE: LOST,
     errno.ETIMEDOUT: "no answer",
     errno.EMFILE: "this process has too many open files",

@@ -80,7 +80,8 @@ class Pipe:
             raise StreamLost(reason(error)) from error
 
     async def write(self, data: bytes) -> None:
-        """Send bytes; returns when they are with the operating system. Raises StreamLost."""
+        """Send bytes; returns when they are with the operating system, or with the multiplexer, which sends them next. Raises
+        StreamLost."""
         try:
             await self._muxed.write(data)
         except FOREIGN as error:

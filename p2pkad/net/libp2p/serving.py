@@ -87,6 +87,8 @@ class Server:
                 reply = await self._answer(stream, frame)
                 if reply is not None:
                     await pipe.write(encode_frame(reply, self._limit))
+                if not decoder.empty:
+                    await trio.lowlevel.checkpoint()  # whoever sends many requests at once is not answered all at once
 
 
 async def _frame(pipe: Pipe, decoder: FrameDecoder) -> bytes | None:

@@ -52,6 +52,13 @@ KEEP_ALIVE = 30.0
 """Seconds of silence after which a ping asks whether the other end is there. As go."""
 ANSWER_WITHIN = 10.0
 """Seconds for the answer to it, or anything else. As go."""
+WRITE_WITHIN = 30.0
+"""Seconds in which a message must leave this machine: the other end takes nothing, whatever it says. go gives it 10, and writes
+less at a time."""
+MOST_UNACKNOWLEDGED = 256
+"""Streams opened here on which the other end has said nothing; further ones wait. As go; rust ends a connection at 512."""
+LAST_ID = 2**32 - 1
+MOMENT = 0.1
 FAREWELL = 1.0
 """Seconds for what is left to send when this end closes."""
 
@@ -87,6 +94,8 @@ class Connection(IMuxedConn):
         self._sending = False
         self._work = trio.Event()
         self._room = trio.lowlevel.ParkingLot()
+        self._unacknowledged: set[int] = set()
+        self._acknowledgement = trio.lowlevel.ParkingLot()
         self._heard = 0.0
         self._over = False
         self._hung_up = False
@@ -133,7 +142,8 @@ class Connection(IMuxedConn):
                 while self._outgoing:
                     self._sending = True
                     batch, self._outgoing = self._outgoing, bytearray()
-                    await self.secured_conn.write(bytes(batch))
+                    with trio.fail_after(WRITE_WITHIN):
+                        await self.secured_conn.write(bytes(batch))
                     self._sending = False
                     if self._room:
                         self._room.unpark_all()
@@ -153,6 +163,7 @@ class Connection(IMuxedConn):
             asked = trio.current_time()
             self.send(HEADER.pack(0, PING, SYN, 0, 0))
             await trio.sleep(ANSWER_WITHIN)
+            await trio.sleep(MOMENT)  # after a stop of this process both are due: the reader comes first
             if self._heard < asked:
                 log.debug("%r: silent", self)
                 self._end()
@@ -197,6 +208,8 @@ class Connection(IMuxedConn):
             raise ProtocolError(f"a frame of version {version}, type {kind}")
         if kind in (DATA, WINDOW_UPDATE):
             stream = self._opened(stream_id) if flags & SYN else self.streams.get(stream_id)
+            if self._unacknowledged:
+                self._acknowledged(stream_id)  # by whatever comes: not everybody sets the flag
             if kind == DATA and length:
                 if stream is not None:
                     stream.announced(length)
@@ -233,6 +246,12 @@ class Connection(IMuxedConn):
     def forget(self, stream_id: int) -> None:
         """A stream is done with, in both directions."""
         self.streams.pop(stream_id, None)
+        self._acknowledged(stream_id)
+
+    def _acknowledged(self, stream_id: int) -> None:
+        if stream_id in self._unacknowledged:
+            self._unacknowledged.remove(stream_id)
+            self._acknowledgement.unpark()
 
     # its end
 
@@ -244,6 +263,7 @@ class Connection(IMuxedConn):
             stream.lost()
         self.streams.clear()
         self._arrival.set()
+        self._acknowledgement.unpark_all()
         self._room.unpark_all()
         self._scope.cancel()
 
@@ -263,7 +283,7 @@ class Connection(IMuxedConn):
             scope.shield = True
             try:
                 await self.secured_conn.close()
-            except FOREIGN as error:
+            except Exception as error:  # of libraries: nothing of it may end the host
                 log.debug("%r: closed already: %r", self, error)
 
     # what py-libp2p asks of it
@@ -282,9 +302,12 @@ class Connection(IMuxedConn):
 
     async def open_stream(self) -> Stream:
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._over:
+        while len(self._unacknowledged) >= MOST_UNACKNOWLEDGED and not self._over:
+            await self._acknowledgement.park()
+        if self._over or self._next_id > LAST_ID:
             raise MuxedConnUnavailable("the connection has ended")
         stream = self.streams[self._next_id] = Stream(self, self._next_id, SYN)
+        self._unacknowledged.add(self._next_id)
         self._next_id += 2
         return stream
 
@@ -293,7 +316,8 @@ class Connection(IMuxedConn):
         while not self._arrived:
             if self._over:
                 raise MuxedConnUnavailable("the connection has ended")
-            self._arrival = trio.Event()
+            if self._arrival.is_set():
+                self._arrival = trio.Event()
             await self._arrival.wait()
         return self._arrived.popleft()
 

@@ -90,10 +90,11 @@ class Stream(IMuxedStream):
         """At least one byte. Raises MuxedStreamEOF at the end, MuxedStreamReset."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._data:
-            if self._reset:
-                raise MuxedStreamReset("the stream was reset")
+            # An end in good order stays one, whatever becomes of the connection.
             if self._ended:
                 raise MuxedStreamEOF("the stream has ended")
+            if self._reset:
+                raise MuxedStreamReset("the stream was reset")
             await self._news()
         if n is None or n < 0 or n >= len(self._data):
             data, self._data = bytes(self._data), bytearray()
@@ -137,6 +138,7 @@ class Stream(IMuxedStream):
         if not self._closed and not self._reset:
             self._send(WINDOW_UPDATE, 0, FIN)
             self._closed = True
+            self._move()
             self._forget()
 
     async def reset(self) -> None:

@@ -480,8 +480,61 @@ async def test_a_silent_peer_is_asked_and_given_up(autojump_clock):
         began = trio.current_time()
         with pytest.raises(MuxedConnUnavailable):
             await connection.accept_stream()
-        assert trio.current_time() - began == yamux.KEEP_ALIVE + yamux.ANSWER_WITHIN
+        assert trio.current_time() - began == yamux.KEEP_ALIVE + yamux.ANSWER_WITHIN + yamux.MOMENT
         assert frames(connection.secured_conn.written[0]) == [(PING, SYN, 0, 0)]
+
+
+async def test_one_that_takes_nothing_is_given_up_whatever_it_says(autojump_clock):
+    async with one(messages=0) as (connection, caller):
+        stream = await connection.open_stream()
+        await stream.write(b"x")
+        began = trio.current_time()
+        while not connection.is_closed:
+            with trio.move_on_after(5):
+                await caller.write(frame(PING, ACK, 0, 0))
+            await trio.sleep(1)
+        assert yamux.WRITE_WITHIN <= trio.current_time() - began <= yamux.WRITE_WITHIN + 10
+
+
+@pytest.mark.parametrize("behind", [frame(GO_AWAY, 0, 0, NORMAL), frame(WINDOW_UPDATE, RST, 1, 0)])
+async def test_what_came_whole_stays_whole_whatever_comes_behind(behind):
+    async with one() as (connection, caller):
+        await caller.write(frame(DATA, SYN | FIN, 1, body=b"all of it") + behind)
+        assert await all_of(await connection.accept_stream()) == b"all of it"
+
+
+async def test_of_streams_on_which_nothing_was_said_there_is_a_bounded_number():
+    async with two() as ends:
+        opened: list[Stream] = []
+
+        async def open_many() -> None:
+            for _ in range(yamux.MOST_UNACKNOWLEDGED + 2):
+                opened.append(await ends[0].open_stream())
+                await opened[-1].write(b"x")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(open_many)
+            await wait_all_tasks_blocked()
+            assert len(opened) == yamux.MOST_UNACKNOWLEDGED
+            await (await ends[1].accept_stream()).write(b"yes")
+            await wait_all_tasks_blocked()
+            assert len(opened) == yamux.MOST_UNACKNOWLEDGED + 1
+            await opened[1].reset()
+        assert not any(stream.is_reset for stream in opened if stream is not opened[1])
+
+
+async def test_closing_a_stream_wakes_whoever_writes_to_it():
+    async with two() as ends:
+        opened, _ = await pair(ends)
+        async with trio.open_nursery() as nursery:
+
+            async def write() -> None:
+                with pytest.raises(MuxedStreamClosed):
+                    await opened.write(bytes(MUCH))
+
+            nursery.start_soon(write)
+            await wait_all_tasks_blocked()
+            await opened.close()
 
 
 async def test_one_that_answers_stays(autojump_clock):
