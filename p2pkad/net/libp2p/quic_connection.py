@@ -101,8 +101,9 @@ class Connection(IMuxedConn):
             with self._scope:
                 while not self._over:
                     self._moved = trio.Event()
+                    why = self._core.ending()  # before: the datagram that tells the other end leaves as well
                     await self._flush()
-                    if (why := self._core.ending()) is not None:
+                    if why is not None:
                         self.lose(why)
                         break
                     await self._rest()

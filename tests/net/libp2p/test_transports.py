@@ -25,7 +25,7 @@ from p2pkad.errors import ConfigError, P2pkadError, PeerBusy, PeerUnreachable
 from p2pkad.identity import Identity
 from p2pkad.net.base import Connected, Gone, Request
 from p2pkad.net.libp2p import new_host
-from p2pkad.net.libp2p.quic import UNPROVEN
+from p2pkad.net.libp2p.quic import UNPROVEN, Listener
 from p2pkad.net.libp2p.quic_connection import Connection
 from p2pkad.net.libp2p.quic_core import WINDOW
 from p2pkad.net.libp2p.transport import Stream
@@ -538,7 +538,14 @@ async def test_a_peer_may_change_its_connection_ids():
         assert len(called.told(Connected)) == 1
 
 
-async def test_a_peer_without_a_certificate_is_not_let_in():
+@pytest.mark.scenario("H4")
+@pytest.mark.parametrize("busy", [0.0, 0.1], ids=["at rest", "on a busy machine"])
+async def test_a_peer_without_a_certificate_is_not_let_in_and_is_told(busy, monkeypatch):
+    async def send(listener: Listener, data: bytes, to: tuple[str, int], send: Any = Listener._send) -> None:
+        await send(listener, data, to)
+        await trio.sleep(busy)  # the peer answers the first datagram while the second is under way
+
+    monkeypatch.setattr(Listener, "_send", send)
     async with an_end(**at("quic", dial_timeout=PATIENCE)) as called:
         transport = called.host.get_network()._transports[2]
         configuration = transport.configuration(is_client=True)
