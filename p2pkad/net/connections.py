@@ -112,9 +112,12 @@ class Connections(Generic[Handle]):
                 return held
         return None
 
-    def using(self, peer: PeerId) -> AbstractContextManager[None]:
-        """While this lasts no connection to the peer is chosen to go, one that is only being dialled included."""
-        return self._users.during(peer)
+    def using(self, peer: PeerId, after: Callable[[], None] = lambda: None) -> AbstractContextManager[None]:
+        """While this lasts no connection to the peer is chosen to go, one that is only being dialled included.
+
+        after: called when it is over.
+        """
+        return self._users.during(peer, after)
 
     def make_room(self, wanted: int, now: float) -> list[tuple[Held[Handle], str]]:
         """Choose what has to go so that `wanted` more connections fit below the limit.

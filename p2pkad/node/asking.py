@@ -6,11 +6,11 @@ once, and nobody above ever sees an address, a peer or a value that is not belie
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
+from types import TracebackType
 from typing import TypeVar
 
 import trio
@@ -88,8 +88,42 @@ def failure_of(error: Exception) -> Failure:
             return Failure.REFUSED
 
 
-def _result_of(error: Exception) -> RequestResult:
-    return "limited" if isinstance(error, LocalLimit) else failure_of(error).value
+def _result_of(error: BaseException | None) -> RequestResult | None:
+    match error:
+        case None:
+            return "answered"
+        case trio.Cancelled():
+            return "cancelled"
+        case LocalLimit():
+            return "limited"
+        case NetworkError() | RemoteProtocolError():
+            return failure_of(error).value
+        case _:
+            return None
+
+
+class _Booking:
+    """Tells how something ended that was done with a peer. A class: each request passes here (`core.tally.Stay`)."""
+
+    __slots__ = ("_began", "_ended", "_message", "_peer")
+
+    def __init__(
+        self,
+        ended: Callable[[PeerInfo, AnyRequest | None, float | None, BaseException | None], None],
+        peer: PeerInfo,
+        message: AnyRequest | None,
+        began: float | None,
+    ) -> None:
+        self._ended = ended
+        self._peer = peer
+        self._message = message
+        self._began = began
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._ended(self._peer, self._message, self._began, error)
 
 
 class Asking:
@@ -196,7 +230,8 @@ class Asking:
 
         First this turn, then that of all requests together: who waits for one peer holds none of those.
         """
-        with self._limits.requests_to(peer) as turns:
+        turns = self._limits.requests_to(peer)
+        try:
             if not turns.take_now():
                 self._limits.reached("requests_to_peer", peer)
                 await _wait_in(turns, "requests_to_peer", deadline, errand)
@@ -206,6 +241,8 @@ class Asking:
                 return result
             finally:
                 turns.give_back()
+        finally:
+            self._limits.done_with(peer, turns)
 
     def _was_late(self, peer: PeerId, errand: Errand) -> bool:
         # Of one that was dialled for this, or has gone since, nothing can be said.
@@ -244,28 +281,19 @@ class Asking:
             with self._turned_away.during(peer):
                 await trio.sleep(seconds)
 
-    @contextmanager
-    def _booking(self, peer: PeerInfo, message: AnyRequest | None = None) -> Iterator[None]:
+    def _booking(self, peer: PeerInfo, message: AnyRequest | None = None) -> _Booking:
         """Around a request, or the attempt to connect: a failure is booked, and a request told of, where somebody listens."""
-        began = self._clock.monotonic() if message is not None and self._tell.wanted(RequestEnded) else None
-        result: RequestResult | None = None
-        try:
-            yield
-            result = "answered"
-        except DidNotAnswer as error:
-            result = _result_of(error)
-            if not self._is_ours(error):
-                self._book_failure(peer, message, error)
-            raise
-        except trio.Cancelled:
-            result = "cancelled"
-            raise
-        finally:
-            # Without a result nothing was sent: the message breaks a rule of this end.
-            if began is not None and message is not None and result is not None:
-                now = self._clock.monotonic()
-                name = NAMES[type(message)]
-                self._tell(RequestEnded(at=now, peer=peer.id, message=name, seconds=now - began, result=result))
+        listened_to = message is not None and self._tell.wanted(RequestEnded)
+        return _Booking(self._ended, peer, message, self._clock.monotonic() if listened_to else None)
+
+    def _ended(self, peer: PeerInfo, message: AnyRequest | None, began: float | None, error: BaseException | None) -> None:
+        if isinstance(error, DidNotAnswer) and not self._is_ours(error):
+            self._book_failure(peer, message, error)
+        result = _result_of(error)
+        # Without a result nothing was sent: the message breaks a rule of this end.
+        if began is not None and message is not None and result is not None:
+            now, name = self._clock.monotonic(), NAMES[type(message)]
+            self._tell(RequestEnded(at=now, peer=peer.id, message=name, seconds=now - began, result=result))
 
     def _is_ours(self, error: Exception) -> bool:
         """Whether the failure is this node's: its own limit, or a caller's who gave the peer hardly any time."""

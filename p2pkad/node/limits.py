@@ -14,7 +14,6 @@ reset, and that is all. Each time somebody is turned away or has to wait `LimitR
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 
 import trio
@@ -74,17 +73,19 @@ class Limits:
         if self._tell.wanted(LimitReached):
             self._tell(LimitReached(at=self._clock.monotonic(), limit=limit, peer=peer))
 
-    @contextmanager
-    def requests_to(self, peer: PeerId) -> Iterator[TurnsOfPeer]:
-        """The turns of requests to one peer, MAX_STREAMS at a time. They are remembered while somebody is inside."""
-        turns = self._to_peers.setdefault(peer, TurnsOfPeer(MAX_STREAMS))
+    def requests_to(self, peer: PeerId) -> TurnsOfPeer:
+        """The turns of requests to one peer, MAX_STREAMS at a time. `done_with` has to follow."""
+        turns = self._to_peers.get(peer)
+        if turns is None:
+            turns = self._to_peers[peer] = TurnsOfPeer(MAX_STREAMS)
         turns.users += 1
-        try:
-            yield turns
-        finally:
-            turns.users -= 1
-            if not turns.users:
-                del self._to_peers[peer]
+        return turns
+
+    def done_with(self, peer: PeerId, turns: TurnsOfPeer) -> None:
+        """They are remembered until the last one is."""
+        turns.users -= 1
+        if not turns.users:
+            del self._to_peers[peer]
 
     async def let_in(self, peer: PeerId) -> None:
         """Wait until a request of this peer may be dealt with, LONGEST_WAIT at most. Raises LocalLimit: not even then."""

@@ -8,8 +8,8 @@ up to 200 ms after the fact, and after the "connected" of the connection that re
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import trio
@@ -312,14 +312,9 @@ class Backbone(INotifee):
         self._prefixes.leave(place.prefix)
         self.freed()
 
-    @contextmanager
-    def using(self, peer: PeerId) -> Iterator[None]:
+    def using(self, peer: PeerId) -> AbstractContextManager[None]:
         """While this lasts no connection to the peer is closed to make room."""
-        try:
-            with self.connections.using(peer):
-                yield
-        finally:
-            self.freed()
+        return self.connections.using(peer, self.freed)
 
     def _trim(self) -> None:
         for held, why in self.connections.trim(trio.current_time()):

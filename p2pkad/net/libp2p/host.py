@@ -31,7 +31,6 @@ from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStoreError
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
-from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.tls.transport import PROTOCOL_ID as TLS
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
@@ -50,6 +49,7 @@ from p2pkad.net.libp2p.logs import keep_quiet
 from p2pkad.net.libp2p.mdns import Mdns
 from p2pkad.net.libp2p.names import Resolver
 from p2pkad.net.libp2p.network import Libp2pNetwork
+from p2pkad.net.libp2p.noise import Noise
 from p2pkad.net.libp2p.peerstore import BoundedPeerStore
 from p2pkad.net.libp2p.quic import UNPROVEN, QuicTransport
 from p2pkad.net.libp2p.tls import Tls
@@ -88,7 +88,7 @@ def new_host(
     peer = ID.from_pubkey(key_pair.public_key)
     # Never without a list: py-libp2p would offer plaintext, too.
     offers: dict[str, tuple[TProtocol, ISecureTransport]] = {
-        "noise": (NOISE, NoiseTransport(key_pair, noise_privkey=create_new_noise_key_pair().private_key)),
+        "noise": (NOISE, Noise(key_pair, noise_privkey=create_new_noise_key_pair().private_key)),
         "tls": (TLS, Tls(key_pair)),
     }
     upgrader = TransportUpgrader(dict(offers[name] for name in config.security), {})

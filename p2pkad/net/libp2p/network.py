@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -299,16 +299,39 @@ class Libp2pNetwork:
         reply = await self._handler(Request(peer_of(stream.muxed_conn), remote, decode_request(frame)))
         return None if reply is None else encode_reply(reply)
 
-    @contextmanager
-    def _border(self, peer: PeerId, doing: str, deadline: float) -> Iterator[None]:
-        started = trio.current_time()
-        with self._backbone.using(peer), trio.move_on_at(deadline):
-            try:
-                yield
-            except RemoteProtocolError as error:
-                raise RemoteProtocolError(error.reason, peer=peer) from error
-            return
-        raise RequestTimeout(peer, doing, deadline - started)
+    def _border(self, peer: PeerId, doing: str, deadline: float) -> _Border:
+        return _Border(self._backbone.using(peer), peer, doing, deadline)
+
+
+class _Border:
+    """Around whatever is done with a peer: a deadline, the peer's name in what is raised, and its connection stays.
+
+    A class, as `Stay` is one.
+    """
+
+    __slots__ = ("_deadline", "_doing", "_peer", "_scope", "_started", "_using")
+
+    def __init__(self, using: AbstractContextManager[None], peer: PeerId, doing: str, deadline: float) -> None:
+        self._using = using
+        self._peer = peer
+        self._doing = doing
+        self._deadline = deadline
+        self._started = trio.current_time()
+        self._scope = trio.CancelScope(deadline=deadline)
+
+    def __enter__(self) -> None:
+        self._using.__enter__()
+        self._scope.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self._scope.__exit__(kind, error, trace)
+        finally:
+            self._using.__exit__(kind, error, trace)
+        if self._scope.cancelled_caught:
+            raise RequestTimeout(self._peer, self._doing, self._deadline - self._started) from None
+        if isinstance(error, RemoteProtocolError):
+            raise RemoteProtocolError(error.reason, peer=self._peer) from error
 
 
 async def ping(held: Held[SwarmConn]) -> float:

@@ -60,11 +60,11 @@ class Server:
         with trio.CancelScope() as scope:
             self._scopes.add(scope)
             try:
-                await self._until_the_end(stream, pipe)
+                await self._until_the_end(stream, pipe, scope)
                 await pipe.close()
                 pipe.forget()
                 return
-            except (P2pkadError, StreamLost, trio.TooSlowError) as error:
+            except (P2pkadError, StreamLost) as error:
                 log.debug("%s: reset: %s", peer_of(stream.muxed_conn), without_content(error))
             except Exception:
                 log.exception("a handler failed")
@@ -77,18 +77,18 @@ class Server:
         for scope in self._scopes:
             scope.cancel()
 
-    async def _until_the_end(self, stream: INetStream, pipe: Pipe) -> None:
+    async def _until_the_end(self, stream: INetStream, pipe: Pipe, scope: trio.CancelScope) -> None:
         decoder = FrameDecoder(self._limit)
         while True:
-            with trio.fail_after(self._idle_timeout):
-                frame = await _frame(pipe, decoder)
-                if frame is None:
-                    return
-                reply = await self._answer(stream, frame)
-                if reply is not None:
-                    await pipe.write(encode_frame(reply, self._limit))
-                if not decoder.empty:
-                    await trio.lowlevel.checkpoint()  # whoever sends many requests at once is not answered all at once
+            scope.deadline = trio.current_time() + self._idle_timeout
+            frame = await _frame(pipe, decoder)
+            if frame is None:
+                return
+            reply = await self._answer(stream, frame)
+            if reply is not None:
+                await pipe.write(encode_frame(reply, self._limit))
+            if not decoder.empty:
+                await trio.lowlevel.checkpoint()  # whoever sends many requests at once is not answered all at once
 
 
 async def _frame(pipe: Pipe, decoder: FrameDecoder) -> bytes | None:

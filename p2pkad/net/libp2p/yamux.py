@@ -5,7 +5,8 @@ step for each thing it looks at; here nothing is locked, because nothing waits i
 
     the reader    takes what has arrived, as much as there is, and hands it to the streams
     the writer    sends what has piled up since it last looked, of all streams, in one message
-    the watch     asks who has been silent for KEEP_ALIVE whether it is there, and ends the connection if it is not
+    the watch     asks who has been silent for KEEP_ALIVE whether it is there, and ends the connection if it is not, or
+                  if it takes nothing
 
 Its streams are in `yamux_stream`. What answers a peer by itself is bounded, too: beyond FLOODED bytes that the peer does not
 take, nothing more is read of it.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from math import inf
 
 import trio
 from libp2p.abc import IMuxedConn, ISecureConn
@@ -91,7 +93,7 @@ class Connection(IMuxedConn):
         self._missing = 0
         """Bytes of it that have not come."""
         self._outgoing = bytearray()
-        self._sending = False
+        self._sending_since = inf
         self._work = trio.Event()
         self._room = trio.lowlevel.ParkingLot()
         self._unacknowledged: set[int] = set()
@@ -140,11 +142,10 @@ class Connection(IMuxedConn):
         try:
             while True:
                 while self._outgoing:
-                    self._sending = True
                     batch, self._outgoing = self._outgoing, bytearray()
-                    with trio.fail_after(WRITE_WITHIN):
-                        await self.secured_conn.write(bytes(batch))
-                    self._sending = False
+                    self._sending_since = trio.current_time()
+                    await self.secured_conn.write(bytes(batch))
+                    self._sending_since = inf
                     if self._room:
                         self._room.unpark_all()
                 self._work = trio.Event()
@@ -157,16 +158,24 @@ class Connection(IMuxedConn):
 
     async def _watch(self) -> None:
         while True:
-            await trio.sleep_until(self._heard + KEEP_ALIVE)
-            if trio.current_time() < self._heard + KEEP_ALIVE:
-                continue
-            asked = trio.current_time()
-            self.send(HEADER.pack(0, PING, SYN, 0, 0))
-            await trio.sleep(ANSWER_WITHIN)
-            await trio.sleep(MOMENT)  # after a stop of this process both are due: the reader comes first
-            if self._heard < asked:
-                log.debug("%r: silent", self)
+            # The writer has no clock of its own: what it begins while this sleeps is not late when this wakes.
+            soonest = trio.current_time() + WRITE_WITHIN
+            await trio.sleep_until(min(self._heard + KEEP_ALIVE, self._sending_since + WRITE_WITHIN, soonest))
+            now = trio.current_time()
+            if now >= self._sending_since + WRITE_WITHIN:
+                log.debug("%r: takes nothing", self)
                 self._end()
+            elif now >= self._heard + KEEP_ALIVE:
+                await self._ask_whether_it_is_there()
+
+    async def _ask_whether_it_is_there(self) -> None:
+        asked = trio.current_time()
+        self.send(HEADER.pack(0, PING, SYN, 0, 0))
+        await trio.sleep(ANSWER_WITHIN)
+        await trio.sleep(MOMENT)  # after a stop of this process both are due: the reader comes first
+        if self._heard < asked:
+            log.debug("%r: silent", self)
+            self._end()
 
     # frames
 
@@ -272,7 +281,7 @@ class Connection(IMuxedConn):
         self.send(HEADER.pack(0, GO_AWAY, 0, 0, why))
         with trio.move_on_after(FAREWELL) as scope:
             scope.shield = True
-            while (self._outgoing or self._sending) and not self._over:
+            while (self._outgoing or self._sending_since < inf) and not self._over:
                 await self._room.park()
 
     async def _hang_up(self) -> None:
