@@ -213,17 +213,28 @@ def _ranges(*networks: str) -> dict[int, list[tuple[int, int]]]:
 
 # The unspecified address leads a dialler back to its own machine (RFC 1122, 3.2.1.3); 127/8 and ::1.
 _OWN_MACHINE = _ranges("0.0.0.0/8", "127.0.0.0/8", "::/127")
-# RFC 1918, RFC 6598 (carrier-grade NAT), RFC 3927 and RFC 4291 (link-local), RFC 4193 (unique local).
+# RFC 1918, RFC 6598 (carrier-grade NAT), RFC 3927 and RFC 4291 (link-local), RFC 4193 (unique local), RFC 8215 (NAT64 of
+# one's own).
 _OWN_NETWORK = _ranges(
-    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fe80::/10", "fc00::/7"
+    *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"),
+    *("fe80::/10", "fc00::/7", "64:ff9b:1::/48"),
 )
-_IPV4_MAPPED = bytes(10) + b"\xff\xff"
+# RFC 5771 and RFC 4291, 2.7 (multicast), RFC 1112, section 4 (reserved), and the broadcast address.
+_NOBODY = _ranges("224.0.0.0/4", "240.0.0.0/4", "ff00::/8")
+# RFC 4291, 2.5.5.2 (mapped), RFC 6052, 2.1 (NAT64) and RFC 3056, section 2 (6to4): what follows is an IPv4 address, and that
+# is where a packet comes out, or may.
+_BEFORE_IPV4 = (bytes(10) + b"\xff\xff", b"\x00\x64\xff\x9b" + bytes(8), b"\x20\x02")
 
 
 def _place_of_ip(value: bytes) -> tuple[Scope, str]:
-    if value.startswith(_IPV4_MAPPED):
-        value = value[len(_IPV4_MAPPED) :]
+    if len(value) == 16:
+        for start in _BEFORE_IPV4:
+            if value.startswith(start):
+                value = value[len(start) : len(start) + 4]
+                break
     number, size = int.from_bytes(value, "big"), len(value)
+    if any(number & mask == first for mask, first in _NOBODY[size]):
+        raise ValueError(f"nobody can be dialled at {_ip(value)}")
     scope = Scope.PUBLIC
     if any(number & mask == first for mask, first in _OWN_MACHINE[size]):
         scope = Scope.LOOPBACK

@@ -269,6 +269,16 @@ def test_a_mistyped_peer_is_named_with_its_mistake(text, reason):
         ("/ip6/::ffff:127.0.0.1", Scope.LOOPBACK, "127.0.0.0/16"),
         ("/ip6/::ffff:10.0.0.1", Scope.PRIVATE, "10.0.0.0/16"),
         ("/ip6/::ffff:203.0.113.7", Scope.PUBLIC, "203.0.0.0/16"),
+        ("/ip6/64:ff9b::127.0.0.1", Scope.LOOPBACK, "127.0.0.0/16"),
+        ("/ip6/64:ff9b::192.168.1.1", Scope.PRIVATE, "192.168.0.0/16"),
+        ("/ip6/64:ff9b::203.0.113.7", Scope.PUBLIC, "203.0.0.0/16"),
+        ("/ip6/64:ff9b:1::203.0.113.7", Scope.PRIVATE, "64:ff9b::/32"),
+        ("/ip6/2002:7f00:1::1", Scope.LOOPBACK, "127.0.0.0/16"),
+        ("/ip6/2002:a00:1::1", Scope.PRIVATE, "10.0.0.0/16"),
+        ("/ip6/2002:cb00:7107::1", Scope.PUBLIC, "203.0.0.0/16"),
+        ("/ip6/2003::1", Scope.PUBLIC, "2003::/32"),
+        ("/ip4/32.2.10.0", Scope.PUBLIC, "32.2.0.0/16"),
+        ("/ip4/223.255.255.255", Scope.PUBLIC, "223.255.0.0/16"),
         ("/dns/example.org", Scope.PUBLIC, None),
         ("/dns4/localhost", Scope.LOOPBACK, None),
         ("/dns6/LOCALHOST.", Scope.LOOPBACK, None),
@@ -282,3 +292,16 @@ def test_a_mistyped_peer_is_named_with_its_mistake(text, reason):
 def test_how_far_an_address_reaches_and_who_its_neighbours_are(place, scope, ip_group):
     for address in (f"{place}/tcp/4001", f"{place}/tcp/4001/p2p/{BOB_TEXT}/p2p-circuit"):
         assert (parse_address(address).scope, parse_address(address).ip_group) == (scope, ip_group)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("/ip4/224.0.0.1", "/ip4/239.255.255.255", "/ip4/240.0.0.1", "/ip4/255.255.255.255"),
+        *("/ip6/ff02::1", "/ip6/::ffff:224.0.0.1", "/ip6/64:ff9b::255.255.255.255", "/ip6/2002:e000:1::1"),
+    ],
+)
+def test_where_many_or_nobody_are_is_no_address(place):
+    with pytest.raises(ConfigError, match="nobody can be dialled at"):
+        parse_address(f"{place}/tcp/4001")
+    assert decode_address(raw(f"{place}/tcp/4001"), ALICE) is None

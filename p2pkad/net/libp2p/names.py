@@ -142,7 +142,12 @@ class _Search:
         if kind != "dnsaddr":
             for version in _VERSIONS[kind]:
                 for ip in await self._addresses(name, version):
-                    yield parse_address("/".join(("", f"ip{version}", ip, *rest)))
+                    try:
+                        found = parse_address("/".join(("", f"ip{version}", ip, *rest)))
+                    except ConfigError:
+                        self.failure = self.failure or NameFailed(f"{name}: it leads to {ip}, where nobody can be dialled")
+                        continue
+                    yield found
         elif depth < MAX_DEPTH:
             for text in await self._texts(f"_dnsaddr.{name}"):
                 further = self._told(text)

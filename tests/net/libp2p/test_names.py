@@ -81,6 +81,13 @@ async def test_a_name_that_leads_nowhere_is_named(text, says):
     assert str(caught.value) == says
 
 
+async def test_where_nobody_can_be_dialled_is_left_out():
+    async with name_server({("a.test", "A"): ["224.0.0.1", "192.0.2.1"], ("b.test", "A"): ["240.0.0.1"]}) as server:
+        assert await told(server, "/dns4/a.test/tcp/1") == ["/ip4/192.0.2.1/tcp/1"]
+        with pytest.raises(NameFailed, match=r"b\.test: it leads to 240\.0\.0\.1, where nobody can be dialled"):
+            await told(server, "/dns4/b.test/tcp/1")
+
+
 async def test_names_that_lead_to_each_other_come_to_an_end():
     chain = [f"n{number}.test" for number in range(MAX_DEPTH + 3)]
     records = {(f"_dnsaddr.{name}", "TXT"): [f"dnsaddr=/dnsaddr/{after}/p2p/{PEER}"] for name, after in pairwise(chain)}
