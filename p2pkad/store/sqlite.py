@@ -341,13 +341,17 @@ class SqliteStore:
         """Undo what SQLite cannot hold, and no more than that."""
         for place, error in left_out.items():
             log.warning("the store cannot hold an entry", extra={"reason": str(error)})
-            before = next((change.before for change in done.loose if change.place == place), None)
+            first = next((change for change in done.loose if change.place == place), None)
+            if first is None:
+                continue  # nothing but firm changes
             later = next((at for at, change in enumerate(self._next.loose) if change.place == place), None)
             if later is not None:  # it is another one by now
-                self._next.loose[later] = replace(self._next.loose[later], before=before)
-            elif place not in done.firm:
-                self._contents.put_back(place, before)
+                self._next.loose[later] = replace(self._next.loose[later], before=first.before)
+            else:
+                self._contents.put_back(place, first.before)
                 self._next.loose.pop()  # what was put back is what the file has
+            if place in done.firm:  # but for a time that was set before
+                self._next.firm[place] = None
         for waiter in done.waiters:
             for place in waiter.places & left_out.keys():
                 waiter.error = type(left_out[place])(*left_out[place].args)

@@ -265,6 +265,31 @@ async def test_what_replaces_an_entry_that_was_left_out_stays(tmp_path: Path) ->
         assert await store.get(FAR, now=2) == record(FAR, b"better")
 
 
+@pytest.mark.scenario("H5")
+async def test_of_an_entry_that_was_left_out_nothing_stays_but_the_time_that_was_set_before(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, replace(record(FAR), own=True, due=5.0))
+
+        async def fails() -> None:
+            with pytest.raises(StoreFailed):
+                await put(store, StoredRecord(Record(FAR, b"", "\ud800"), 1, 99, own=True, due=7.0))
+
+        async with trio.open_nursery() as nursery:
+            with held(store):
+                nursery.start_soon(put, store, record(NEAR))  # a commit is under way, the others share the next
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(store.set_due, "record", FAR, 6.0)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(fails)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(store.set_due, "record", FAR, 8.0)
+                await trio.testing.wait_all_tasks_blocked()
+        assert await store.get(FAR, now=2) == replace(record(FAR), own=True, due=6.0)
+        await put(store, record(MIDDLE))
+    async with opened(tmp_path) as store:
+        assert await store.get(FAR, now=2) == replace(record(FAR), own=True, due=6.0)
+
+
 # Sharing commits, waiting, closing
 
 
