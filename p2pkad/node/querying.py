@@ -17,7 +17,7 @@ from p2pkad.core.lookup import Ask, Done, Lookup, LookupLimits, Outcome, Wait
 from p2pkad.core.messages import AnyReply, AnyRequest
 from p2pkad.core.patience import Patience
 from p2pkad.core.peers import PeerId
-from p2pkad.errors import LocalLimit, NoPeers, key_text
+from p2pkad.errors import LocalLimit, NodeClosed, NoPeers, key_text
 from p2pkad.node.asking import RETRY_AFTER_LOCAL_LIMIT, Asking, DidNotAnswer, Errand, failure_of
 from p2pkad.node.chronicle import Chronicle
 from p2pkad.node.clock import Clock
@@ -74,7 +74,7 @@ class Querying:
         timeout: seconds for all of it; None takes `config.lookup_timeout`. progress: who is parked there wakes after each
         answer. lane: where it waits while `config.max_lookups` are under way.
         Raises NoPeers: there is nobody to ask, and bootstrap peers, if any, did not answer in time. LocalLimit: others had
-        all the turns until then.
+        all the turns until then. NodeClosed.
         Cancelled: streams of requests in flight are reset.
         """
         began = self._clock.monotonic()
@@ -123,18 +123,24 @@ class Querying:
     async def _find_somebody(self, goal: Goal, deadline: float) -> None:
         if len(self._membership.table):
             return
+        closed: list[NodeClosed] = []
         with trio.move_on_at(deadline):
             async with trio.open_nursery() as nursery:
                 # One that answers is enough to begin with: the silent ones are not waited for.
-                nursery.start_soon(self._bootstrap_once, nursery.cancel_scope)
+                nursery.start_soon(self._bootstrap_once, nursery.cancel_scope, closed)
                 while not len(self._membership.table):
                     await self._membership.changed.park()
                 nursery.cancel_scope.cancel()
+        if closed:
+            raise closed[0]
         if not len(self._membership.table):
             raise NoPeers(f"peer {PeerId(goal.key)}" if isinstance(goal, OnePeer) else key_text(goal.key))
 
-    async def _bootstrap_once(self, over: trio.CancelScope) -> None:
-        await self._bootstrap.attempt()
+    async def _bootstrap_once(self, over: trio.CancelScope, closed: list[NodeClosed]) -> None:
+        try:
+            await self._bootstrap.attempt()
+        except NodeClosed as error:  # carried around the nursery, which would wrap it
+            closed.append(error)
         over.cancel()
 
     def _bounds(self, deadline: float) -> LookupLimits:
