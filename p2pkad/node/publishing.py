@@ -280,7 +280,7 @@ class Publishing:
 
     def _holders(self, key: bytes, outcome: Outcome) -> Holders:
         if not outcome.closest:
-            raise NoPeers(key_text(key), asked=outcome.asked)
+            raise NoPeers(key_text(key), asked=outcome.asked, late=outcome.ending is Ending.DEADLINE)
         missed = outcome.late if outcome.complete else len(outcome.others)
         return Holders(nearest=outcome.closest, others=outcome.others, missed=missed)
 

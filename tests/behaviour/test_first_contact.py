@@ -9,6 +9,7 @@ import pytest
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import LocalProtocolError, NoPeers, NotFound, QuorumNotMet
 from tests.behaviour.conftest import BehaviourNetwork
+from tests.behaviour.test_membership import table
 
 CONTENT = b"\x12\x20" + sha256(b"content").digest()
 
@@ -100,9 +101,18 @@ async def test_a_lookup_with_nobody_to_ask_fails_at_once(network: BehaviourNetwo
     stranger = PeerId(b"\x12\x20" + sha256(b"stranger").digest())
     with pytest.raises(NoPeers, match=f"^peer {stranger}: there is nobody to ask"):
         await alone.find_peer(stranger)
+    with pytest.raises(NoPeers, match="there is nobody to ask"):
+        await alone.put_value(b"/v/key", b"value")
     (hermit,) = await network.start(bootstrap=(), allow_zero_peers=True)
     assert (await hermit.put_value(b"/v/key", b"value")).stored == (hermit.id,)
     assert await hermit.get_value(b"/v/key") == b"value"
+
+
+async def test_a_put_whose_time_is_over_before_anybody_was_asked_says_so(network: BehaviourNetwork) -> None:
+    node, other = await network.start(2)
+    await network.until(lambda: table(node) == {other.id}, "it is known")
+    with pytest.raises(NoPeers, match="the time was over before anybody was asked"):
+        await node.put_value(b"/v/key", b"value", timeout=0)
 
 
 @pytest.mark.scenario("V7")
