@@ -6,7 +6,7 @@ step for each thing it looks at; here nothing is locked, because nothing waits i
     the reader    takes what has arrived, as much as there is, and hands it to the streams
     the writer    sends what has piled up since it last looked, of all streams, in one message
     the watch     asks who has been silent for KEEP_ALIVE whether it is there, and ends the connection if it is not, or
-                  if it takes nothing
+                  takes nothing; resets streams that have been half closed and quiet for HALF_CLOSED
 
 Its streams are in `yamux_stream`. What answers a peer by itself is bounded, too: beyond FLOODED bytes that the peer does not
 take, nothing more is read of it.
@@ -57,6 +57,9 @@ ANSWER_WITHIN = 10.0
 WRITE_WITHIN = 30.0
 """Seconds in which a message must leave this machine: the other end takes nothing, whatever it says. go gives it 10, and writes
 less at a time."""
+HALF_CLOSED = 300.0
+"""Seconds of nothing on a stream that this end has closed and the other end has not, after which it is reset: one that never
+closes its half would stay as long as the connection. hashicorp's StreamCloseTimeout; in go-libp2p `Close` ends both halves."""
 MOST_UNACKNOWLEDGED = 256
 """Streams opened here on which the other end has said nothing; further ones wait. As go; rust ends a connection at 512."""
 LAST_ID = 2**32 - 1
@@ -161,6 +164,7 @@ class Connection(IMuxedConn):
             # The writer has no clock of its own: what it begins while this sleeps is not late when this wakes.
             soonest = trio.current_time() + WRITE_WITHIN
             await trio.sleep_until(min(self._heard + KEEP_ALIVE, self._sending_since + WRITE_WITHIN, soonest))
+            self._give_up_half_closed()
             now = trio.current_time()
             if now >= self._sending_since + WRITE_WITHIN:
                 log.debug("%r: takes nothing", self)
@@ -176,6 +180,11 @@ class Connection(IMuxedConn):
         if self._heard < asked:
             log.debug("%r: silent", self)
             self._end()
+
+    def _give_up_half_closed(self) -> None:
+        before = trio.current_time() - HALF_CLOSED
+        for stream in [each for each in self.streams.values() if each.quiet_since <= before]:
+            stream.give_up()
 
     # frames
 

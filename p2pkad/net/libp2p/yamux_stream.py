@@ -9,6 +9,7 @@ yamux specification, hashicorp/yamux spec.md, "Framing" and "Flow Control".
 from __future__ import annotations
 
 import struct
+from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ class Stream(IMuxedStream):
         "_unused",
         "_window",
         "muxed_conn",
+        "quiet_since",
     )
 
     def __init__(self, connection: Connection, stream_id: int, greeting: int) -> None:
@@ -72,6 +74,8 @@ class Stream(IMuxedStream):
         self._closed = False  # this end writes no more
         self._reset = False
         self._moved: trio.Event | None = None
+        self.quiet_since = inf
+        """When something happened last, since this end closed its half; infinite before that."""
 
     def __repr__(self) -> str:
         return f"<Stream {self._id} unread={len(self._data)} ended={self._ended} closed={self._closed} reset={self._reset}>"
@@ -102,6 +106,8 @@ class Stream(IMuxedStream):
             data = bytes(self._data[:n])
             del self._data[:n]
         self._taken += len(data)
+        if self._closed:
+            self.quiet_since = trio.current_time()
         if self._taken >= WINDOW // 2 and not (self._ended or self._reset):
             self._send(WINDOW_UPDATE, self._taken)
             self._unused += self._taken
@@ -138,11 +144,16 @@ class Stream(IMuxedStream):
         if not self._closed and not self._reset:
             self._send(WINDOW_UPDATE, 0, FIN)
             self._closed = True
+            self.quiet_since = trio.current_time()
             self._move()
             self._forget()
 
     async def reset(self) -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()
+        self.give_up()
+
+    def give_up(self) -> None:
+        """`reset`, at once."""
         known = not self._greeting & SYN
         if known and not self._reset and not (self._closed and self._ended):
             self._send(WINDOW_UPDATE, 0, RST)
@@ -179,6 +190,8 @@ class Stream(IMuxedStream):
         """Bytes."""
         if not self._reset:
             self._data += data
+            if self._closed:
+                self.quiet_since = trio.current_time()
             self._move()
 
     def granted(self, size: int) -> None:

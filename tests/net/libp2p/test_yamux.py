@@ -537,6 +537,28 @@ async def test_closing_a_stream_wakes_whoever_writes_to_it():
             await opened.close()
 
 
+@pytest.mark.scenario("H4")
+async def test_a_stream_that_only_this_end_has_closed_is_given_up_when_nothing_comes_any_more(autojump_clock):
+    async with two() as ends:
+        quiet, kept_open = await pair(ends)
+        talking, answering = await pair(ends)
+        waiting, _ = await pair(ends)
+        await quiet.close()
+        await talking.close()
+        for _ in range(3):
+            await trio.sleep(yamux.HALF_CLOSED * 0.9)
+            await answering.write(b"still here")
+        await wait_all_tasks_blocked()
+        assert await talking.read() == b"still here" * 3
+        assert [each for each in (quiet, talking, waiting) if each in ends[0].streams.values()] == [talking, waiting]
+        assert kept_open.is_reset
+        with pytest.raises(MuxedStreamReset):
+            await quiet.read()
+        await answering.close()
+        await wait_all_tasks_blocked()
+        assert list(ends[0].streams.values()) == [waiting]
+
+
 async def test_one_that_answers_stays(autojump_clock):
     async with two() as ends:
         opened, accepted = await pair(ends)
