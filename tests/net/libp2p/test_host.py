@@ -226,3 +226,16 @@ def foreign(peer: PeerId):
     from libp2p.peer.id import ID
 
     return ID(bytes(peer))
+
+
+@pytest.mark.scenario("H8")
+async def test_when_closing_is_cut_short_the_sockets_of_strangers_are_closed_all_the_same():
+    host = new_host(HostConfig(listen=LOOPBACK, close_timeout=1e-9))
+    transport = host._swarm._transports[0]
+    async with host.run():
+        port = int(host.get_transport_addrs()[0].value_for_protocol("tcp"))
+        stranger = await trio.open_tcp_stream("127.0.0.1", port)
+        await eventually(lambda: transport._open)
+        (accepted,) = transport._open
+    assert accepted.stream.socket.fileno() == -1
+    await stranger.aclose()
