@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -100,10 +100,6 @@ async def at_rest(host: BasicHost) -> tuple[object, ...]:
                 return seen
 
 
-async def in_time(condition: Callable[[], object]) -> None:
-    await eventually(condition)
-
-
 @asynccontextmanager
 async def befriended(host: BasicHost, other: BasicHost) -> AsyncIterator[None]:
     """Two hosts of an application's that know each other already, and have had their say."""
@@ -122,7 +118,7 @@ async def test_a_service_joins_a_network_beside_the_protocols_of_the_application
         KademliaService(host, config(bootstrap=node.addresses)) as service,
     ):
         await service.wait_ready(timeout=PATIENCE)
-        await in_time(lambda: service.id in {info.id for info in node.routing_table()})
+        await eventually(lambda: service.id in {info.id for info in node.routing_table()})
         await node.put_value(b"/v/one", b"from node to host")
         assert await service.local_value(b"/v/one") == b"from node to host"
         await service.put_value(b"/v/two", b"from host to node")
@@ -147,10 +143,10 @@ async def test_afterwards_the_host_is_as_it_was():
         async with KademliaService(host, config(bootstrap=node.addresses)) as service:
             await service.wait_ready(timeout=PATIENCE)
             await service.put_value(b"/v/key", b"value")
-            await in_time(lambda: service.id in {info.id for info in node.routing_table()})
+            await eventually(lambda: service.id in {info.id for info in node.routing_table()})
             assert state(host)[:3] != before[:3]
         assert state(host)[:3] == before[:3]
-        await in_time(
+        await eventually(
             lambda: service.id not in {info.id for info in node.routing_table()}
         )  # told before the service was closed
         with trio.fail_after(PATIENCE):
@@ -171,7 +167,7 @@ async def test_a_service_that_is_cancelled_while_it_opens_leaves_the_host_as_it_
                     nursery.start_soon(_cancel_after, checkpoints, scope)
                     async with KademliaService(host, config()):
                         scope.cancel()
-            await in_time(lambda: state(host) == before)
+            await eventually(lambda: state(host) == before)
 
 
 async def _cancel_after(checkpoints: int, scope: trio.CancelScope) -> None:
@@ -206,15 +202,15 @@ async def test_the_first_of_two_services_closes_and_the_other_one_lives_on():
         ):
             for service, node in ((one, of_one), (other, of_other)):
                 await service.wait_ready(timeout=PATIENCE)
-                await in_time(lambda service=service, node=node: service.id in {info.id for info in node.routing_table()})
+                await eventually(lambda service=service, node=node: service.id in {info.id for info in node.routing_table()})
                 assert {info.id for info in service.routing_table()} == {node.id}
             closing.cancel()
-            await in_time(lambda: repr(one).endswith("closed>"))
+            await eventually(lambda: repr(one).endswith("closed>"))
             await of_other.put_value(b"/v/key", b"value")
             assert await other.local_value(b"/v/key") == b"value"
             await other.put_value(b"/v/key", b"value2")
             assert await of_other.local_value(b"/v/key") == b"value2"
-            await in_time(lambda: not of_one.routing_table())
+            await eventually(lambda: not of_one.routing_table())
             async with KademliaService(host, config(bootstrap=of_one.addresses)) as again:
                 await again.wait_ready(timeout=PATIENCE)
         assert state(host)[:3] == before
@@ -240,7 +236,7 @@ async def test_a_lan_and_a_wan_service_share_a_host_and_a_connection(armoured):
             await near.put_value(b"/v/key", b"near")
             assert [await each.local_value(b"/v/key") for each in (its_near, its_far)] == [b"near", b"far"]
             assert len(host.get_network().get_connections()) == 1
-        await in_time(lambda: not near.routing_table())
+        await eventually(lambda: not near.routing_table())
         assert {info.id for info in far.routing_table()} == {its_far.id}
         await far.put_value(b"/v/other", b"still there")
         assert await its_far.local_value(b"/v/other") == b"still there"
@@ -300,7 +296,7 @@ async def test_a_service_outlives_its_host_as_a_closed_one():
         async with KademliaService(host, config(bootstrap=node.addresses)) as service:
             await service.wait_ready(timeout=PATIENCE)
             over.set()
-            await in_time(lambda: not host.get_network().get_manager().is_running)
+            await eventually(lambda: not host.get_network().get_manager().is_running)
             await trio.testing.wait_all_tasks_blocked()
             with pytest.raises(NodeClosed):
                 await service.connect(node.addresses[0])
@@ -361,10 +357,10 @@ async def test_a_push_reaches_the_service_and_the_handler_that_the_host_had():
         host.set_stream_handler(PUSH, listens_in)
         async with KademliaService(host, config()) as service:
             await other.network.connect(p2pkad.PeerInfo(service.id, service._network.local_addresses()), soon())
-            await in_time(lambda: service.stats().peers)
+            await eventually(lambda: service.stats().peers)
             await other.network.set_server(True)
-            await in_time(lambda: heard)
-            await in_time(lambda: PROTOCOL in host.get_peerstore().get_protocols(ID(bytes(other.id))))
+            await eventually(lambda: heard)
+            await eventually(lambda: PROTOCOL in host.get_peerstore().get_protocols(ID(bytes(other.id))))
             await service.wait_ready(timeout=PATIENCE)
         assert host.get_mux().handlers[PUSH] is listens_in
 
@@ -374,10 +370,10 @@ async def test_what_the_host_says_of_itself_it_says_in_pushes_too():
         await host.connect(info_from_p2p_addr(peer.get_addrs()[0]))
         own, store = host.get_id(), peer.get_peerstore()
         async with KademliaService(host, config(mode="client")) as service:
-            await in_time(lambda: own in store.peer_ids() and CHAT in store.get_protocols(own))
+            await eventually(lambda: own in store.peer_ids() and CHAT in store.get_protocols(own))
             assert PROTOCOL not in store.get_protocols(own)
             await service.set_mode("server")
-            await in_time(lambda: PROTOCOL in store.get_protocols(own))
+            await eventually(lambda: PROTOCOL in store.get_protocols(own))
             assert CHAT in store.get_protocols(own)
 
 
@@ -401,7 +397,7 @@ async def test_handlers_that_the_application_puts_around_ours_stay():
         assert swarm.common_stream_handler is outer
         assert host.get_mux().handlers[PUSH] is own_push
         await host.connect(info_from_p2p_addr(Multiaddr(node.addresses[0])))
-        await in_time(lambda: host.get_id().to_bytes() in {bytes(peer) for peer in node._network.connections()})
+        await eventually(lambda: host.get_id().to_bytes() in {bytes(peer) for peer in node._network.connections()})
         assert await node.ping(service.id) > 0
 
 
