@@ -6,6 +6,7 @@ that it takes to load them, and begins with whatever is in its copy.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -43,6 +44,9 @@ ON_REAL_HOSTS = ("tests/net/libp2p/", "tests/faults/")
 """Those that are tried late: they often wait for a time-out."""
 IN_PROCESSES = "tests/cli/"
 """Those that are tried last."""
+
+PLUGINS = ("--disable-plugin-autoload", "-p", "pytest_trio.plugin", "-p", "_hypothesis_pytestplugin")
+"""Of the plugins of pytest those that tests need: the others that are installed take a tenth of a second to load."""
 
 NO_CODE = (NameError, ImportError, SyntaxError)
 """What a change raises that is a slip of whoever wrote it, and shows nothing."""
@@ -158,6 +162,7 @@ class Scratch:
         tests: files, or node ids. log: what pytest prints. patience: seconds after which a test hangs.
         """
         sys.stdout.flush()
+        gc.freeze()  # pytest collects garbage again and again at its end: no fork looks through what it has from here
         reader, writer = _fork.Pipe(duplex=False)
         process = _fork.Process(target=_run, args=(self._root, self._place, tests, ids, log, patience, writer))
         process.start()
@@ -185,7 +190,7 @@ def _run(
         del sys.modules[name]
     chosen = [word for id_ in ids for word in ("--scenario", id_)]
     options = ["--rootdir=.", "-p", "no:cacheprovider", "-m", "not stock and not foreign", "--hypothesis-profile=scratch"]
-    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-o", f"faulthandler_timeout={patience}"]
+    options += [*PLUGINS, "-W", "ignore::pytest.PytestAssertRewriteWarning", "-o", f"faulthandler_timeout={patience}"]
     status = pytest.main([*options, *chosen, *tests], plugins=[_Reporter(writer, set(ids))])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
         writer.send(("trouble", f"pytest: {pytest.ExitCode(status).name.lower().replace('_', ' ')}; see {log}", set()))
