@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -100,3 +101,10 @@ def test_a_toolchain_that_is_required_and_absent_ends_the_run_at_once():
     command = [sys.executable, ROOT / ".ci" / "verify.py", "test"]
     run = subprocess.run(command, env={"PATH": "", "REQUIRE": "go"}, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (1, "there is no go on the PATH, and this run requires it\n")
+
+
+@pytest.mark.parametrize(("marker", "room"), [("stock", "faults"), ("foreign", "interop")])
+def test_where_a_step_looks_for_its_tests_all_of_them_are(marker, room):
+    tests = ROOT / "tests"
+    marked = {path for path in tests.rglob("test_*.py") if re.search(rf"\bmark\.{marker}\b", path.read_text())}
+    assert {path.relative_to(tests).parts[0] for path in marked} == {room}
