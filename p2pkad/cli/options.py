@@ -11,6 +11,7 @@ import ast
 import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
 from cyclopts import Group, Parameter, Token
@@ -44,6 +45,7 @@ BESIDE = " (with --bootstrap: the running node has its own)"
 Kind = Literal["pk", "ipns", "signed", "newest", "opaque"]
 
 
+@cache
 def documentation(config: type) -> dict[str, str]:
     """The sentences under the fields of a dataclass, by field; inherited ones are not among them."""
     (body,) = ast.parse(inspect.getsource(config)).body
