@@ -20,8 +20,6 @@ import trio
 import p2pkad
 from p2pkad.cli.control.client import running_node
 from p2pkad.cli.exits import UsageError
-from p2pkad.cli.local import LocalNode
-from p2pkad.cli.logs import configure
 from p2pkad.cli.options import Asking, AskOptions, Namespaces, TypedHere, settings
 from p2pkad.cli.output import progress
 from p2pkad.cli.process import execute
@@ -75,7 +73,6 @@ def ask(
         doing=doing,
         alone=alone,
     )
-    configure("warning", "text")
     return execute(partial(_ask, work, plan))
 
 
@@ -97,6 +94,11 @@ def _nobody(state: str) -> str:
 
 
 async def _ask_with_a_client(work: Work, plan: Plan) -> int:
+    # A third of what it takes to ask the node that runs, which needs neither.
+    from p2pkad.cli.local import LocalNode  # noqa: PLC0415
+    from p2pkad.cli.logs import configure  # noqa: PLC0415
+
+    configure("warning", "text")
     config = plan.config
     if plan.as_somebody and plan.asking.data_dir:
         # The key and nothing else: what else is there belongs to the node that stays, which may be running.
