@@ -39,13 +39,12 @@ class _Entry:
     since: float
     lifetime: float
     pins: int = 0
+    keep: Keep = Keep.NOTHING
     places: Places | None = None
 
-    @property
-    def keep(self) -> Keep:
-        if not self.pins:
-            return Keep.NOTHING
-        return Keep.ALL if self.pins & Pin.BOOTSTRAP else Keep.UNLESS_FAILED
+    def pinned(self, pins: int) -> None:
+        self.pins = pins
+        self.keep = Keep.NOTHING if not pins else Keep.ALL if pins & Pin.BOOTSTRAP else Keep.UNLESS_FAILED
 
     @property
     def empty(self) -> bool:
@@ -68,7 +67,9 @@ class _Entry:
     def hear_again(self, told: PeerInfo, now: float, lifetime: float) -> bool:
         if self.places is not None:
             return self.places.hear_again(told.addresses, now, lifetime)
-        if self.heard.addresses != told.addresses or lead_nearer(told, self.heard) or not self.lives(now):
+        if not self.lives(now):
+            return False
+        if told is not self.heard and (self.heard.addresses != told.addresses or lead_nearer(told, self.heard)):
             return False
         self.lifetime = max(self.lifetime, lifetime)
         self.since = now
@@ -157,7 +158,7 @@ class AddressBook:
         if entry is None:
             entry = self._entries[peer] = _Entry(PeerInfo(peer), now, 0.0)
         entry.drop_expired(now)
-        entry.pins |= why
+        entry.pinned(entry.pins | why)
         self._loose.pop(peer, None)
         self._make_room()
 
@@ -166,7 +167,7 @@ class AddressBook:
         entry = self._entries.get(peer)
         if entry is None or not entry.pins & why:
             return
-        entry.pins &= ~why
+        entry.pinned(entry.pins & ~why)
         if entry.pins:
             return
         entry.live_on(now)

@@ -30,7 +30,7 @@ from p2pkad.core.messages import (
 )
 from p2pkad.core.peers import PeerId, PeerInfo, Scope
 from p2pkad.core.records import Record
-from p2pkad.core.scope import addresses_for
+from p2pkad.core.scope import addresses_for, narrowest_for, passing
 
 # A provider keeps this many addresses (say, TCP and QUIC over IPv4 and IPv6) before other providers are left out: who
 # asks wants to reach one, and the other holders of the key tell other parts.
@@ -113,11 +113,15 @@ class Answers:
     def _tellable(self, peers: Iterable[PeerInfo], asker: Asker) -> tuple[PeerInfo, ...]:
         # Where the asker may hear no address of a peer, the next one takes its place: it asked for k that it can use.
         chosen: list[PeerInfo] = []
+        narrowest, k, nobody = narrowest_for(self.rule, asker.scope), self.k, (self.own, asker.id)
         for peer in peers:
-            if len(chosen) == self.k:
+            if len(chosen) == k:
                 break
-            if peer.id not in (self.own, asker.id) and (told := self._told(peer, asker)).addresses:
-                chosen.append(told)
+            if peer.id in nobody:
+                continue
+            addresses = passing(peer.addresses, narrowest)
+            if addresses:
+                chosen.append(peer if addresses is peer.addresses else PeerInfo(peer.id, addresses))
         return tuple(chosen)
 
     def _told(self, peer: PeerInfo, asker: Asker) -> PeerInfo:

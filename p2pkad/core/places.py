@@ -67,7 +67,7 @@ class _Place:
 class Places:
     """The addresses of one peer, which were all heard of at once so far: at `since`, for `lifetime`."""
 
-    __slots__ = ("_known", "_known_to", "_known_until", "_peer", "_places", "_told")
+    __slots__ = ("_again", "_again_for", "_again_until", "_known", "_known_to", "_known_until", "_peer", "_places", "_told")
 
     def __init__(self, peer: PeerInfo, since: float, lifetime: float) -> None:
         self._peer = peer.id
@@ -76,6 +76,9 @@ class Places:
         self._told = peer  # what of that is told
         self._known_to = Keep.NOTHING
         self._known_until = 0.0
+        self._again: Sequence[Address] | None = None  # what was heard again last, the very same object; None after each change
+        self._again_for = 0.0
+        self._again_until = 0.0
 
     def __len__(self) -> int:
         """How many addresses are known, expired ones included."""
@@ -83,6 +86,11 @@ class Places:
 
     def hear_again(self, addresses: Sequence[Address], now: float, lifetime: float) -> bool:
         """Somebody says just what is known, which lives on. False: it is something else; nothing has changed."""
+        if addresses is self._again and lifetime == self._again_for and now < self._again_until:
+            for place in self._places:
+                place.since = now
+            self._again_until = now + lifetime
+            return True
         if len(addresses) != len(self._places):
             return False
         for place, address in zip(self._places, addresses, strict=True):
@@ -92,6 +100,7 @@ class Places:
                 return False
         for place in self._places:
             place.live_on(now, lifetime)
+        self._again, self._again_for, self._again_until = addresses, lifetime, now + lifetime
         return True
 
     def learn(self, addresses: Sequence[Address], now: float, lifetime: float) -> None:
@@ -103,13 +112,13 @@ class Places:
                 continue
             if again.down_to < place.address.down_to:
                 place.address = again
-                self._known = None
+                self._changed()
             if place.standing is not _Standing.FAILED:
                 place.live_on(now, lifetime)
         if told:
             worked = sum(place.standing is _Standing.WORKED for place in self._places)
             self._places[worked:worked] = [_Place(address, now, lifetime) for address in told.values()]
-            self._known = None
+            self._changed()
 
     def elsewhere(self, named: Sequence[Address], via: Address | None) -> None:
         """It says, connected through `via`, that it is at these addresses: at others it has failed.
@@ -128,7 +137,7 @@ class Places:
         for place in self._places:
             if not place.first_hand and place.address.raw in sure:
                 place.first_hand = True
-                self._known = None
+                self._changed()
 
     def worked(self, address: Address, now: float) -> bool:
         """It was reached at `address`, which may have expired while it was dialled. False: it was never learned."""
@@ -140,7 +149,7 @@ class Places:
         place.first_hand = True
         self._places.remove(place)
         self._places.insert(0, place)
-        self._known = None
+        self._changed()
         return True
 
     def failed(self, address: Address) -> None:
@@ -154,7 +163,7 @@ class Places:
         for place in self._places:
             if place.standing is not _Standing.FAILED:
                 place.since = now
-        self._known = None
+        self._changed()
 
     def keep_best(self, count: int) -> None:
         """Drop the last ones beyond `count`. Whoever tells of a peer may name others of its many addresses, or wrong ones: what
@@ -166,14 +175,14 @@ class Places:
             for place in doubtful[-surplus:]:
                 self._places.remove(place)
             del self._places[count:]
-            self._known = None
+            self._changed()
 
     def drop_expired(self, now: float, keep: Keep) -> None:
         """Drop what has expired and is not kept."""
         for place in self._places:
             if place.expires <= now:
                 self._places = self._usable(now, keep)
-                self._known = None
+                self._changed()
                 break
 
     def known(self, now: float, keep: Keep) -> PeerInfo:
@@ -184,7 +193,8 @@ class Places:
 
     def told(self, now: float, keep: Keep) -> PeerInfo:
         """What others are told of it: what is known at first hand and has not failed; all that is known where nothing is."""
-        self.known(now, keep)
+        if self._known is None or now >= self._known_until or keep is not self._known_to:
+            self._look(now, keep)
         return self._told
 
     def _look(self, now: float, keep: Keep) -> PeerInfo:
@@ -201,6 +211,9 @@ class Places:
         usable = [place for place in self._places if now < place.expires or not place.ages(keep)]
         return usable or (self._places if keep else [])
 
+    def _changed(self) -> None:
+        self._known = self._again = None
+
     def _at(self, address: Address) -> _Place | None:
         return next((place for place in self._places if place.address.raw == address.raw), None)
 
@@ -208,7 +221,7 @@ class Places:
         place.standing = _Standing.FAILED
         self._places.remove(place)
         self._places.append(place)
-        self._known = None
+        self._changed()
 
 
 def lead_nearer(told: PeerInfo, known: PeerInfo) -> bool:

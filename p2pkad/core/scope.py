@@ -30,7 +30,16 @@ def addresses_for(addresses: tuple[Address, ...], rule: ScopeRule, scope: Scope)
 
     rule: see `KademliaConfig.scope`. scope: that of the connection, from `connection_scope`.
     """
-    narrowest = _NARROWEST.get(rule, scope)
+    return passing(addresses, narrowest_for(rule, scope))
+
+
+def narrowest_for(rule: ScopeRule, scope: Scope) -> Scope:
+    """The narrowest scope that passes; for `passing`, where it is asked for many."""
+    return _NARROWEST.get(rule, scope)
+
+
+def passing(addresses: tuple[Address, ...], narrowest: Scope) -> tuple[Address, ...]:
+    """Of `addresses` those that pass, as `addresses_for`."""
     for address in addresses:
         if address.scope < narrowest or narrowest < address.down_to:
             return tuple(_leading(each, narrowest) for each in addresses if each.scope >= narrowest)

@@ -25,7 +25,7 @@ from p2pkad.core.goals import Failure
 from p2pkad.core.keyspace import SHA256, Key
 from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
 from p2pkad.core.routing_table import Added, Removed, RoutingTable
-from p2pkad.core.scope import addresses_for, connection_scope, recalled
+from p2pkad.core.scope import addresses_for, connection_scope, narrowest_for, passing, recalled
 from p2pkad.core.suspicion import Suspicion
 from p2pkad.events import NodeEvent, PeerAdmitted, PeerEvicted, PeerReturned
 from p2pkad.node.clock import Clock
@@ -81,15 +81,16 @@ class Membership:
 
         They are in the address book afterwards. A peer without a believable address counts only if it is known already.
         """
-        now, scope = self._clock.monotonic(), connection_scope(via)
+        now, narrowest = self._clock.monotonic(), narrowest_for(self._config.scope, connection_scope(via))
+        lifetime = self._config.address_lifetime
         usable = []
         for info in infos:
             if info.id == self.own:
                 continue
-            addresses = addresses_for(info.addresses, self._config.scope, scope)
+            addresses = passing(info.addresses, narrowest)
             if addresses is not info.addresses:
                 info = PeerInfo(info.id, addresses)
-            self.book.learn(info, now, self._config.address_lifetime)
+            self.book.learn(info, now, lifetime)
             if addresses or self.book.info(info.id, now).addresses:
                 usable.append(info)
         return tuple(usable)

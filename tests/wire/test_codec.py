@@ -24,6 +24,7 @@ from p2pkad.wire import codec
 from p2pkad.wire.addresses import parse_address
 from p2pkad.wire.codec import decode_reply, decode_request, encode_reply, encode_request, encoded_size
 from p2pkad.wire.framing import encode_varint
+from p2pkad.wire.pb import kademlia_pb2 as pb
 from tests.support.generated import examples
 
 PUT_VALUE, GET_VALUE, ADD_PROVIDER, GET_PROVIDERS, FIND_NODE, PING = range(6)
@@ -130,6 +131,13 @@ def test_a_reply_comes_back_as_it_was(exchange):
 def test_the_size_is_known_without_encoding(exchange):
     _, reply = exchange
     assert encoded_size(reply) == len(encode_reply(reply))
+
+
+@given(exchanges)
+def test_the_bytes_are_those_that_protobuf_makes_of_them(exchange):
+    request, reply = exchange
+    for data in (encode_request(request), encode_reply(reply)):
+        assert pb.Message.FromString(data).SerializeToString() == data
 
 
 def test_the_size_of_large_parts_is_exact_too():
