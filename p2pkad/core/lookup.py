@@ -5,8 +5,8 @@ time; once the beta nearest have answered, the rest of it is asked at once. The 
 answered, when its goal is reached, or at its deadline. A late peer holds no slot and delays no result, but its answer
 counts until the end; only while there is nothing to show at all it is waited for. One that is slower than most is waited
 for until it is late, but others are asked meanwhile, as if it were not in the window: where many are dead, it would take
-one wait after the other to find those who live. When a request is given up is the driver's business, which alone knows
-when it left: it reports a failure. What becomes of a candidate is in `candidates`.
+one wait after the other to find those who live. The driver reports a hard deadline as a failure. What becomes of a
+candidate is in `candidates`.
 
 With several disjoint paths there is a window for each. The seeds are dealt out; an answer tells the path that asked, and
 no other, of closer peers, and nobody is asked twice: so a peer that lies leads one path astray. Paths share alpha as long
@@ -46,6 +46,8 @@ class LookupLimits:
     """How many of the nearest must have answered before the rest of the k are asked at once."""
     soft: float = 2.0
     """Seconds until a silent peer is late, where nothing better is known of it."""
+    hard: float = 10.0
+    """Seconds until a silent peer has failed."""
     duration: float = 60.0
     """Seconds for the whole lookup."""
     disjoint_paths: int = 1
@@ -55,10 +57,18 @@ class LookupLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Query:
+    """Ask this peer. failed: when to give up on it."""
+
+    peer: PeerId
+    failed: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Send the goal's request to these peers now."""
 
-    peers: tuple[PeerId, ...]
+    queries: tuple[Query, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +182,8 @@ class Lookup:
             windows = self._unsettled()
             ending = self._ending(now, settled=not windows)
             if ending is None:
-                peers = tuple(self._ask_along(windows, now))
-                return Ask(peers) if peers else Wait(due)
+                queries = tuple(self._ask_along(windows, now))
+                return Ask(queries) if queries else Wait(due)
             self._outcome = self._conclude(ending)
         return Done(self._outcome)
 
@@ -245,14 +255,13 @@ class Lookup:
             return None
         return Ending.CONVERGED if self._count[State.ANSWERED] else Ending.NOBODY
 
-    def _ask_along(self, windows: list[tuple[Path, list[Candidate]]], now: float) -> Iterator[PeerId]:
+    def _ask_along(self, windows: list[tuple[Path, list[Candidate]]], now: float) -> Iterator[Query]:
         free = self.limits.alpha - sum(path.slots for path in self._paths)
         share, more = divmod(self.limits.alpha, len(windows) or 1)
         for number, (path, window) in enumerate(windows):
             for candidate in self._choose(window, max(min(share + (number < more) - path.slots, free), 1 - path.slots)):
                 free -= 1
-                self._ask(candidate, now)
-                yield candidate.peer
+                yield self._ask(candidate, now)
         # Who chose first this time chooses last the next time.
         self._paths.append(self._paths.pop(0))
 
@@ -263,7 +272,7 @@ class Lookup:
             return heard
         return heard[: max(0, slots)]
 
-    def _ask(self, candidate: Candidate, now: float) -> None:
+    def _ask(self, candidate: Candidate, now: float) -> Query:
         self._move(candidate, Input.ASKED)
         self._asked[candidate.away] = candidate
         self._in_flight[candidate.peer] = candidate
@@ -271,6 +280,7 @@ class Lookup:
             path.share(candidate)
         candidate.asked_at = now
         candidate.since, candidate.patience = self._patience(candidate.peer, now)
+        return Query(candidate.peer, min(now + self.limits.hard, self._deadline))
 
     def _conclude(self, ending: Ending) -> Outcome:
         answered = (candidate for candidate in self._nearest() if candidate.state is State.ANSWERED)

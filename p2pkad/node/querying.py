@@ -13,12 +13,11 @@ import trio
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import Goal, OnePeer
-from p2pkad.core.lookup import Ask, Done, Lookup, LookupLimits, Outcome, Wait
-from p2pkad.core.messages import AnyReply, AnyRequest
+from p2pkad.core.lookup import Ask, Done, Lookup, LookupLimits, Outcome, Query, Wait
 from p2pkad.core.patience import Patience
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import LocalLimit, NodeClosed, NoPeers, key_text
-from p2pkad.node.asking import RETRY_AFTER_LOCAL_LIMIT, Asking, DidNotAnswer, Errand, failure_of
+from p2pkad.node.asking import Asking, DidNotAnswer, Errand, failure_of
 from p2pkad.node.chronicle import Chronicle
 from p2pkad.node.clock import Clock
 from p2pkad.node.limits import Lane, Limits
@@ -109,16 +108,14 @@ class Querying:
         try:
             # Not `or`: a parking lot is false while nobody is parked there.
             lot = trio.lowlevel.ParkingLot() if progress is None else progress
-            outcome = await self._drive(lookup, chronicle, lot, errands, deadline)
+            outcome = await self._drive(lookup, chronicle, lot, errands)
             return outcome
         finally:
             self.running -= 1
             chronicle.over(self._clock.monotonic(), outcome)
-            # Their requests are cancelled now, so that nobody else will ever learn whether they are dead. Whose request never
-            # had its turn was not silent.
+            # Their requests are cancelled now, so that nobody else will ever learn whether they are dead.
             for peer in lookup.late:
-                if errands[peer].left is not None:
-                    self._membership.doubt(peer)
+                self._membership.doubt(peer)
 
     async def _find_somebody(self, goal: Goal, deadline: float) -> None:
         if len(self._membership.table):
@@ -151,22 +148,18 @@ class Querying:
             beta=config.beta,
             disjoint_paths=config.disjoint_paths,
             soft=config.late_after,
+            hard=config.request_timeout,
             duration=max(0.0, deadline - self._clock.monotonic()),
         )
 
     async def _drive(
-        self,
-        lookup: Lookup,
-        chronicle: Chronicle,
-        progress: trio.lowlevel.ParkingLot,
-        errands: dict[PeerId, Errand],
-        deadline: float,
+        self, lookup: Lookup, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot, errands: dict[PeerId, Errand]
     ) -> Outcome:
         async with trio.open_nursery() as nursery:
 
-            def ask(peer: PeerId) -> None:
-                errand = errands[peer] = Errand()
-                nursery.start_soon(self._ask, lookup, chronicle, progress, peer, deadline, errand)
+            def ask(query: Query) -> None:
+                errand = errands[query.peer] = Errand()
+                nursery.start_soon(self._ask, lookup, chronicle, progress, query, errand)
 
             while True:
                 # One scope until the first wait in vain: nearly all of them end with an answer.
@@ -178,7 +171,7 @@ class Querying:
                     return step.outcome
                 await self._make_up_for_oversleeping(patience.deadline)
 
-    def _start_asking(self, lookup: Lookup, chronicle: Chronicle, ask: Callable[[PeerId], None]) -> Wait | Done:
+    def _start_asking(self, lookup: Lookup, chronicle: Chronicle, ask: Callable[[Query], None]) -> Wait | Done:
         """Ask whoever is to be asked now; returns what comes after that."""
         while True:
             now = self._clock.monotonic()
@@ -187,8 +180,8 @@ class Querying:
                 chronicle.late(now, lookup.late)
             if not isinstance(step, Ask):
                 return step
-            for peer in step.peers:
-                ask(peer)
+            for query in step.queries:
+                ask(query)
 
     async def _make_up_for_oversleeping(self, until: float) -> None:
         # While this process was busy elsewhere answers may have come that nobody has read. They get the time that they
@@ -196,39 +189,18 @@ class Querying:
         await trio.sleep(max(0.0, self._clock.monotonic() - until))
 
     async def _ask(
-        self,
-        lookup: Lookup,
-        chronicle: Chronicle,
-        progress: trio.lowlevel.ParkingLot,
-        peer: PeerId,
-        deadline: float,
-        errand: Errand,
+        self, lookup: Lookup, chronicle: Chronicle, progress: trio.lowlevel.ParkingLot, query: Query, errand: Errand
     ) -> None:
         began = self._clock.monotonic()
-        chronicle.asked(began, peer)
+        chronicle.asked(began, query.peer)
         try:
-            reply = await self._answer(peer, lookup.goal.request, deadline, errand)
-        except LocalLimit:
-            return  # it was never asked, so it has not failed; and the lookup is over
+            reply = await self._asking.ask(self._membership.info(query.peer), lookup.goal.request, query.failed, errand)
         except DidNotAnswer as error:
             now, reason = self._clock.monotonic(), failure_of(error)
-            lookup.on_failure(peer, reason, now)
-            chronicle.failed(now, peer, now - began, reason)
+            lookup.on_failure(query.peer, reason, now)
+            chronicle.failed(now, query.peer, now - began, reason)
         else:
             now = self._clock.monotonic()
-            lookup.on_reply(peer, reply, now)
-            chronicle.answered(now, peer, now - began, reply)
+            lookup.on_reply(query.peer, reply, now)
+            chronicle.answered(now, query.peer, now - began, reply)
         progress.unpark_all()
-
-    async def _answer(self, peer: PeerId, request: AnyRequest, deadline: float, errand: Errand) -> AnyReply:
-        """The reply of `peer`. Raises as `Asking.ask`.
-
-        A limit of this node is waited out for as long as the lookup goes on: `config.request_timeout` is for who was asked.
-        """
-        while True:
-            try:
-                return await self._asking.ask(self._membership.info(peer), request, deadline, errand)
-            except LocalLimit:
-                if self._clock.monotonic() + RETRY_AFTER_LOCAL_LIMIT >= deadline:
-                    raise
-            await trio.sleep(RETRY_AFTER_LOCAL_LIMIT)

@@ -12,7 +12,6 @@ import trio.testing
 from p2pkad.core.messages import AnyReply, FindNode, FindNodeReply, PutValue
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import InvalidRecord, LocalLimit, LocalProtocolError, P2pkadError, RequestFailed
-from p2pkad.events import PeerFailed
 from p2pkad.net.base import Request
 from p2pkad.net.simulated import SimulatedNetwork
 from p2pkad.validators.opaque import OpaqueValidator
@@ -107,27 +106,6 @@ async def test_a_limit_of_our_own_is_waited_out_by_whoever_meets_it(
     assert (await node.provide(CONTENT)).sent == (other.id,)
     assert (await node.put_value(b"/v/key", b"value")).stored == (node.id, other.id)
     assert table(node) == {other.id}
-
-
-@pytest.mark.scenario("L18")
-async def test_a_lookup_takes_nobody_for_failed_whom_it_had_no_room_to_ask(
-    network: BehaviourNetwork, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node, other = await network.start(2, request_timeout=3.0)
-    await network.until(lambda: table(node) == {other.id}, "it is known")
-    failed: list[PeerFailed] = []
-    node.subscribe(failed.append, PeerFailed)
-    connect, again = SimulatedNetwork._connect, trio.current_time() + 10.0
-
-    async def no_room(self: SimulatedNetwork, peer: PeerInfo, deadline: float) -> Any:
-        if self.id == node.id and trio.current_time() < again:
-            raise LocalLimit("connections", 4)
-        return await connect(self, peer, deadline)
-
-    monkeypatch.setattr(SimulatedNetwork, "_connect", no_room)
-    assert not (await node.closest_peers(b"in a hurry", timeout=5.0)).peers
-    assert [each.id for each in (await node.closest_peers(b"key")).peers] == [other.id]
-    assert failed == []
 
 
 async def test_a_ping_ends_in_time_though_the_peer_has_to_be_looked_up_first(network: BehaviourNetwork) -> None:

@@ -22,7 +22,7 @@ from p2pkad.core.messages import (
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record
 from p2pkad.errors import LocalLimit
-from p2pkad.events import LimitReached, LookupStarted, PeerEvicted, PeerFailed
+from p2pkad.events import LimitReached, LookupStarted, PeerEvicted
 from p2pkad.net.base import Request
 from p2pkad.node.limits import LONGEST_WAIT
 from p2pkad.node.service import KademliaService
@@ -354,15 +354,3 @@ async def test_so_many_requests_are_under_way_and_nobody_is_blamed_for_the_wait(
         assert not (await node.closest_peers(b"in a hurry", timeout=0.3)).peers
     assert evicted == []
     assert len(table(node)) == 8
-
-
-@pytest.mark.scenario("P10")
-async def test_the_wait_for_a_turn_is_none_of_the_time_that_a_peer_has(network: BehaviourNetwork) -> None:
-    node, silent, _ = await among_slow_peers(network, 8, max_requests_in_flight=1)
-    failed: list[PeerFailed] = []
-    node.subscribe(failed.append, PeerFailed)
-    began = trio.current_time()
-    found = await node.closest_peers(b"key")
-    assert trio.current_time() - began > 7.0, "the last one has waited for longer than a request may take"
-    assert (silent.most, len(found), found.complete) == (1, 8, True)
-    assert failed == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from p2pkad.core.goals import ClosestPeers, Failure
 from p2pkad.core.keyspace import KeySpace
-from p2pkad.core.lookup import Ask, Done, Ending, Lookup, LookupLimits, Outcome, Step, Wait
+from p2pkad.core.lookup import Ask, Done, Ending, Lookup, LookupLimits, Outcome, Query, Step, Wait
 from p2pkad.core.messages import FindNodeReply
 from p2pkad.core.patience import Patience
 from p2pkad.core.peers import PeerId, PeerInfo
@@ -20,8 +20,6 @@ from tests.support.generated import examples
 
 TINY = KeySpace(8, key=lambda name: name[0])
 OWN = 0b1111_1111
-GIVEN_UP = 5.0
-"""Seconds after which whoever drives these lookups takes silence for a failure."""
 
 
 def peer(key: int) -> PeerId:
@@ -32,12 +30,12 @@ def closer(*keys: int) -> FindNodeReply:
     return FindNodeReply(tuple(PeerInfo(peer(key)) for key in keys))
 
 
-def ask(*keys: int) -> Ask:
-    return Ask(tuple(peer(key) for key in keys))
+def ask(*queries: tuple[int, float]) -> Ask:
+    return Ask(tuple(Query(peer(key), failed) for key, failed in queries))
 
 
 def tiny_lookup(target: int, seeds: list[int], own: int = OWN, **limits: float) -> Lookup:
-    chosen = LookupLimits(**{"k": 3, "alpha": 2, "beta": 2, "soft": 1, "duration": 60, **limits})  # type: ignore[arg-type]
+    chosen = LookupLimits(**{"k": 3, "alpha": 2, "beta": 2, "soft": 1, "hard": 5, "duration": 60, **limits})  # type: ignore[arg-type]
     return Lookup(ClosestPeers(bytes([target])), [peer(key) for key in seeds], chosen, peer(own), now=0, space=TINY)
 
 
@@ -52,17 +50,17 @@ def found(step: Step) -> list[int]:
 
 def test_the_nearest_seeds_are_asked_first_as_many_as_alpha() -> None:
     lookup = tiny_lookup(target=0, seeds=[0b1000, 0b0001, 0b0100], alpha=2)
-    assert lookup.next(now=0) == ask(0b0001, 0b0100)
+    assert lookup.next(now=0) == ask((0b0001, 5), (0b0100, 5))
     assert lookup.next(now=0) == Wait(1)
 
 
 def test_answers_lead_nearer_until_the_k_nearest_have_answered() -> None:
     lookup = tiny_lookup(target=0, seeds=[0b1000_0000], k=2, alpha=1, beta=1)
-    assert lookup.next(0) == ask(0b1000_0000)
+    assert lookup.next(0) == ask((0b1000_0000, 5))
     lookup.on_reply(peer(0b1000_0000), closer(0b0100_0000, 0b0000_0010), 0.1)
-    assert lookup.next(0.1) == ask(0b0000_0010)
+    assert lookup.next(0.1) == ask((0b0000_0010, 5.1))
     lookup.on_reply(peer(0b0000_0010), closer(0b0000_0001), 0.2)
-    assert lookup.next(0.2) == ask(0b0000_0001)
+    assert lookup.next(0.2) == ask((0b0000_0001, 5.2))
     lookup.on_reply(peer(0b0000_0001), closer(0b0000_0010), 0.3)
     assert found(lookup.next(0.3)) == [0b0000_0001, 0b0000_0010]
     assert outcome(lookup.next(0.3)) == Outcome(
@@ -99,22 +97,22 @@ def test_where_nobody_answers_hops_are_those_of_who_was_asked() -> None:
 
 def test_once_the_beta_nearest_have_answered_the_rest_is_asked_at_once() -> None:
     lookup = tiny_lookup(target=0, seeds=[1, 2, 3, 4, 5, 6], k=5, alpha=1, beta=2)
-    assert lookup.next(0) == ask(1)
+    assert lookup.next(0) == ask((1, 5))
     lookup.on_reply(peer(1), closer(), 0)
-    assert lookup.next(0) == ask(2)
+    assert lookup.next(0) == ask((2, 5))
     lookup.on_reply(peer(2), closer(), 0)
-    assert lookup.next(0) == ask(3, 4, 5)
+    assert lookup.next(0) == ask((3, 5), (4, 5), (5, 5))
 
 
 @pytest.mark.scenario("L12")
 def test_a_late_answer_still_improves_the_result() -> None:
     mid, far, near = 0b0100_0000, 0b1000_0000, 0b0000_0001
-    lookup = tiny_lookup(target=0, seeds=[mid, far], alpha=1, soft=1)
-    assert lookup.next(now=0) == ask(mid)
-    assert lookup.next(now=1) == ask(far)  # mid is late, its slot is free
+    lookup = tiny_lookup(target=0, seeds=[mid, far], alpha=1, soft=1, hard=5)
+    assert lookup.next(now=0) == ask((mid, 5))
+    assert lookup.next(now=1) == ask((far, 6))  # mid is late, its slot is free
     lookup.on_reply(peer(mid), closer(near), now=2)
     lookup.on_failure(peer(far), Failure.REFUSED, now=2)
-    assert lookup.next(now=2) == ask(near)
+    assert lookup.next(now=2) == ask((near, 7))
     lookup.on_reply(peer(near), closer(), now=3)
     assert found(lookup.next(now=3)) == [near, mid]
 
@@ -140,7 +138,7 @@ def test_while_there_is_nothing_to_show_a_late_peer_is_waited_for() -> None:
 @pytest.mark.scenario("L12")
 def test_a_lookup_ends_at_its_deadline_with_what_it_has_and_says_so() -> None:
     lookup = tiny_lookup(target=0, seeds=[1, 2], duration=3, soft=10)
-    assert lookup.next(0) == ask(1, 2)
+    assert lookup.next(0) == ask((1, 3), (2, 3))
     lookup.on_reply(peer(2), closer(), 1)
     result = outcome(lookup.next(3))
     assert (result.closest, result.ending, result.complete, result.late) == ((peer(2),), Ending.DEADLINE, False, 1)
@@ -156,7 +154,7 @@ class Learned(Patience):
 
 @pytest.mark.scenario("L13")
 def test_in_the_place_of_a_slow_peer_another_one_is_asked_and_both_are_waited_for() -> None:
-    limits = LookupLimits(k=2, alpha=2, beta=2)
+    limits = LookupLimits(k=2, alpha=2, beta=2, hard=9)
     lookup = Lookup(
         ClosestPeers(bytes([0])),
         [peer(1), peer(2), peer(3)],
@@ -166,10 +164,10 @@ def test_in_the_place_of_a_slow_peer_another_one_is_asked_and_both_are_waited_fo
         patience=lambda _, asked_at: (asked_at, Learned(1, 3)),
         space=TINY,
     )
-    assert lookup.next(now=0) == ask(1, 2)
+    assert lookup.next(now=0) == ask((1, 9), (2, 9))
     lookup.on_reply(peer(2), closer(), now=0.5)
     assert lookup.next(now=0.5) == Wait(1)
-    assert lookup.next(now=1) == ask(3)  # 1 is slow
+    assert lookup.next(now=1) == ask((3, 10))  # 1 is slow
     lookup.on_reply(peer(3), closer(), now=1.5)
     assert lookup.next(now=1.5) == Wait(3), "it is waited for"
     lookup.on_reply(peer(1), closer(), now=2)
@@ -179,7 +177,7 @@ def test_in_the_place_of_a_slow_peer_another_one_is_asked_and_both_are_waited_fo
 @pytest.mark.scenario("L12", "L13")
 def test_who_is_late_is_judged_by_what_is_known_by_then() -> None:
     patience = Learned(10, 10)
-    limits = LookupLimits(k=2, alpha=2, beta=2)
+    limits = LookupLimits(k=2, alpha=2, beta=2, hard=20)
     lookup = Lookup(
         ClosestPeers(bytes([0])),
         [peer(1), peer(2)],
@@ -208,9 +206,9 @@ def test_a_peer_that_turns_out_to_need_a_dial_gets_the_time_of_a_dial_and_then_t
         looks.append((each, asked_at))
         return (max(asked_at, opened[each]), connected) if each in opened else (asked_at, dialled)
 
-    limits = LookupLimits(k=2, alpha=2, beta=2)
+    limits = LookupLimits(k=2, alpha=2, beta=2, hard=20)
     lookup = Lookup(ClosestPeers(bytes([0])), [peer(1), peer(2)], limits, peer(OWN), 0, patience=patience, space=TINY)
-    assert lookup.next(now=0) == ask(1, 2)
+    assert lookup.next(now=0) == ask((1, 20), (2, 20))
     del opened[peer(1)]
     assert lookup.next(now=1) == Wait(2), "2 is slow"
     lookup.on_reply(peer(2), closer(), now=1.5)
@@ -225,7 +223,7 @@ def test_a_peer_that_turns_out_to_need_a_dial_gets_the_time_of_a_dial_and_then_t
 
 def test_who_was_not_given_the_time_to_answer_is_not_late() -> None:
     lookup = tiny_lookup(target=0, seeds=[1, 2], soft=1, duration=0.5)
-    assert lookup.next(now=0) == ask(1, 2)
+    assert lookup.next(now=0) == ask((1, 0.5), (2, 0.5))
     assert lookup.next(now=0.1) == Wait(0.5)
     ended = outcome(lookup.next(now=0.5))
     assert (ended.ending, ended.late, lookup.late) == (Ending.DEADLINE, 2, ())
@@ -233,9 +231,9 @@ def test_who_was_not_given_the_time_to_answer_is_not_late() -> None:
 
 def test_a_peer_that_failed_is_replaced_in_the_window_and_never_in_the_result() -> None:
     lookup = tiny_lookup(target=0, seeds=[1, 2, 3], k=2, alpha=2, beta=2)
-    assert lookup.next(0) == ask(1, 2)
+    assert lookup.next(0) == ask((1, 5), (2, 5))
     lookup.on_failure(peer(1), Failure.UNREACHABLE, 0)
-    assert lookup.next(0) == ask(3)
+    assert lookup.next(0) == ask((3, 5))
     lookup.on_reply(peer(2), closer(), 0)
     lookup.on_reply(peer(3), closer(1), 0)
     assert found(lookup.next(0)) == [2, 3]
@@ -269,7 +267,7 @@ def test_when_everybody_failed_nobody_was_found() -> None:
 @pytest.mark.scenario("L17", "L14")
 def test_the_own_id_is_never_asked_and_never_found() -> None:
     lookup = tiny_lookup(target=0, seeds=[0, 1], own=0)
-    assert lookup.next(0) == ask(1)
+    assert lookup.next(0) == ask((1, 5))
     lookup.on_reply(peer(1), closer(0, 1, 1), 0)
     assert found(lookup.next(0)) == [1]
 
@@ -285,11 +283,11 @@ def test_a_lookup_shows_its_state_on_one_line() -> None:
 @pytest.mark.scenario("L14")
 def test_remembered_candidates_are_bounded_and_nearer_ones_push_out_farther_ones() -> None:
     lookup = tiny_lookup(target=0, seeds=[100, 101, 102], k=1, alpha=1, candidates=3)
-    assert lookup.next(0) == ask(100)
+    assert lookup.next(0) == ask((100, 5))
     lookup.on_reply(peer(100), closer(50, 120, 60), 0)  # 102, then 101 make room; 120 is farther than all
-    assert lookup.next(0) == ask(50)
+    assert lookup.next(0) == ask((50, 5))
     lookup.on_failure(peer(50), Failure.SILENT, 0)
-    assert lookup.next(0) == ask(60)
+    assert lookup.next(0) == ask((60, 5))
     lookup.on_reply(peer(60), closer(1, 2, 3), 0)  # all three that are remembered are final now
     assert found(lookup.next(0)) == [60]
 
@@ -338,8 +336,8 @@ class Story:
         now = 0.0
         for _ in range(2_000):
             match self.lookup.next(now):
-                case Ask(peers):
-                    self._start(peers, now, events)
+                case Ask(queries):
+                    self._start(queries, now, events)
                 case Wait(until):
                     assert until > now
                     now = min(until, events[0][0]) if events else until
@@ -349,15 +347,14 @@ class Story:
                     return result
         raise AssertionError("the lookup does not end")
 
-    def _start(self, peers: tuple[PeerId, ...], now: float, events: list[tuple[float, int]]) -> None:
-        for each in peers:
-            key = each[0]
+    def _start(self, queries: tuple[Query, ...], now: float, events: list[tuple[float, int]]) -> None:
+        for query in queries:
+            key = query.peer[0]
             self.asked.append(key)
             delay = self.delays[key]
             due = now + (self.failing if delay is None else delay)
-            given_up = now + GIVEN_UP
-            heapq.heappush(events, (min(due, given_up), key))
-            if due > given_up:
+            heapq.heappush(events, (min(due, query.failed), key))
+            if due > query.failed:
                 self.delays[key] = None
             self.slots[key] = now + self.lookup.limits.soft
 
@@ -430,7 +427,7 @@ def test_no_more_than_alpha_hold_a_slot_before_the_beta_nearest_have_answered(st
             live = sorted(story.heard - story.failed, key=lambda key: key ^ target)
             on_time = [key for key in live if key in story.answered or story.slots.get(key, now + 1) > now]
             if not all(key in story.answered for key in on_time[: limits.beta]):
-                assert story.taken(now) + len(step.peers) <= limits.alpha
+                assert story.taken(now) + len(step.queries) <= limits.alpha
         return step
 
     lookup.next = watched  # type: ignore[method-assign]

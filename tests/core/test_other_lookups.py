@@ -19,9 +19,9 @@ from p2pkad.core.lookup import Ask, Done, Lookup, LookupLimits, Outcome, Wait
 from p2pkad.core.messages import FindNodeReply
 from p2pkad.core.peers import PeerId, PeerInfo
 
-GO = LookupLimits(alpha=10, beta=3, soft=10.0)
-RUST = LookupLimits(alpha=3, beta=20, soft=10.0)
-JS = LookupLimits(alpha=100, beta=20, disjoint_paths=10, soft=10.0)
+GO = LookupLimits(alpha=10, beta=3, soft=10.0, hard=10.0)
+RUST = LookupLimits(alpha=3, beta=20, soft=10.0, hard=10.0)
+JS = LookupLimits(alpha=100, beta=20, disjoint_paths=10, soft=10.0, hard=10.0)
 OURS = LookupLimits()
 
 PEERS = 400
@@ -49,9 +49,9 @@ def run(limits: LookupLimits, seed: int = 1) -> Run:
     now, most, on_the_way = 0.0, 0, list[tuple[float, PeerId]]()
     while True:
         match lookup.next(now):
-            case Ask(asked):
-                for each in asked:
-                    heapq.heappush(on_the_way, (now + dice.uniform(0.05, 0.15), each))
+            case Ask(queries):
+                for query in queries:
+                    heapq.heappush(on_the_way, (now + dice.uniform(0.05, 0.15), query.peer))
                 most = max(most, len(on_the_way))
             case Wait():
                 now, peer = heapq.heappop(on_the_way)
