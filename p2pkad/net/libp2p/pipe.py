@@ -102,7 +102,7 @@ class Pipe:
     async def linger(self) -> None:
         """After this end has closed the stream: wait for the other end to do the same, LINGER seconds at most; then reset.
 
-        yamux keeps a stream that only one end closed for the life of the connection.
+        py-libp2p's yamux keeps a stream that only one end closed for the life of the connection, ours for minutes.
         """
         with trio.move_on_after(LINGER):
             try:

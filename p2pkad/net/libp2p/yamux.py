@@ -58,8 +58,8 @@ WRITE_WITHIN = 30.0
 """Seconds in which a message must leave this machine: the other end takes nothing, whatever it says. go gives it 10, and writes
 less at a time."""
 HALF_CLOSED = 300.0
-"""Seconds of nothing on a stream that this end has closed and the other end has not, after which it is reset: one that never
-closes its half would stay as long as the connection. hashicorp's StreamCloseTimeout; in go-libp2p `Close` ends both halves."""
+"""Seconds of nothing on a stream that this end has closed and the other end has not, and that nobody reads, after which it is
+reset: one that never closes its half would stay as long as the connection."""
 MOST_UNACKNOWLEDGED = 256
 """Streams opened here on which the other end has said nothing; further ones wait. As go; rust ends a connection at 512."""
 LAST_ID = 2**32 - 1
@@ -165,10 +165,12 @@ class Connection(IMuxedConn):
             soonest = trio.current_time() + WRITE_WITHIN
             await trio.sleep_until(min(self._heard + KEEP_ALIVE, self._sending_since + WRITE_WITHIN, soonest))
             self._give_up_half_closed()
-            now = trio.current_time()
-            if now >= self._sending_since + WRITE_WITHIN:
-                log.debug("%r: takes nothing", self)
-                self._end()
+            now, since = trio.current_time(), self._sending_since
+            if now >= since + WRITE_WITHIN:
+                await trio.sleep(MOMENT)  # after a stop of this process both are due: the writer comes first
+                if self._sending_since == since:
+                    log.debug("%r: takes nothing", self)
+                    self._end()
             elif now >= self._heard + KEEP_ALIVE:
                 await self._ask_whether_it_is_there()
 
@@ -183,7 +185,7 @@ class Connection(IMuxedConn):
 
     def _give_up_half_closed(self) -> None:
         before = trio.current_time() - HALF_CLOSED
-        for stream in [each for each in self.streams.values() if each.quiet_since <= before]:
+        for stream in [each for each in self.streams.values() if each.quiet_since <= before and not each.awaited]:
             stream.give_up()
 
     # frames

@@ -90,6 +90,11 @@ class Stream(IMuxedStream):
         """Whether it was given up, by either end, or its connection is over."""
         return self._reset
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for what comes on it."""
+        return self._moved is not None
+
     async def read(self, n: int | None = None) -> bytes:
         """At least one byte. Raises MuxedStreamEOF at the end, MuxedStreamReset."""
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -198,6 +203,8 @@ class Stream(IMuxedStream):
         """The other end takes so many bytes more."""
         if size:
             self._window = min(self._window + size, MOST_GRANTED)
+            if self._closed:
+                self.quiet_since = trio.current_time()
             self._move()
 
     def flagged(self, flags: int) -> None:

@@ -559,6 +559,30 @@ async def test_a_stream_that_only_this_end_has_closed_is_given_up_when_nothing_c
         assert list(ends[0].streams.values()) == [waiting]
 
 
+async def test_a_stream_on_which_somebody_waits_for_an_answer_stays_half_closed(autojump_clock):
+    async def answer(stream: Stream) -> None:
+        await trio.sleep(3 * yamux.HALF_CLOSED)
+        await stream.write(b"a long story")
+
+    async with two() as ends, trio.open_nursery() as nursery:
+        opened, accepted = await pair(ends)
+        await opened.close()
+        nursery.start_soon(answer, accepted)
+        assert await opened.read() == b"a long story"
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_message_that_leaves_when_the_watch_looks_is_not_late(leaves, autojump_clock):
+    async with one() as (connection, _):
+        await connection.event_started.wait()
+        connection._sending_since = trio.current_time()
+        await trio.sleep(yamux.WRITE_WITHIN + yamux.MOMENT / 2)  # a stop of the process is over, and the watch was woken first
+        if leaves:
+            connection._sending_since = float("inf")
+        await trio.sleep(yamux.MOMENT)
+        assert connection.is_closed != leaves
+
+
 async def test_one_that_answers_stays(autojump_clock):
     async with two() as ends:
         opened, accepted = await pair(ends)
