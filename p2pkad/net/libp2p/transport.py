@@ -33,6 +33,7 @@ from multiaddr import Multiaddr
 
 from p2pkad.net.libp2p.prefixes import public_prefix
 
+NOTHING = memoryview(b"")
 CHUNK = 64 * 1024
 """Bytes asked of the operating system at once."""
 
@@ -70,7 +71,7 @@ class Stream(TrioTCPStream):
     def __init__(self, stream: trio.SocketStream, closed: Callable[[Stream], None]) -> None:
         super().__init__(stream)
         self._closed = closed
-        self._ahead = memoryview(b"")
+        self._ahead = NOTHING
         self._ended = False
 
     async def read(self, n: int | None = None) -> bytes:
@@ -79,9 +80,11 @@ class Stream(TrioTCPStream):
                 raise ConnectionClosedError("the connection has ended", transport="tcp")
             self._ahead = memoryview(await self._receive())
             self._ended = not self._ahead
-        size = len(self._ahead) if n is None else n
-        taken, self._ahead = self._ahead[:size], self._ahead[size:]
-        return bytes(taken)
+        if n is None or n >= len(self._ahead):
+            taken, self._ahead = bytes(self._ahead), NOTHING
+        else:
+            taken, self._ahead = bytes(self._ahead[:n]), self._ahead[n:]
+        return taken
 
     async def _receive(self) -> bytes:
         # Seldom has anything come already: it is waited for first.

@@ -28,6 +28,7 @@ from libp2p.stream_muxer.exceptions import MuxedConnUnavailable
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from multiaddr import Multiaddr
 
+from p2pkad.net.libp2p.bell import Bell
 from p2pkad.net.libp2p.border import FOREIGN
 from p2pkad.net.libp2p.yamux_stream import (
     ACK,
@@ -97,7 +98,7 @@ class Connection(IMuxedConn):
         """Bytes of it that have not come."""
         self._outgoing = bytearray()
         self._sending_since = inf
-        self._work = trio.Event()
+        self._work = Bell()
         self._room = trio.lowlevel.ParkingLot()
         self._unacknowledged: set[int] = set()
         self._acknowledgement = trio.lowlevel.ParkingLot()
@@ -151,7 +152,6 @@ class Connection(IMuxedConn):
                     self._sending_since = inf
                     if self._room:
                         self._room.unpark_all()
-                self._work = trio.Event()
                 await self._work.wait()
         except FOREIGN as error:
             log.debug("%r: %r", self, error)
@@ -199,7 +199,7 @@ class Connection(IMuxedConn):
         """Hand a frame to the writer, the header and the rest of it."""
         self._outgoing += frame
         self._outgoing += data
-        self._work.set()
+        self._work.ring()
 
     async def room(self) -> None:
         """Wait until fewer than UNSENT bytes wait for the writer. Over: at once."""

@@ -17,6 +17,8 @@ import trio
 from libp2p.abc import IMuxedStream
 from libp2p.stream_muxer.exceptions import MuxedStreamClosed, MuxedStreamEOF, MuxedStreamReset
 
+from p2pkad.net.libp2p.bell import Bell
+
 if TYPE_CHECKING:
     from p2pkad.net.libp2p.yamux import Connection
 
@@ -52,11 +54,12 @@ class Stream(IMuxedStream):
         "_ended",
         "_greeting",
         "_id",
-        "_moved",
+        "_readable",
         "_reset",
         "_taken",
         "_unused",
         "_window",
+        "_writable",
         "muxed_conn",
         "quiet_since",
     )
@@ -73,7 +76,7 @@ class Stream(IMuxedStream):
         self._ended = False  # the other end writes no more
         self._closed = False  # this end writes no more
         self._reset = False
-        self._moved: trio.Event | None = None
+        self._readable, self._writable = Bell(), Bell()
         self.quiet_since = inf
         """When something happened last, since this end closed its half; infinite before that."""
 
@@ -93,7 +96,7 @@ class Stream(IMuxedStream):
     @property
     def awaited(self) -> bool:
         """Whether somebody waits for what comes on it."""
-        return self._moved is not None
+        return self._readable.awaited
 
     async def read(self, n: int | None = None) -> bytes:
         """At least one byte. Raises MuxedStreamEOF at the end, MuxedStreamReset."""
@@ -104,7 +107,7 @@ class Stream(IMuxedStream):
                 raise MuxedStreamEOF("the stream has ended")
             if self._reset:
                 raise MuxedStreamReset("the stream was reset")
-            await self._news()
+            await self._readable.wait()
         if n is None or n < 0 or n >= len(self._data):
             data, self._data = bytes(self._data), bytearray()
         else:
@@ -129,7 +132,7 @@ class Stream(IMuxedStream):
         while left:
             self._check_writable()
             if not self._window:
-                await self._news()
+                await self._writable.wait()
             elif self._connection.unsent >= UNSENT:
                 await self._connection.room()
             else:
@@ -168,16 +171,9 @@ class Stream(IMuxedStream):
         flags, self._greeting = flags | self._greeting, 0
         self._connection.send(HEADER.pack(0, kind, flags, self._id, length), data)
 
-    async def _news(self) -> None:
-        # Of both kinds: the reader and the writer of a stream seldom wait at the same time.
-        if self._moved is None:
-            self._moved = trio.Event()
-        await self._moved.wait()
-
     def _move(self) -> None:
-        if self._moved is not None:
-            self._moved.set()
-            self._moved = None
+        self._readable.ring()
+        self._writable.ring()
 
     def _forget(self) -> None:
         if self._closed and self._ended:
@@ -197,7 +193,7 @@ class Stream(IMuxedStream):
             self._data += data
             if self._closed:
                 self.quiet_since = trio.current_time()
-            self._move()
+            self._readable.ring()
 
     def granted(self, size: int) -> None:
         """The other end takes so many bytes more."""
@@ -205,7 +201,7 @@ class Stream(IMuxedStream):
             self._window = min(self._window + size, MOST_GRANTED)
             if self._closed:
                 self.quiet_since = trio.current_time()
-            self._move()
+            self._writable.ring()
 
     def flagged(self, flags: int) -> None:
         """The flags of a frame, after what it brought."""
