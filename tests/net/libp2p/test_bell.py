@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -31,11 +30,23 @@ async def test_who_is_cancelled_waits_no_more():
     bell.ring()
 
 
-async def test_a_second_one_is_told_that_somebody_waits():
+async def test_all_who_wait_are_woken():
     bell = Bell()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(bell.wait)
-        await wait_all_tasks_blocked()
-        with pytest.raises(trio.BusyResourceError):
-            await bell.wait()
+        for _ in range(3):
+            nursery.start_soon(bell.wait)
+            await wait_all_tasks_blocked()
+        bell.ring()
+
+
+async def test_others_wait_on_when_the_first_one_is_cancelled():
+    bell = Bell()
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as first:
+                first.start_soon(bell.wait)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(bell.wait)
+                await wait_all_tasks_blocked()
+                scope.cancel()
         bell.ring()
