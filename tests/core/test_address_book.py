@@ -289,6 +289,20 @@ def test_an_address_lives_on_when_it_is_told_again_or_works() -> None:
     assert told(known, ALICE, now=19) == []
 
 
+def test_the_very_same_that_is_told_again_and_again_lives_on_and_counts_no_more_once_it_has_failed() -> None:
+    known = book()
+    same = PeerInfo(ALICE, (at("a"), at("b")))
+    known.learn(same, 0, HOUR)
+    known.worked(ALICE, at("a"), 0)
+    for number in range(1, 6):
+        known.learn(same, number * HOUR / 2, HOUR)
+        assert told(known, ALICE, number * HOUR / 2) == ["a", "b"]
+    assert told(known, ALICE, 3.4 * HOUR) == ["a", "b"]
+    known.failed(ALICE, at("b"))
+    known.learn(same, 3.4 * HOUR, HOUR)
+    assert told(known, ALICE, 4 * HOUR) == ["a"]
+
+
 def test_a_shorter_lifetime_takes_nothing_away() -> None:
     known = book()
     learn(known, ALICE, "one", lifetime=100)

@@ -140,6 +140,23 @@ def test_the_bytes_are_those_that_protobuf_makes_of_them(exchange):
         assert pb.Message.FromString(data).SerializeToString() == data
 
 
+def test_what_is_remembered_of_entries_is_bounded_and_changes_nothing(monkeypatch):
+    monkeypatch.setattr(codec, "_MOST_ENTRIES", 3)
+    codec._entries.clear()
+    alice, bob = PeerInfo(ALICE, (HERE,)), PeerInfo(BOB, (THERE,))
+    for _ in range(3):
+        for closer in ((), (alice,), (bob, alice), (PeerInfo(ALICE), PeerInfo(BOB, (HERE, THERE)))):
+            reply = FindNodeReply(closer)
+            assert encoded_size(reply) == len(encode_reply(reply))
+            assert decode_reply(FindNode(KEY), encode_reply(reply)) == reply
+            assert len(codec._entries) <= 3
+
+
+@pytest.mark.parametrize("reply", [PingReply(KEY), PutValueReply(KEY, Record(KEY, b"value")), GetProvidersReply(KEY, (), ())])
+def test_the_size_of_a_reply_without_peers_is_exact(reply):
+    assert encoded_size(reply) == len(encode_reply(reply))
+
+
 def test_the_size_of_large_parts_is_exact_too():
     many = tuple(parse_address(f"/ip4/192.0.2.{host}/tcp/{port}") for host in range(1, 7) for port in range(1, 60))
     for count in range(0, len(many), 7):
