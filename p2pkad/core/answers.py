@@ -30,7 +30,7 @@ from p2pkad.core.messages import (
 )
 from p2pkad.core.peers import PeerId, PeerInfo, Scope
 from p2pkad.core.records import Record
-from p2pkad.core.scope import addresses_for, narrowest_for, passing
+from p2pkad.core.scope import narrowest_for, passing
 
 # A provider keeps this many addresses (say, TCP and QUIC over IPv4 and IPv6) before other providers are left out: who
 # asks wants to reach one, and the other holders of the key tell other parts.
@@ -71,7 +71,7 @@ class Answers:
         known: that peer, also when it is the asker, a client or this node; None when there is none.
         """
         closer = self._tellable(nearest, asker)
-        target = known and self._told(known, asker)
+        target = known and _told(known, self._narrowest(asker))
         # Asked for this node the answer has its entry, be it without addresses: go counts entries, and takes no peer into
         # a full routing table that answers such a question with none.
         if target and (target.addresses or target.id == self.own):
@@ -100,7 +100,8 @@ class Answers:
         A provider is told without addresses too, as go does: its id is the answer, and who asked can look for it.
         """
         closer = self._tellable(nearest, asker)
-        told = tuple(self._told(provider, asker) for provider in providers)
+        narrowest = self._narrowest(asker)
+        told = tuple(_told(provider, narrowest) for provider in providers)
         reply = GetProvidersReply(request.key, told, closer)
         if self.size(reply) <= self.max_reply:
             return reply
@@ -110,23 +111,19 @@ class Answers:
             lambda peers: GetProvidersReply(request.key, peers, beside.closer), told, self.max_reply, FEW_ADDRESSES
         )
 
+    def _narrowest(self, asker: Asker) -> Scope:
+        return narrowest_for(self.rule, asker.scope)
+
     def _tellable(self, peers: Iterable[PeerInfo], asker: Asker) -> tuple[PeerInfo, ...]:
         # Where the asker may hear no address of a peer, the next one takes its place: it asked for k that it can use.
         chosen: list[PeerInfo] = []
-        narrowest, k, nobody = narrowest_for(self.rule, asker.scope), self.k, (self.own, asker.id)
+        narrowest, k, nobody = self._narrowest(asker), self.k, (self.own, asker.id)
         for peer in peers:
             if len(chosen) == k:
                 break
-            if peer.id in nobody:
-                continue
-            addresses = passing(peer.addresses, narrowest)
-            if addresses:
-                chosen.append(peer if addresses is peer.addresses else PeerInfo(peer.id, addresses))
+            if peer.id not in nobody and (told := _told(peer, narrowest)).addresses:
+                chosen.append(told)
         return tuple(chosen)
-
-    def _told(self, peer: PeerInfo, asker: Asker) -> PeerInfo:
-        addresses = addresses_for(peer.addresses, self.rule, asker.scope)
-        return peer if addresses is peer.addresses else PeerInfo(peer.id, addresses)
 
     def _fitted(self, make: Callable[[Peers], Reply], peers: Peers, limit: int) -> Reply:
         whole = make(peers)
@@ -149,3 +146,8 @@ class Answers:
         last = len(peers) + max((len(peer.addresses) for peer in peers), default=0)
         fitting = bisect_right(range(last + 1), limit, key=lambda step: self.size(filled(step)))
         return filled(max(0, fitting - 1))
+
+
+def _told(peer: PeerInfo, narrowest: Scope) -> PeerInfo:
+    addresses = passing(peer.addresses, narrowest)
+    return peer if addresses is peer.addresses else PeerInfo(peer.id, addresses)

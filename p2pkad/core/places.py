@@ -193,8 +193,7 @@ class Places:
 
     def told(self, now: float, keep: Keep) -> PeerInfo:
         """What others are told of it: what is known at first hand and has not failed; all that is known where nothing is."""
-        if self._known is None or now >= self._known_until or keep is not self._known_to:
-            self._look(now, keep)
+        self.known(now, keep)
         return self._told
 
     def _look(self, now: float, keep: Keep) -> PeerInfo:

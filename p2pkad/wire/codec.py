@@ -50,6 +50,7 @@ MAX_ADDRESSES_PER_PEER = 64
 
 def encode_request(message: AnyRequest) -> bytes:
     """The bytes of a request. Raises LocalProtocolError for a record that the protocol cannot express."""
+    lists = b""
     match message:
         case FindNode(key):
             wire = pb.Message(type=pb.Message.FIND_NODE, key=key)
@@ -58,36 +59,39 @@ def encode_request(message: AnyRequest) -> bytes:
         case PutValue(key, record):
             wire = pb.Message(type=pb.Message.PUT_VALUE, key=key, record=_encode_record(record))
         case AddProvider(key, providers):
-            return pb.Message(type=pb.Message.ADD_PROVIDER, key=key).SerializeToString() + _peers(_PROVIDER_PEERS, providers)
+            wire = pb.Message(type=pb.Message.ADD_PROVIDER, key=key)
+            lists = _peers(_PROVIDER_PEERS, providers)
         case GetProviders(key):
             wire = pb.Message(type=pb.Message.GET_PROVIDERS, key=key)
         case Ping(key):
             wire = pb.Message(type=pb.Message.PING, key=key)
         case never:
             assert_never(never)
-    return wire.SerializeToString()
+    return wire.SerializeToString() + lists
 
 
 def encode_reply(reply: AnyReply) -> bytes:
     """The bytes of a reply. Raises LocalProtocolError for a record that the protocol cannot express."""
+    lists = b""
     match reply:
         case FindNodeReply(closer):
             # Without the key, as go: it may be long, and nobody looks at it.
-            return pb.Message(type=pb.Message.FIND_NODE).SerializeToString() + _peers(_CLOSER_PEERS, closer)
+            wire = pb.Message(type=pb.Message.FIND_NODE)
+            lists = _peers(_CLOSER_PEERS, closer)
         case GetValueReply(key, record, closer):
             wire = pb.Message(type=pb.Message.GET_VALUE, key=key, record=_encode_record(record) if record else None)
-            return wire.SerializeToString() + _peers(_CLOSER_PEERS, closer)
+            lists = _peers(_CLOSER_PEERS, closer)
         case PutValueReply(key, record):
             # The record goes back, since rust and js compare it; peers that came with it do not.
             wire = pb.Message(type=pb.Message.PUT_VALUE, key=key, record=_encode_record(record))
         case GetProvidersReply(key, providers, closer):
             wire = pb.Message(type=pb.Message.GET_PROVIDERS, key=key)
-            return wire.SerializeToString() + _peers(_CLOSER_PEERS, closer) + _peers(_PROVIDER_PEERS, providers)
+            lists = _peers(_CLOSER_PEERS, closer) + _peers(_PROVIDER_PEERS, providers)
         case PingReply(key):
             wire = pb.Message(type=pb.Message.PING, key=key)
         case never:
             assert_never(never)
-    return wire.SerializeToString()
+    return wire.SerializeToString() + lists
 
 
 def encoded_size(reply: AnyReply) -> int:
@@ -253,11 +257,16 @@ values takes as long as to encode them."""
 _MOST_ENTRIES = 4096
 
 
+def _known_entry(peer: PeerInfo) -> bytes | None:
+    known = _entries.get(id(peer))
+    return known[1] if known is not None and known[0] is peer else None
+
+
 def _entry(peer: PeerInfo) -> bytes:
     """A peer as it is in a list, with its length in front."""
-    known = _entries.get(id(peer))
-    if known is not None and known[0] is peer:
-        return known[1]
+    known = _known_entry(peer)
+    if known is not None:
+        return known
     # `connection` stays at its default: js refuses values that it does not know, nobody uses those that it does.
     body = pb.Message.Peer(id=peer.id, addrs=[address.raw for address in peer.addresses]).SerializeToString()
     entry = encode_varint(len(body)) + body
@@ -276,9 +285,9 @@ def _peers_size(peers: Iterable[PeerInfo]) -> int:
 
 
 def _peer_size(peer: PeerInfo) -> int:
-    known = _entries.get(id(peer))
-    if known is not None and known[0] is peer:
-        return 1 + len(known[1])
+    known = _known_entry(peer)
+    if known is not None:
+        return 1 + len(known)
     # Where much does not fit, many are measured that are never sent.
     return _field_size(_field_size(len(peer.id)) + sum(_field_size(len(address.raw)) for address in peer.addresses))
 

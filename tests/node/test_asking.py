@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from random import Random
 from typing import Any, cast
@@ -269,17 +270,24 @@ async def test_a_peer_is_sent_so_many_requests_at_a_time_and_others_wait_for_non
     assert stage.network.most == MAX_STREAMS + 1
 
 
-@pytest.mark.scenario("P10", "L13")
-async def test_who_waits_on_this_side_is_not_late_while_others_have_their_turns(autojump_clock):
-    stage = Stage()
-    stage.network.connects(PEER)
-    stage.network.takes = 1.5
+@asynccontextmanager
+async def last_in_the_queue(stage: Stage) -> AsyncIterator[tuple[float, Errand]]:
+    """When one was asked who waits behind two rounds of others for PEER, and its errand; left when all have been answered."""
     asked_at, last = trio.current_time(), Errand()
     async with trio.open_nursery() as nursery:
         for _ in range(2 * MAX_STREAMS):
             nursery.start_soon(stage.ask)
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(stage.ask, PEER, 10.0, last)
+        yield asked_at, last
+
+
+@pytest.mark.scenario("P10", "L13")
+async def test_who_waits_on_this_side_is_not_late_while_others_have_their_turns(autojump_clock):
+    stage = Stage()
+    stage.network.connects(PEER)
+    stage.network.takes = 1.5
+    async with last_in_the_queue(stage) as (asked_at, last):
         since = []
         for moment in (1.0, 2.0, 3.1):
             await trio.sleep(asked_at + moment - trio.current_time())
@@ -298,12 +306,7 @@ async def test_behind_a_peer_that_answers_everybody_late_nobody_is_patient(autoj
     for _ in range(64):
         await stage.ask(OTHER)
     stage.network.takes = 1.5
-    asked_at, last = trio.current_time(), Errand()
-    async with trio.open_nursery() as nursery:
-        for _ in range(2 * MAX_STREAMS):
-            nursery.start_soon(stage.ask)
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(stage.ask, PEER, 10.0, last)
+    async with last_in_the_queue(stage) as (asked_at, last):
         await trio.sleep(1)
         assert stage.asking.patience(PEER, asked_at, last) == (asked_at, stage.asking._if_full)
         await trio.sleep(1)

@@ -206,11 +206,9 @@ class SimulatedNetwork:
             raise NodeClosed
         began = self._host.world.now()
         try:
-            with self._host.connections.using(peer):
+            with self._host.connections.using(peer, self._host.dialling.freed):
                 yield
         except Late as error:
             raise RequestTimeout(peer, doing, deadline - began) from error
         except RemoteProtocolError as error:
             raise RemoteProtocolError(error.reason, peer=peer) from error
-        finally:
-            self._host.dialling.freed()
