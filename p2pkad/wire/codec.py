@@ -206,14 +206,13 @@ def _encode_record(record: Record) -> pb.Record:
         raise LocalProtocolError(f"a record that the protocol cannot express: {error}") from error
 
 
-def _decode_peers(entries: Sequence[pb.Message.Peer]) -> tuple[PeerInfo, ...]:
+def _decode_peers(entries: Sequence[bytes]) -> tuple[PeerInfo, ...]:
     peers = []
     room = MAX_ADDRESSES
-    for entry in entries[:MAX_PEERS]:
-        raw = entry.SerializeToString()
-        found, told = _remembered(raw) if len(raw) <= _SHORT else _decode_peer(entry, room)
+    for raw in entries[:MAX_PEERS]:
+        found, told = _remembered(raw) if len(raw) <= _SHORT else _decode_peer(raw, room)
         if told > room:
-            found, told = _decode_peer(entry, room)
+            found, told = _decode_peer(raw, room)
         room -= told
         if found is not None:
             peers.append(found)
@@ -227,11 +226,15 @@ _SHORT = 256
 # Every reply names twenty peers, in a lookup mostly those that the last one named. Two megabytes when full.
 @lru_cache(maxsize=2048)
 def _remembered(raw: bytes) -> tuple[PeerInfo | None, int]:
-    return _decode_peer(pb.Message.Peer.FromString(raw), MAX_ADDRESSES_PER_PEER)
+    return _decode_peer(raw, MAX_ADDRESSES_PER_PEER)
 
 
-def _decode_peer(entry: pb.Message.Peer, room: int) -> tuple[PeerInfo | None, int]:
+def _decode_peer(raw: bytes, room: int) -> tuple[PeerInfo | None, int]:
     """The peer in an entry, None where it is none, and how many addresses were looked at: `room` at most."""
+    try:
+        entry = pb.Message.Peer.FromString(raw)
+    except DecodeError as error:
+        raise RemoteProtocolError("a peer that is no message") from error
     if not PeerId.valid(entry.id):
         return None, 0
     owner = PeerId(entry.id)
@@ -247,47 +250,38 @@ _CLOSER_PEERS, _PROVIDER_PEERS = b"\x42", b"\x4a"
 
 def _peers(tag: bytes, peers: Iterable[PeerInfo]) -> bytes:
     # A message's bytes are those of its fields in a row.
-    entries = [_entry(peer) for peer in peers]
+    known = _known.get
+    entries = [found[1] if (found := known(id(peer))) and found[0] is peer else _entry(peer) for peer in peers]
     return tag + tag.join(entries) if entries else b""
 
 
-_entries: dict[int, tuple[PeerInfo, bytes]] = {}
+def _peers_size(peers: Iterable[PeerInfo]) -> int:
+    known = _known.get
+    return sum(1 + len(found[1]) if (found := known(id(peer))) and found[0] is peer else _peer_size(peer) for peer in peers)
+
+
+_known: dict[int, tuple[PeerInfo, bytes]] = {}
 """Entries of late, by the identity of the peer's value, which stays the same while nothing is learned of the peer: to compare
 values takes as long as to encode them."""
-_MOST_ENTRIES = 4096
-
-
-def _known_entry(peer: PeerInfo) -> bytes | None:
-    known = _entries.get(id(peer))
-    return known[1] if known is not None and known[0] is peer else None
+_MOST_KNOWN = 4096
 
 
 def _entry(peer: PeerInfo) -> bytes:
     """A peer as it is in a list, with its length in front."""
-    known = _known_entry(peer)
-    if known is not None:
-        return known
     # `connection` stays at its default: js refuses values that it does not know, nobody uses those that it does.
     body = pb.Message.Peer(id=peer.id, addrs=[address.raw for address in peer.addresses]).SerializeToString()
     entry = encode_varint(len(body)) + body
-    if len(_entries) >= _MOST_ENTRIES:
-        _entries.clear()
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
     if len(entry) <= _SHORT:
-        _entries[id(peer)] = peer, entry
+        _known[id(peer)] = peer, entry
     return entry
 
 
 _TYPE_SIZE = 2
 
 
-def _peers_size(peers: Iterable[PeerInfo]) -> int:
-    return sum(map(_peer_size, peers))
-
-
 def _peer_size(peer: PeerInfo) -> int:
-    known = _known_entry(peer)
-    if known is not None:
-        return 1 + len(known)
     # Where much does not fit, many are measured that are never sent.
     return _field_size(_field_size(len(peer.id)) + sum(_field_size(len(address.raw)) for address in peer.addresses))
 

@@ -141,15 +141,15 @@ def test_the_bytes_are_those_that_protobuf_makes_of_them(exchange):
 
 
 def test_what_is_remembered_of_entries_is_bounded_and_changes_nothing(monkeypatch):
-    monkeypatch.setattr(codec, "_MOST_ENTRIES", 3)
-    codec._entries.clear()
+    monkeypatch.setattr(codec, "_MOST_KNOWN", 3)
+    codec._known.clear()
     alice, bob = PeerInfo(ALICE, (HERE,)), PeerInfo(BOB, (THERE,))
     for _ in range(3):
         for closer in ((), (alice,), (bob, alice), (PeerInfo(ALICE), PeerInfo(BOB, (HERE, THERE)))):
             reply = FindNodeReply(closer)
             assert encoded_size(reply) == len(encode_reply(reply))
             assert decode_reply(FindNode(KEY), encode_reply(reply)) == reply
-            assert len(codec._entries) <= 3
+            assert len(codec._known) <= 3
 
 
 @pytest.mark.parametrize("reply", [PingReply(KEY), PutValueReply(KEY, Record(KEY, b"value")), GetProvidersReply(KEY, (), ())])

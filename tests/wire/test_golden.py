@@ -89,14 +89,20 @@ def check(frame, kind, read):
             assert peers_read(getattr(read, ours)) == peers_named(frame, theirs)
 
 
+def in_our_entry(raw: bytes) -> bytes:
+    peer = Message.Peer.FromString(raw)
+    peer.ClearField("connection")
+    peer.addrs[:] = in_our_list(peer.id, peer.addrs)
+    return peer.SerializeToString()
+
+
 def in_our_words(payload: bytes, key: bytes) -> bytes:
     message = Message.FromString(payload)
     if message.type in (Message.GET_VALUE, Message.GET_PROVIDERS):
         message.key = key
     message.ClearField("clusterLevelRaw")
-    for peer in (*message.closerPeers, *message.providerPeers):
-        peer.ClearField("connection")
-        peer.addrs[:] = in_our_list(peer.id, peer.addrs)
+    for entries in (message.closerPeers, message.providerPeers):
+        entries[:] = [in_our_entry(raw) for raw in entries]
     return message.SerializeToString()
 
 

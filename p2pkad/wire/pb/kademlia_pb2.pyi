@@ -65,7 +65,7 @@ class Message(_message.Message):
     type: Message.MessageType
     key: bytes
     record: Record
-    closerPeers: _containers.RepeatedCompositeFieldContainer[Message.Peer]
-    providerPeers: _containers.RepeatedCompositeFieldContainer[Message.Peer]
+    closerPeers: _containers.RepeatedScalarFieldContainer[bytes]
+    providerPeers: _containers.RepeatedScalarFieldContainer[bytes]
     clusterLevelRaw: int
-    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., providerPeers: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., clusterLevelRaw: _Optional[int] = ...) -> None: ...
+    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[bytes]] = ..., providerPeers: _Optional[_Iterable[bytes]] = ..., clusterLevelRaw: _Optional[int] = ...) -> None: ...
