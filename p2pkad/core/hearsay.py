@@ -22,15 +22,16 @@ def believed(
 
     per_group: how many with addresses in one public /16 or /32 are heard.
     """
-    by_distance = {distance(space.key(info.id), target): info for info in closer}
+    key_of = space.key
+    by_distance = {distance(key_of(info.id), target): info for info in closer}
     seen: dict[str, int] = {}
     chosen = []
     for away in sorted(by_distance)[: max(k, USUAL_K) + 1]:
         info = by_distance[away]
-        groups = info.public_groups
-        if groups and not all(seen.get(group, 0) < per_group for group in groups):
-            continue
-        for group in groups:
-            seen[group] = seen.get(group, 0) + 1
+        if groups := info.public_groups:
+            if not all(seen.get(group, 0) < per_group for group in groups):
+                continue
+            for group in groups:
+                seen[group] = seen.get(group, 0) + 1
         chosen.append(info)
     return tuple(chosen)

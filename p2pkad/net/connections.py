@@ -43,9 +43,11 @@ class Held(Generic[Handle]):
     opened: float
     used: float
 
-    def as_connection(self) -> Connection:
-        """The same for the node."""
-        return Connection(self.peer, self.remote_address, self.inbound, self.opened)
+    connection: Connection = field(init=False)
+    """The same for the node, which asks for it several times a request."""
+
+    def __post_init__(self) -> None:
+        self.connection = Connection(self.peer, self.remote_address, self.inbound, self.opened)
 
 
 @dataclass(slots=True)

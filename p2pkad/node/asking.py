@@ -182,15 +182,10 @@ class Asking:
         waited out and never held against the peer, nor is a deadline too near for an answer.
         """
         errand = errand or Errand()
-
-        async def request(by: float) -> Response:
-            response = await self._network.request(peer, message, by)
+        with self._booking(peer, message):
+            response = await self._in_turn(peer.id, partial(self._network.request, peer, message), deadline, errand)
             assert errand.left is not None
             self._learn_from(peer.id, errand.left)
-            return response
-
-        with self._booking(peer, message):
-            response = await self._in_turn(peer.id, request, deadline, errand)
         return self._booked(message, response)
 
     async def tell_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> AnyReply:
@@ -260,26 +255,24 @@ class Asking:
             await _wait_in(turns, "requests_in_flight", deadline, errand)
         try:
             errand.left = self._clock.monotonic()
-            return await self._again_until_room(peer, call, min(deadline, errand.left + self._config.request_timeout))
+            deadline = min(deadline, errand.left + self._config.request_timeout)
+            pause = FIRST_PAUSE
+            while True:
+                try:
+                    return await call(deadline)
+                except (LocalLimit, PeerBusy) as error:
+                    seconds = RETRY_AFTER_LOCAL_LIMIT
+                    if isinstance(error, PeerBusy):
+                        # All whom the peer turned away wait now: they are not to come back at the same moment.
+                        seconds = pause * self._random.uniform(0.5, 1.5)
+                        pause = min(2 * pause, LONGEST_PAUSE)
+                    if self._clock.monotonic() + seconds >= deadline:
+                        raise
+                with self._turned_away.during(peer):
+                    await trio.sleep(seconds)
         finally:
             turns.moved = self._clock.monotonic()
             turns.give_back()
-
-    async def _again_until_room(self, peer: PeerId, call: Call[T], deadline: float) -> T:
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                return await call(deadline)
-            except (LocalLimit, PeerBusy) as error:
-                seconds = RETRY_AFTER_LOCAL_LIMIT
-                if isinstance(error, PeerBusy):
-                    # All whom the peer turned away wait now: they are not to come back at the same moment.
-                    seconds = pause * self._random.uniform(0.5, 1.5)
-                    pause = min(2 * pause, LONGEST_PAUSE)
-                if self._clock.monotonic() + seconds >= deadline:
-                    raise
-            with self._turned_away.during(peer):
-                await trio.sleep(seconds)
 
     def _booking(self, peer: PeerInfo, message: AnyRequest | None = None) -> _Booking:
         """Around a request, or the attempt to connect: a failure is booked, and a request told of, where somebody listens."""
@@ -321,7 +314,7 @@ class Asking:
         reply, via = response.message, response.remote_address
         match reply:
             case FindNodeReply():
-                return replace(reply, closer=self._heard(message, reply.closer, via))
+                return FindNodeReply(self._heard(message, reply.closer, via))
             case GetValueReply():
                 return replace(reply, record=self._valid(reply.record), closer=self._heard(message, reply.closer, via))
             case GetProvidersReply():

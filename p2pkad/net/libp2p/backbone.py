@@ -210,7 +210,10 @@ class Backbone(INotifee):
 
     def find(self, peer: PeerId) -> Held[SwarmConn] | None:
         """The connection that requests to this peer use: the oldest that is alive."""
-        return next((held for held in self.connections.of(peer) if alive(held.handle)), None)
+        for held in self.connections.of(peer):
+            if alive(held.handle):
+                return held
+        return None
 
     def holding(self, connection: SwarmConn) -> Held[SwarmConn] | None:
         """What is known of an open connection."""

@@ -88,8 +88,10 @@ class Dispatcher:
         # Asked anew for each stream: handlers come and go. `None` is a key there, for a handler of nothing.
         handlers = self._host.get_mux().handlers
         pipe = Pipe(stream)
-        with trio.fail_after(NEGOTIATION_TIMEOUT):
+        with trio.CancelScope(deadline=trio.current_time() + NEGOTIATION_TIMEOUT) as scope:
             protocol, rest = await Responder(pipe, [str(each) for each in handlers if each is not None]).negotiate()
+        if scope.cancelled_caught:
+            raise trio.TooSlowError
         handler = handlers.get(TProtocol(protocol))
         if handler is None:
             raise StreamLost(f"{protocol} was taken away during its negotiation")

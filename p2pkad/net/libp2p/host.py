@@ -28,6 +28,7 @@ from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
+from libp2p.network.tag_store import TagStoreNotifee
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStoreError
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
@@ -64,6 +65,8 @@ DIAL_PEER_TIMEOUT = 30.0
 """Seconds for a dial on behalf of the application, all addresses together."""
 INTERFACES_AGE = 30.0
 """Seconds for which the list of the machine's addresses is believed."""
+DEAF = (Backbone, TagStoreNotifee)
+"""Who has no use for the news that a stream was opened or closed."""
 _UNLIMITED = 2**31
 
 
@@ -156,6 +159,11 @@ class ArmouredSwarm(Swarm):
         """Close the sockets that are left when closing was cut short."""
         for transport in self._transports:
             transport.close_all()
+
+    async def _notify(self, method: str, *args: Any) -> None:
+        # A task for each notifee takes as long as half a request, and of streams only an application may want to hear.
+        if method not in ("opened_stream", "closed_stream") or any(type(each) not in DEAF for each in self.notifees):
+            await super()._notify(method, *args)
 
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
         """For the application's own protocols: a dial as ours, to the addresses in the host's peer store, or the router's."""

@@ -46,7 +46,7 @@ from p2pkad.net.libp2p.ids import peer_of
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.net.libp2p.serving import Server
-from p2pkad.net.libp2p.streams import IDLE_AFTER, Channel, Pool, failure
+from p2pkad.net.libp2p.streams import Channel, Pool, failure
 from p2pkad.wire.addresses import decode_address
 from p2pkad.wire.codec import decode_reply, decode_request, encode_reply, encode_request
 from p2pkad.wire.framing import encode_frame
@@ -119,14 +119,14 @@ class Libp2pNetwork:
 
     def connection(self, peer: PeerId) -> Connection | None:
         held = self._backbone.find(peer)
-        return None if held is None else held.as_connection()
+        return None if held is None else held.connection
 
     def waits_for_room(self, peer: PeerId) -> bool:
         return self._backbone.waits_for_room(peer)
 
     def connections(self) -> Mapping[PeerId, Connection]:
         found = ((peer, self._backbone.find(peer)) for peer in self._backbone.connections.peers())
-        return {peer: held.as_connection() for peer, held in found if held is not None}
+        return {peer: held.connection for peer, held in found if held is not None}
 
     def description(self, peer: PeerId) -> PeerDescription | None:
         return self._backbone.identified(peer)
@@ -156,7 +156,7 @@ class Libp2pNetwork:
 
     async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
         with self._border(peer.id, "a dial", deadline):
-            return (await self._backbone.connect(peer, deadline)).as_connection()
+            return (await self._backbone.connect(peer, deadline)).connection
 
     async def ping(self, peer: PeerInfo, deadline: float) -> float:
         with self._border(peer.id, "a ping", deadline):
@@ -228,7 +228,7 @@ class Libp2pNetwork:
 
     def swept(self, now: float) -> None:
         for peer, pool in list(self._pools.items()):
-            pool.sweep(before=now - IDLE_AFTER)
+            pool.sweep(now)
             if not len(pool):
                 del self._pools[peer]
 

@@ -104,6 +104,8 @@ class Pipe:
 
         py-libp2p's yamux keeps a stream that only one end closed for the life of the connection, ours for minutes.
         """
+        if isinstance(self._muxed, Stream) and self._muxed.over:
+            return
         with trio.move_on_after(LINGER):
             try:
                 while await self.read():

@@ -26,6 +26,9 @@ from p2pkad.wire.framing import FrameDecoder, encode_frame
 
 log = logging.getLogger(__name__)
 
+SLACK = 1 / 16
+"""Part of `idle_timeout` by which a stream may be idle for longer."""
+
 Answer = Callable[[INetStream, bytes], Awaitable[bytes | None]]
 """Decodes a request, has it handled, encodes the reply. Raises P2pkadError to have the stream reset."""
 
@@ -57,7 +60,7 @@ class Server:
             self._crowded(peer_of(stream.muxed_conn))
             await pipe.reset()
             return
-        with trio.CancelScope() as scope:
+        with trio.CancelScope(deadline=trio.current_time() + self._idle_timeout * (1 + SLACK)) as scope:
             self._scopes.add(scope)
             try:
                 await self._until_the_end(stream, pipe, scope)
@@ -80,7 +83,8 @@ class Server:
     async def _until_the_end(self, stream: INetStream, pipe: Pipe, scope: trio.CancelScope) -> None:
         decoder = FrameDecoder(self._limit)
         while True:
-            scope.deadline = trio.current_time() + self._idle_timeout
+            if scope.deadline < (due := trio.current_time() + self._idle_timeout):
+                scope.deadline = due + self._idle_timeout * SLACK  # to move it takes long: not for each request
             frame = await _frame(pipe, decoder)
             if frame is None:
                 return

@@ -7,7 +7,7 @@ several. What happens to the stream of a request:
     stale: reset or ended while idle  | one retry, on a fresh stream; the peer saw no second request on the old one
     the connection was lost           | the same, over another connection, dialled if need be; the second time PeerBusy
     failed otherwise, late, cancelled | reset, never used again
-    idle for IDLE_AFTER               | closed
+    idle for IDLE_AFTER               | closed; the last one to a peer later, after LAST_IDLE_AFTER
 
 What has no reply, ADD_PROVIDER, goes out with a question behind it in the same write. Peers deal with one message after the
 other: who answers has dealt with the first, and who takes that amiss has reset the stream. How a stream ends says less: js
@@ -37,7 +37,9 @@ from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.wire.framing import FrameDecoder
 
 IDLE_AFTER = 20.0
-"""Seconds after which an unused stream is closed. go resets it after 60."""
+"""Seconds after which an unused stream is closed: what a burst has opened is not kept for the next one."""
+LAST_IDLE_AFTER = 45.0
+"""Seconds for the last one: to open a stream takes as long as two requests. go resets it after 60."""
 
 
 class Channel:
@@ -63,9 +65,9 @@ class Channel:
     async def ask(self, frame: bytes) -> bytes:
         """Send a request and return the reply, both without their frame. Raises StreamLost, RemoteProtocolError."""
         self.began = False
-        await self._write(frame)
+        await self._pipe.write(frame if self._proposal is None else opening(self._protocol) + frame)
         while (reply := self._decoder.next_frame()) is None:
-            await self._read()
+            self._feed(await self._pipe.read())
         return reply
 
     async def reset(self) -> None:
@@ -76,13 +78,7 @@ class Channel:
         """End the stream in good order."""
         await self._pipe.finish()
 
-    async def _write(self, frame: bytes) -> None:
-        if self._proposal is not None:
-            frame = opening(self._protocol) + frame
-        await self._pipe.write(frame)
-
-    async def _read(self) -> None:
-        data = await self._pipe.read()
+    def _feed(self, data: bytes) -> None:
         if not data:
             raise StreamLost("the stream was closed")
         if self._proposal is not None:
@@ -170,28 +166,38 @@ class Pool:
             held = channel.held if channel else await connect()
             try:
                 channel = channel or await self._open(held)
-                return held, await self._run(channel, exchange)
+                result = await exchange(channel)
             except StreamLost as error:
+                self._give_up(channel)
                 began = channel is not None and channel.began
                 if again or began or not (pooled or connection_lost(held, error)):
                     raise failure(held, error) from error
                 again = True
-
-    def sweep(self, before: float) -> None:
-        """Close what was last used before this moment, and drop what is known to be stale."""
-        keep: deque[Channel] = deque()
-        for channel in self._idle:
-            if channel.stale:
-                self._discard(channel.reset)
-            elif channel.idle_since < before:
-                self._discard(channel.close)
+            except BaseException:
+                self._give_up(channel)
+                raise
             else:
-                keep.append(channel)
+                self._keep(channel)
+                return held, result
+
+    def sweep(self, now: float) -> None:
+        """Close what has been idle for too long, and drop what is known to be stale."""
+        keep: deque[Channel] = deque()
+        while self._idle:
+            channel = self._idle.pop()
+            if not channel.stale and now - channel.idle_since <= (IDLE_AFTER if keep else LAST_IDLE_AFTER):
+                keep.appendleft(channel)
+            else:
+                self._put_away(channel)
         self._idle = keep
 
     def empty(self) -> None:
         """Close every idle stream."""
-        self.sweep(before=float("inf"))
+        while self._idle:
+            self._put_away(self._idle.pop())
+
+    def _put_away(self, channel: Channel) -> None:
+        self._discard(channel.reset if channel.stale else channel.close)
 
     def _take(self) -> Channel | None:
         while self._idle:
@@ -209,15 +215,13 @@ class Pool:
         stream.set_protocol(TProtocol(self._protocol))
         return Channel(Pipe(stream), held, self._protocol, self._limit)
 
-    async def _run(self, channel: Channel, exchange: Exchange[Result]) -> Result:
-        try:
-            result = await exchange(channel)
-        except BaseException:
+    def _give_up(self, channel: Channel | None) -> None:
+        if channel is not None:
             self._discard(channel.reset)
-            raise
+
+    def _keep(self, channel: Channel) -> None:
         channel.idle_since = channel.held.used = trio.current_time()
         if channel.over:
             self._discard(channel.close)
         else:
             self._idle.append(channel)
-        return result

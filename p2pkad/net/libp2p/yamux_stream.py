@@ -94,6 +94,11 @@ class Stream(IMuxedStream):
         return self._reset
 
     @property
+    def over(self) -> bool:
+        """Whether both ends have closed it."""
+        return self._closed and self._ended
+
+    @property
     def awaited(self) -> bool:
         """Whether somebody waits for what comes on it."""
         return self._readable.awaited
@@ -176,7 +181,7 @@ class Stream(IMuxedStream):
         self._writable.ring()
 
     def _forget(self) -> None:
-        if self._closed and self._ended:
+        if self.over:
             self._connection.forget(self._id)
 
     # told by the connection

@@ -62,14 +62,14 @@ class SimulatedNetwork:
 
     def connection(self, peer: PeerId) -> Connection | None:
         open_ones = self._host.connections.of(peer)
-        return open_ones[0].as_connection() if open_ones else None
+        return open_ones[0].connection if open_ones else None
 
     def waits_for_room(self, peer: PeerId) -> bool:
         return self._host.dialling.waits_for_room(peer)
 
     def connections(self) -> Mapping[PeerId, Connection]:
         connections = self._host.connections
-        return {peer: connections.of(peer)[0].as_connection() for peer in connections.peers()}
+        return {peer: connections.of(peer)[0].connection for peer in connections.peers()}
 
     def description(self, peer: PeerId) -> PeerDescription | None:
         return self._host.descriptions.get(peer)
@@ -89,7 +89,7 @@ class SimulatedNetwork:
         with self._border(peer.id, "a dial", deadline):
             if self._connected(peer.id) is not None:
                 await trio.lowlevel.checkpoint()
-            return (await self._connect(peer, deadline)).as_connection()
+            return (await self._connect(peer, deadline)).connection
 
     async def ping(self, peer: PeerInfo, deadline: float) -> float:
         with self._border(peer.id, "a ping", deadline):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -14,7 +15,7 @@ from p2pkad.config import HostConfig
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import ConfigError
 from p2pkad.identity import KEY_FILE
-from p2pkad.net.base import Connected, Gone
+from p2pkad.net.base import Connected, Gone, Identified
 from p2pkad.net.libp2p import new_host
 from tests.net.libp2p.ends import LOOPBACK, PATIENCE, an_end, eventually
 
@@ -239,3 +240,53 @@ async def test_when_closing_is_cut_short_the_sockets_of_strangers_are_closed_all
         (accepted,) = transport._open
     assert accepted.stream.socket.fileno() == -1
     await stranger.aclose()
+
+
+class Hearing:
+    """A notifee that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[[object, object], Awaitable[None]]:
+        async def note(network: object, what: object) -> None:
+            self.told.append(name)
+
+        return note
+
+
+async def spawned(action: Callable[[], Awaitable[None]]) -> int:
+    """How many tasks were started, by anybody, while this was done."""
+    started: list[trio.lowlevel.Task] = []
+
+    class Count(trio.abc.Instrument):
+        def task_spawned(self, task: trio.lowlevel.Task) -> None:
+            started.append(task)
+
+    count = Count()
+    trio.lowlevel.add_instrument(count)
+    try:
+        await action()
+    finally:
+        trio.lowlevel.remove_instrument(count)
+    return len(started)
+
+
+async def test_an_applications_notifee_hears_of_streams_and_without_one_they_cost_no_tasks():
+    hearing = Hearing()
+    async with an_end() as server, an_end() as client:
+        await client.network.connect(server.info, trio.current_time() + PATIENCE)
+        held = client.host.backbone.find(server.id)
+        assert held is not None
+        await server.hears(Identified)
+        await client.hears(Identified)
+        await trio.testing.wait_all_tasks_blocked()
+
+        async def open_and_close() -> None:
+            stream = await held.handle.new_stream()
+            await stream.close()
+
+        assert await spawned(open_and_close) == 0
+        client.host.get_network().register_notifee(hearing)  # type: ignore[arg-type]  # answers whatever it is asked
+        assert await spawned(open_and_close) > 0
+        assert hearing.told == ["opened_stream", "closed_stream"]

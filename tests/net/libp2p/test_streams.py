@@ -17,7 +17,7 @@ from p2pkad.errors import LocalProtocolError, PeerBusy, RemoteProtocolError, Req
 from p2pkad.identity import Identity
 from p2pkad.net.base import MAX_STREAMS
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
-from p2pkad.net.libp2p.streams import IDLE_AFTER
+from p2pkad.net.libp2p.streams import IDLE_AFTER, LAST_IDLE_AFTER
 from p2pkad.wire.codec import decode_request, encode_reply, encode_request
 from p2pkad.wire.framing import FrameDecoder, encode_frame
 from tests.net.libp2p.ends import PATIENCE, PROTOCOL, End, an_end, eventually, soon
@@ -304,9 +304,9 @@ async def test_a_cancelled_request_resets_its_stream_and_holds_no_slot():
 async def test_unused_streams_are_closed_in_good_order():
     async with scripted(Turn.serve) as stage:
         await stage.ask()
-        stage.client.network.swept(trio.current_time() + IDLE_AFTER / 2)
+        stage.client.network.swept(trio.current_time() + LAST_IDLE_AFTER - 1)
         assert stage.open_streams == 1
-        stage.client.network.swept(trio.current_time() + IDLE_AFTER + 1)
+        stage.client.network.swept(trio.current_time() + LAST_IDLE_AFTER + 1)
         await eventually(lambda: stage.open_streams == 0)
         (connection,) = stage.client.host.get_network().get_connections()
         await eventually(lambda: not connection.muxed_conn.streams)
@@ -325,8 +325,22 @@ async def test_a_stream_that_the_peer_never_closes_is_reset_after_a_while(monkey
     async with scripted(deaf_to_the_end) as stage:
         await stage.ask()
         (connection,) = stage.client.host.get_network().get_connections()
-        stage.client.network.swept(trio.current_time() + IDLE_AFTER + 1)
+        stage.client.network.swept(trio.current_time() + LAST_IDLE_AFTER + 1)
         await eventually(lambda: not connection.muxed_conn.streams)
+
+
+async def test_what_a_burst_has_opened_is_closed_sooner_than_the_last_stream():
+    async with scripted(Turn.serve) as stage:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(stage.ask)
+        assert stage.open_streams == 3
+        stage.client.network.swept(trio.current_time() + IDLE_AFTER - 1)
+        assert stage.open_streams == 3
+        stage.client.network.swept(trio.current_time() + IDLE_AFTER + 1)
+        await eventually(lambda: stage.open_streams == 1)
+        await stage.ask()
+        assert sorted(stage.requests) == [1, 1, 2], "it is the one that the next request takes"
 
 
 async def test_bytes_that_nobody_asked_for_cost_the_stream():
