@@ -54,14 +54,7 @@ class _Entry:
         """Whether what was heard still counts."""
         return self.pins != 0 or now < self.since + self.lifetime
 
-    def known(self, now: float) -> PeerInfo:
-        if self.places is not None:
-            return self.places.known(now, self.keep)
-        return self.heard if self.lives(now) else PeerInfo(self.heard.id)
-
-    def told(self, now: float) -> PeerInfo:
-        if self.places is not None:
-            return self.places.told(now, self.keep)
+    def heard_at(self, now: float) -> PeerInfo:
         return self.heard if self.lives(now) else PeerInfo(self.heard.id)
 
     def hear_again(self, told: PeerInfo, now: float, lifetime: float) -> bool:
@@ -113,7 +106,8 @@ class AddressBook:
         if entry is None or not entry.hear_again(told, now, lifetime):
             entry = self._learn_more(entry, told, now, lifetime)
             entry.keep_best(self._max_addresses)
-        self._touch(told.id, entry)
+        if not entry.pins:
+            self._touch(told.id, entry)
 
     def declared(self, info: PeerInfo, via: Address | None, now: float, lifetime: float) -> None:
         """A peer, connected through `via`, says itself where it is, best address first. Where it says nothing of has failed.
@@ -145,12 +139,16 @@ class AddressBook:
     def info(self, peer: PeerId, now: float) -> PeerInfo:
         """What is known of `peer` now, best address first; without addresses when nothing is. It changes nothing."""
         entry = self._entries.get(peer)
-        return PeerInfo(peer) if entry is None else entry.known(now)
+        if entry is None:
+            return PeerInfo(peer)
+        return entry.heard_at(now) if entry.places is None else entry.places.known(now, entry.keep)
 
     def told(self, peer: PeerId, now: float) -> PeerInfo:
         """What others are told of `peer`: what is known at first hand and has not failed, or all of `info` where nothing is."""
         entry = self._entries.get(peer)
-        return PeerInfo(peer) if entry is None else entry.told(now)
+        if entry is None:
+            return PeerInfo(peer)
+        return entry.heard_at(now) if entry.places is None else entry.places.told(now, entry.keep)
 
     def pin(self, peer: PeerId, why: Pin, now: float) -> None:
         """Keep `peer`, until it is unpinned for each reason it was pinned for. It need not be known yet."""

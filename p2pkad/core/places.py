@@ -193,7 +193,8 @@ class Places:
 
     def told(self, now: float, keep: Keep) -> PeerInfo:
         """What others are told of it: what is known at first hand and has not failed; all that is known where nothing is."""
-        self.known(now, keep)
+        if self._known is None or now >= self._known_until or keep is not self._known_to:
+            self._look(now, keep)
         return self._told
 
     def _look(self, now: float, keep: Keep) -> PeerInfo:

@@ -212,7 +212,7 @@ class Turns:
         self.most = most
         self.moved = float("-inf")
         self._free = most
-        self._waiting = {lane: trio.lowlevel.ParkingLot() for lane in Lane}
+        self._waiting: dict[Lane, trio.lowlevel.ParkingLot] = {}  # seldom any, and these are made by the request
         self._next = Lane.CALLS
 
     def __repr__(self) -> str:
@@ -229,17 +229,18 @@ class Turns:
     async def take_in_turn(self, deadline: float, lane: Lane = Lane.CALLS) -> bool:
         """Wait for a place; False when there was none by the deadline. Cancelled: none is taken."""
         with trio.move_on_at(deadline):
-            await self._waiting[lane].park()
+            await self._waiting.setdefault(lane, trio.lowlevel.ParkingLot()).park()
             return True  # who is woken has the place of whoever gave it back
         return False
 
     def give_back(self) -> None:
         """Done: the next one that waits has the place."""
-        for lane in (self._next, self._next.other):
-            if self._waiting[lane]:
-                self._next = lane.other
-                self._waiting[lane].unpark()
-                return
+        if self._waiting:
+            for lane in (self._next, self._next.other):
+                if waiting := self._waiting.get(lane):
+                    self._next = lane.other
+                    waiting.unpark()
+                    return
         self._free += 1
 
 

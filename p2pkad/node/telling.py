@@ -25,20 +25,26 @@ class Telling:
 
     def __init__(self) -> None:
         self._listeners: tuple[tuple[Callable[[NodeEvent], None], Kinds[NodeEvent]], ...] = ()
+        self._wanted: dict[type[NodeEvent], bool] = {}  # as far as it was asked since somebody came or went
 
     def subscribe(self, listener: Callable[[NodeEvent], None], kinds: Kinds[NodeEvent]) -> Callable[[], None]:
         """Tell `listener` events of these kinds from now on, until what is returned is called."""
         entry = (listener, kinds)
         self._listeners += (entry,)
+        self._wanted.clear()
 
         def unsubscribe() -> None:
             self._listeners = tuple(each for each in self._listeners if each is not entry)
+            self._wanted.clear()
 
         return unsubscribe
 
     def wanted(self, kind: type[NodeEvent]) -> bool:
         """Whether anybody listens to events of this kind."""
-        return bool(self._listeners) and any(issubclass(kind, kinds) for _, kinds in self._listeners)
+        wanted = self._wanted.get(kind)
+        if wanted is None:
+            wanted = self._wanted[kind] = any(issubclass(kind, kinds) for _, kinds in self._listeners)
+        return wanted
 
     def __call__(self, event: NodeEvent) -> None:
         # Over the listeners of this moment: one that ends its subscription while it is called disturbs nobody's turn.

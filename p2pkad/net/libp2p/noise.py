@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from libp2p.abc import IRawConnection, ISecureConn
-from libp2p.io.abc import EncryptedMsgReadWriter
+from libp2p.io.abc import EncryptedMsgReadWriter, ReadWriteCloser
 from libp2p.io.exceptions import ConnectionClosedError, IncompleteReadError
+from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH, NoiseTransportReadWriter
 from libp2p.security.noise.transport import Transport
@@ -48,7 +49,8 @@ class Channel(EncryptedMsgReadWriter):
 
     def __init__(self, conn: IRawConnection, state: NoiseConnection) -> None:
         super().__init__(conn)
-        self._raw = conn
+        # Past py-libp2p's layer between, which does nothing but rename errors.
+        self._stream: ReadWriteCloser = conn.stream if isinstance(conn, RawConnection) else conn
         self._state = state
         self._arrived = b""
 
@@ -60,7 +62,7 @@ class Channel(EncryptedMsgReadWriter):
         while True:
             if read := self._whole_messages():
                 return read
-            more = await self._raw.read()
+            more = await self._stream.read()
             if not more:
                 raise self._ended()
             self._arrived += more
@@ -87,7 +89,7 @@ class Channel(EncryptedMsgReadWriter):
         for at in range(0, len(msg), MAX_PLAINTEXT_LENGTH):
             sealed = self._state.encrypt(msg[at : at + MAX_PLAINTEXT_LENGTH])
             pieces += (len(sealed).to_bytes(PREFIX, "big"), sealed)
-        await self._raw.write(b"".join(pieces))
+        await self._stream.write(b"".join(pieces))
 
     def encrypt(self, data: bytes) -> bytes:
         return bytes(self._state.encrypt(data))
@@ -96,4 +98,4 @@ class Channel(EncryptedMsgReadWriter):
         return bytes(self._state.decrypt(data))
 
     async def close(self) -> None:
-        await self._raw.close()
+        await self._stream.close()

@@ -73,45 +73,45 @@ class Stream(TrioTCPStream):
         self._closed = closed
         self._ahead = NOTHING
         self._ended = False
+        self._writing = False
+        self._to_write = trio.lowlevel.ParkingLot()
 
     async def read(self, n: int | None = None) -> bytes:
         if not self._ahead:
             if self._ended:
                 raise ConnectionClosedError("the connection has ended", transport="tcp")
-            self._ahead = memoryview(await self._receive())
-            self._ended = not self._ahead
+            # Seldom has anything come already: it is waited for first.
+            received, socket = b"", self.stream.socket
+            try:
+                while socket.fileno() >= 0:
+                    await trio.lowlevel.wait_readable(socket.fileno())
+                    with suppress(BlockingIOError):
+                        received = os.read(socket.fileno(), CHUNK)
+                        break
+            except trio.ClosedResourceError:
+                pass  # by this end: the same as the end
+            except OSError as error:
+                raise ConnectionClosedError(str(error), transport="tcp") from error
+            self._ahead, self._ended = memoryview(received), not received
         if n is None or n >= len(self._ahead):
             taken, self._ahead = bytes(self._ahead), NOTHING
         else:
             taken, self._ahead = bytes(self._ahead[:n]), self._ahead[n:]
         return taken
 
-    async def _receive(self) -> bytes:
-        # Seldom has anything come already: it is waited for first.
-        socket = self.stream.socket
-        try:
-            while socket.fileno() >= 0:
-                await trio.lowlevel.wait_readable(socket.fileno())
-                with suppress(BlockingIOError):
-                    return os.read(socket.fileno(), CHUNK)
-        except trio.ClosedResourceError:
-            pass
-        except OSError as error:
-            raise ConnectionClosedError(str(error), transport="tcp") from error
-        return b""  # this end has closed it
-
     async def write(self, data: bytes) -> None:
         """Send all of it. Cancelled: a part of it, so that the connection is of no use any more."""
         # A second one waits: TLS and WebSocket answer some of what they read by themselves.
-        try:
-            self.write_lock.acquire_nowait()
-        except trio.WouldBlock:
-            await self.write_lock.acquire()
+        while self._writing:
+            await self._to_write.park()
+        self._writing = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             await self._send(memoryview(data))
         finally:
-            self.write_lock.release()
+            self._writing = False
+            if self._to_write:
+                self._to_write.unpark()
 
     async def _send(self, left: memoryview) -> None:
         socket = self.stream.socket
