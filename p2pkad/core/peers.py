@@ -84,15 +84,15 @@ class PeerInfo:
 
     id: PeerId
     addresses: tuple[Address, ...] = ()
+    _groups: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def public_groups(self) -> tuple[str, ...]:
         """What diversity limits count of it: the groups of its public addresses, each once."""
-        groups: list[str] = []
-        for each in self.addresses:
-            if each.scope is Scope.PUBLIC and each.ip_group is not None and each.ip_group not in groups:
-                groups.append(each.ip_group)
-        return tuple(groups)
+        if self._groups is None:  # worked out once: each reply that names the peer asks for it
+            groups = [each.ip_group for each in self.addresses if each.scope is Scope.PUBLIC and each.ip_group is not None]
+            object.__setattr__(self, "_groups", tuple(dict.fromkeys(groups)))
+        return self._groups or ()
 
     def __repr__(self) -> str:
         return f"<peer {str(self.id)[-6:]} at {len(self.addresses)}>"

@@ -165,7 +165,9 @@ class Querying:
                 # One scope until the first wait in vain: nearly all of them end with an answer.
                 with trio.CancelScope() as patience:
                     while isinstance(step := self._start_asking(lookup, chronicle, ask), Wait):
-                        patience.deadline = step.until
+                        # Not when it is later than before: to wake in vain now and then is cheaper than to move it each time.
+                        if step.until < patience.deadline:
+                            patience.deadline = step.until
                         await progress.park()
                     nursery.cancel_scope.cancel()
                     return step.outcome

@@ -52,22 +52,23 @@ def encode_request(message: AnyRequest) -> bytes:
     """The bytes of a request. Raises LocalProtocolError for a record that the protocol cannot express."""
     lists = b""
     match message:
-        case FindNode(key):
-            wire = pb.Message(type=pb.Message.FIND_NODE, key=key)
-        case GetValue(key):
-            wire = pb.Message(type=pb.Message.GET_VALUE, key=key)
+        case FindNode(key) | GetValue(key) | GetProviders(key) | Ping(key):
+            # A lookup asks everybody the same.
+            question = _question if len(key) <= _SHORT else _question.__wrapped__
+            return question(_TYPES[type(message)], key)
         case PutValue(key, record):
             wire = pb.Message(type=pb.Message.PUT_VALUE, key=key, record=_encode_record(record))
         case AddProvider(key, providers):
             wire = pb.Message(type=pb.Message.ADD_PROVIDER, key=key)
             lists = _peers(_PROVIDER_PEERS, providers)
-        case GetProviders(key):
-            wire = pb.Message(type=pb.Message.GET_PROVIDERS, key=key)
-        case Ping(key):
-            wire = pb.Message(type=pb.Message.PING, key=key)
         case never:
             assert_never(never)
     return wire.SerializeToString() + lists
+
+
+@lru_cache(maxsize=128)
+def _question(kind: pb.Message.MessageType, key: bytes) -> bytes:
+    return pb.Message(type=kind, key=key).SerializeToString()
 
 
 def encode_reply(reply: AnyReply) -> bytes:
@@ -169,7 +170,7 @@ def decode_reply(request: AnyRequest, data: bytes) -> AnyReply:
 
 
 _NAMES: dict[int, str] = {number: name for name, number in pb.Message.MessageType.items()}
-_TYPES: dict[type[AnyRequest], int] = {
+_TYPES: dict[type[AnyRequest], pb.Message.MessageType] = {
     FindNode: pb.Message.FIND_NODE,
     GetValue: pb.Message.GET_VALUE,
     PutValue: pb.Message.PUT_VALUE,
@@ -257,7 +258,7 @@ def _peers(tag: bytes, peers: Iterable[PeerInfo]) -> bytes:
 
 def _peers_size(peers: Iterable[PeerInfo]) -> int:
     known = _known.get
-    return sum(1 + len(found[1]) if (found := known(id(peer))) and found[0] is peer else _peer_size(peer) for peer in peers)
+    return sum([1 + len(found[1]) if (found := known(id(peer))) and found[0] is peer else _peer_size(peer) for peer in peers])
 
 
 _known: dict[int, tuple[PeerInfo, bytes]] = {}

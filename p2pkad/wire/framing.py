@@ -77,9 +77,12 @@ class FrameDecoder:
         length = self._length
         if length is None or len(self._buffer) < length:
             return None
-        with memoryview(self._buffer) as view:
-            frame = bytes(view[:length])
-        del self._buffer[:length]
+        if len(self._buffer) == length:
+            frame, self._buffer = bytes(self._buffer), bytearray()
+        else:
+            with memoryview(self._buffer) as view:
+                frame = bytes(view[:length])
+            del self._buffer[:length]
         self._length = None
         return frame
 
