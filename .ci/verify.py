@@ -110,6 +110,8 @@ COMPUTING = ("--numprocesses=logical", "--maxprocesses=4", "--dist=worksteal")
 WAITING = (f"--numprocesses={min(4, 2 * (os.cpu_count() or 1))}", "--dist=worksteal")
 MEASURED = tuple(f"tests/{room}" for room in COVERED)
 MEASURE = ("--cov-branch", "--cov-report=", *(f"--cov=p2pkad/{room}" for room in COVERED))
+# Each of these has a process or two of its own, which wait for each other.
+TALKING = (f"--numprocesses={min(3, 1 + (os.cpu_count() or 1))}", "--dist=worksteal")
 # All tests with their mark are there (tests/test_make.py): each process of a step takes seconds to collect the others.
 STOCK, FOREIGN = ("-m", "stock", "tests/faults"), ("-m", "foreign", "tests/interop")
 # Somebody waits for `make check`: of what hypothesis makes up, it has a quarter. `make test` has all.
@@ -175,7 +177,7 @@ def foreign_steps() -> tuple[dict[str, Step], list[str]]:
     programs = {language: CONTACT[language] for language in there.values() if language in CONTACT}
     steps: dict[str, Step] = {f"contact with {name}": command("python", *program) for name, program in programs.items()}
     if there:
-        steps = {"foreign tests": pytest(*FOREIGN), **steps, **INTEROP}
+        steps = {"foreign tests": pytest(*FOREIGN, *TALKING), **steps, **INTEROP}
     return steps, [name for name in TOOLCHAINS if name not in there]
 
 
