@@ -6,12 +6,16 @@ watched.py PROTOCOL
 from __future__ import annotations
 
 import sys
+from typing import Any, Final
 
 import trio
 from control import Fields, obey
 
 from p2pkad import KademliaService, open_node
 from p2pkad.ops.metrics import Metrics
+
+UNLIMITED: Final[dict[str, Any]] = {"max_requests_per_peer": 10**9, "request_rate_per_peer": 1e9}
+"""The usual limits would let in 200 requests a second, counted or not."""
 
 
 class Watched:
@@ -30,7 +34,7 @@ class Watched:
 
 
 async def main(protocol: str) -> None:
-    async with open_node(protocol=protocol, listen=["/ip4/127.0.0.1/tcp/0"]) as node:
+    async with open_node(protocol=protocol, listen=["/ip4/127.0.0.1/tcp/0"], **UNLIMITED) as node:
         ready = {"peer": {"id": str(node.id), "addresses": list(node.addresses)}, "versions": {}}
         await obey(ready, {"watch": Watched(node).watch})
 
