@@ -101,17 +101,19 @@ class Stream(TrioTCPStream):
 
     async def write(self, data: bytes) -> None:
         """Send all of it. Cancelled: a part of it, so that the connection is of no use any more."""
-        # A second one waits: TLS and WebSocket answer some of what they read by themselves.
-        while self._writing:
-            await self._to_write.park()
+        # A second one waits, and has the next turn: TLS and WebSocket answer some of what they read by themselves, and what TLS
+        # has sealed must leave in that order.
+        if self._writing:
+            await self._to_write.park()  # whoever is woken has the turn
         self._writing = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             await self._send(memoryview(data))
         finally:
-            self._writing = False
             if self._to_write:
                 self._to_write.unpark()
+            else:
+                self._writing = False
 
     async def _send(self, left: memoryview) -> None:
         socket = self.stream.socket

@@ -393,6 +393,28 @@ async def test_a_peer_whose_router_gives_it_another_port_is_answered_there():
                 nursery.cancel_scope.cancel()
 
 
+async def test_who_waits_to_write_on_a_socket_comes_before_what_is_written_later():
+    # What TLS has sealed must leave in that order: its records are numbered.
+    much, rest = 2_000_000, b"first waited later"
+    here, there = trio.socket.socketpair()
+    stream, received = Stream(trio.SocketStream(here), lambda stream: None), bytearray()
+
+    async def one_after_the_other() -> None:
+        await stream.write(bytes(much) + b"first ")
+        await stream.write(b"later")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one_after_the_other)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(stream.write, b"waited ")
+        await trio.testing.wait_all_tasks_blocked()
+        while len(received) < much + len(rest):
+            received += await there.recv(65536)
+    assert bytes(received[much:]) == rest
+    there.close()
+    await stream.close()
+
+
 async def test_what_two_write_to_one_stream_at_once_is_not_mixed():
     here, there = trio.socket.socketpair()
     stream = Stream(trio.SocketStream(here), lambda stream: None)
