@@ -171,7 +171,7 @@ class Querying:
                         await progress.park()
                     nursery.cancel_scope.cancel()
                     return step.outcome
-                await self._make_up_for_oversleeping(patience.deadline)
+                await self._make_up_for_oversleeping(step.until)
 
     def _start_asking(self, lookup: Lookup, chronicle: Chronicle, ask: Callable[[Query], None]) -> Wait | Done:
         """Ask whoever is to be asked now; returns what comes after that."""
