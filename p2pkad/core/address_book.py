@@ -106,8 +106,7 @@ class AddressBook:
         if entry is None or not entry.hear_again(told, now, lifetime):
             entry = self._learn_more(entry, told, now, lifetime)
             entry.keep_best(self._max_addresses)
-        if not entry.pins:
-            self._touch(told.id, entry)
+        self._touch(told.id, entry)
 
     def declared(self, info: PeerInfo, via: Address | None, now: float, lifetime: float) -> None:
         """A peer, connected through `via`, says itself where it is, best address first. Where it says nothing of has failed.

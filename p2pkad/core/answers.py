@@ -121,8 +121,8 @@ class Answers:
         for peer in peers:
             if len(chosen) == k:
                 break
-            if peer.id not in nobody and (addresses := passing(peer.addresses, narrowest)):
-                chosen.append(peer if addresses is peer.addresses else PeerInfo(peer.id, addresses))
+            if peer.id not in nobody and (told := _told(peer, narrowest)).addresses:
+                chosen.append(told)
         return tuple(chosen)
 
     def _fitted(self, make: Callable[[Peers], Reply], peers: Peers, limit: int) -> Reply:

@@ -85,6 +85,7 @@ class PeerInfo:
     id: PeerId
     addresses: tuple[Address, ...] = ()
     _groups: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)
+    """`public_groups`, once somebody has asked for them."""
 
     @property
     def public_groups(self) -> tuple[str, ...]:

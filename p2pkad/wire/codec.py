@@ -2,7 +2,8 @@
 
 A server reads with `decode_request` and writes with `encode_reply`; whoever asks uses the other two. What has to reset the
 stream raises RemoteProtocolError here; what is merely of no use is left out: peers whose id is none, addresses that cannot
-be read or are somebody else's. A peer whose addresses are all of no use stays, without addresses.
+be read or are somebody else's. A peer whose addresses are all of no use stays, without addresses. Lists that a message of its
+type has no use for are not looked at.
 
 kad-dht r2, "RPC messages". Where implementations differ it says so below; unknown fields are ignored, as everybody does.
 """
@@ -221,7 +222,7 @@ def _decode_peers(entries: Sequence[bytes]) -> tuple[PeerInfo, ...]:
 
 
 _SHORT = 256
-"""Bytes of an entry that is worth remembering: that of a peer with some addresses."""
+"""Bytes of what is worth remembering: the entry of a peer with some addresses, the key of most questions."""
 
 
 # Every reply names twenty peers, in a lookup mostly those that the last one named. Two megabytes when full.

@@ -383,6 +383,16 @@ def damaged(body: bytes) -> st.SearchStrategy[bytes]:
 
 
 @pytest.mark.scenario("W5")
+def test_a_peer_that_is_no_message_is_an_error_in_a_list_that_is_read():
+    broken = b"\xff\xff"
+    with pytest.raises(RemoteProtocolError, match="a peer that is no message"):
+        decode_reply(FindNode(KEY), field(1, FIND_NODE) + field(8, broken))
+    with pytest.raises(RemoteProtocolError, match="a peer that is no message"):
+        decode_request(field(1, ADD_PROVIDER) + field(2, KEY) + field(9, broken))
+    assert decode_request(field(1, FIND_NODE) + field(2, KEY) + field(8, broken)) == FindNode(KEY)
+
+
+@pytest.mark.scenario("W5")
 @given(garbage | requests.flatmap(lambda request: damaged(encode_request(request))))
 @settings(max_examples=examples(300))
 def test_any_bytes_are_a_request_or_refused(data):

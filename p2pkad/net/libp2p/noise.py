@@ -50,7 +50,7 @@ class Channel(EncryptedMsgReadWriter):
     def __init__(self, conn: IRawConnection, state: NoiseConnection) -> None:
         super().__init__(conn)
         # Past py-libp2p's layer between, which does nothing but rename errors.
-        self._stream: ReadWriteCloser = conn.stream if isinstance(conn, RawConnection) else conn
+        self._stream: ReadWriteCloser = conn.stream if type(conn) is RawConnection else conn
         self._state = state
         self._arrived = b""
 

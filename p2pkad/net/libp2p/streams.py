@@ -7,7 +7,7 @@ several. What happens to the stream of a request:
     stale: reset or ended while idle  | one retry, on a fresh stream; the peer saw no second request on the old one
     the connection was lost           | the same, over another connection, dialled if need be; the second time PeerBusy
     failed otherwise, late, cancelled | reset, never used again
-    idle for IDLE_AFTER               | closed; the last one to a peer later, after LAST_IDLE_AFTER
+    idle for IDLE_AFTER               | closed; the last idle one to a peer later, after LAST_IDLE_AFTER
 
 What has no reply, ADD_PROVIDER, goes out with a question behind it in the same write. Peers deal with one message after the
 other: who answers has dealt with the first, and who takes that amiss has reset the stream. How a stream ends says less: js
