@@ -7,6 +7,7 @@ whoever cannot do without it says so (`--require go`).
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -44,48 +45,51 @@ def go_peer() -> Path | None:
     Raises BuildFailed. Nothing is left in the cache then.
     """
     binary = CACHE / f"go-peer-{fingerprint(GO_SOURCES, '*.go', 'go.mod', 'go.sum')}"
-    if binary.exists():
+    with alone("go"):
+        if binary.exists():
+            return binary
+        go = toolchain("go", GO_MISSING)
+        if go is None:
+            return None
+        with building("go", binary) as unfinished:
+            # -trimpath: the same bytes wherever the repository lies. -buildvcs=false: a clone without .git builds too.
+            compile_with([go, "build", "-trimpath", "-buildvcs=false", "-o", str(unfinished), "."], GO_SOURCES)
         return binary
-    go = toolchain("go", GO_MISSING)
-    if go is None:
-        return None
-    with building("go", binary) as unfinished:
-        # -trimpath: the same bytes wherever the repository lies. -buildvcs=false: a clone without .git builds too.
-        compile_with([go, "build", "-trimpath", "-buildvcs=false", "-o", str(unfinished), "."], GO_SOURCES)
-    return binary
 
 
 def rust_peer() -> Path | None:
     """The rust peer's binary, as `go_peer`. What cargo made of its libraries stays in the cache, for the next build."""
     binary = CACHE / f"rust-peer-{fingerprint(RUST_SOURCES, 'src/*.rs', 'Cargo.toml', 'Cargo.lock')}"
-    if binary.exists():
+    with alone("rust"):
+        if binary.exists():
+            return binary
+        cargo = toolchain("cargo", RUST_MISSING)
+        if cargo is None:
+            return None
+        target = CACHE / "rust-target"
+        with building("rust", binary) as unfinished:
+            compile_with([cargo, "build", "--locked", "--quiet"], RUST_SOURCES, {"CARGO_TARGET_DIR": str(target)})
+            shutil.copy2(target / "debug" / "peer", unfinished)
         return binary
-    cargo = toolchain("cargo", RUST_MISSING)
-    if cargo is None:
-        return None
-    target = CACHE / "rust-target"
-    with building("rust", binary) as unfinished:
-        compile_with([cargo, "build", "--locked", "--quiet"], RUST_SOURCES, {"CARGO_TARGET_DIR": str(target)})
-        shutil.copy2(target / "debug" / "peer", unfinished)
-    return binary
 
 
 def js_peer() -> Path | None:
     """A directory with the js peer, `main.js`, and all that it needs, Node included; otherwise as `go_peer`."""
     directory = CACHE / f"js-peer-{fingerprint(JS_SOURCES, '*.js', *JS_PACKAGES)}"
-    if directory.exists():
+    with alone("js"):
+        if directory.exists():
+            return directory
+        npm = toolchain("npm", JS_MISSING)
+        if npm is None:
+            return None
+        packages = js_packages(npm)
+        with building("js", directory) as unfinished:
+            unfinished.mkdir()
+            for source in JS_SOURCES.glob("*.js"):
+                shutil.copy2(source, unfinished)
+            shutil.copy2(JS_SOURCES / "package.json", unfinished)
+            (unfinished / "node_modules").symlink_to(Path("..") / packages.name / "node_modules")
         return directory
-    npm = toolchain("npm", JS_MISSING)
-    if npm is None:
-        return None
-    packages = js_packages(npm)
-    with building("js", directory) as unfinished:
-        unfinished.mkdir()
-        for source in JS_SOURCES.glob("*.js"):
-            shutil.copy2(source, unfinished)
-        shutil.copy2(JS_SOURCES / "package.json", unfinished)
-        (unfinished / "node_modules").symlink_to(Path("..") / packages.name / "node_modules")
-    return directory
 
 
 def js_packages(npm: str) -> Path:
@@ -109,9 +113,17 @@ def toolchain(name: str, missing: str) -> str | None:
 
 
 @contextlib.contextmanager
+def alone(language: str) -> Iterator[None]:
+    """One process at a time builds a language's peer: the others wait, and find it made."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{language}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def building(language: str, product: Path) -> Iterator[Path]:
     """Under the name that this yields the product is to be made. It gets its own when it is whole, and replaces older ones."""
-    CACHE.mkdir(parents=True, exist_ok=True)
     print(f"building the {language} peer (a minute or two when cold)", file=sys.stderr, flush=True)
     started = time.monotonic()
     unfinished = product.with_suffix(f".{time.time_ns()}")

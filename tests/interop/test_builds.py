@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,11 +87,19 @@ def test_a_peer_is_built_once_for_each_state_of_its_sources(peer: Peer) -> None:
     assert peers_in_the_cache() == [second]
 
 
+def test_of_several_who_need_a_peer_at_once_one_builds_it(peer: Peer) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        products = {*pool.map(lambda _: peer.build(), range(4))}
+    assert len(products) == 1
+    assert peer.built == 1
+    assert peers_in_the_cache() == [*products]
+
+
 def test_a_peer_that_does_not_compile_says_why_and_leaves_nothing(peer: Peer) -> None:
     peer.main.write_text("broken")
     with pytest.raises(builds.BuildFailed, match=r":1: broken"):
         peer.build()
-    assert list(builds.CACHE.iterdir()) == []
+    assert {path.suffix for path in builds.CACHE.iterdir()} == {".lock"}
 
 
 def test_a_compiler_that_takes_too_long_is_ended_with_those_that_work_for_it(
