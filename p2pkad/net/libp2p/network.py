@@ -42,7 +42,7 @@ from p2pkad.net.base import (
 )
 from p2pkad.net.connections import Held
 from p2pkad.net.libp2p.border import FOREIGN, reason
-from p2pkad.net.libp2p.ids import peer_of
+from p2pkad.net.libp2p.ids import peer_of, remote_address
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.net.libp2p.serving import Server
@@ -291,11 +291,13 @@ class Libp2pNetwork:
     async def _answer(self, stream: INetStream, frame: bytes) -> bytes | None:
         assert isinstance(stream, NetStream)
         assert self._handler is not None
-        held = None if stream.swarm_conn is None else self._backbone.holding(stream.swarm_conn)
-        remote = None
-        if held is not None:
-            held.used = trio.current_time()
-            remote = held.remote_address
+        connection, remote = stream.swarm_conn, None
+        if connection is not None:
+            held = self._backbone.holding(connection)
+            if held is not None:
+                held.used = trio.current_time()
+            # Its first request may be quicker than the news of the connection.
+            remote = remote_address(connection) if held is None else held.remote_address
         reply = await self._handler(Request(peer_of(stream.muxed_conn), remote, decode_request(frame)))
         return None if reply is None else encode_reply(reply)
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import trio
+from libp2p.abc import INetConn, INetwork
+from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.rcmgr import Direction
 
 from p2pkad.core.messages import AddProvider, FindNode, FindNodeReply, GetProviders
-from p2pkad.core.peers import PeerInfo
+from p2pkad.core.peers import PeerInfo, Scope
 from p2pkad.errors import LocalProtocolError, PeerUnreachable, RequestFailed
 from p2pkad.net.base import Connected, Gone, Identified
+from p2pkad.net.libp2p.backbone import Backbone
 from p2pkad.net.libp2p.serving import Server
 from tests.net.libp2p.ends import an_end, eventually, soon
 
@@ -108,3 +115,20 @@ async def test_an_unreachable_peer_is_reported_with_the_reason_for_each_address(
 async def test_a_ping_measures_a_round_trip():
     async with an_end() as one, an_end(server=False) as other:
         assert await one.network.ping(other.info, soon()) > 0
+
+
+async def test_where_a_request_comes_from_is_known_before_the_connection_is_told_of(monkeypatch):
+    told = trio.Event()
+
+    async def late(self: Backbone, network: INetwork, conn: INetConn, connected: Any = Backbone.connected) -> None:
+        if isinstance(conn, SwarmConn) and conn.direction is Direction.INBOUND:
+            await told.wait()
+        await connected(self, network, conn)
+
+    monkeypatch.setattr(Backbone, "connected", late)
+    async with an_end() as server, an_end(server=False) as client:
+        await client.ask(server)
+        told.set()
+    (request,) = server.requests
+    assert request.remote_address is not None
+    assert request.remote_address.scope is Scope.LOOPBACK
