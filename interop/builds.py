@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,52 +44,56 @@ def go_peer() -> Path | None:
 
     Raises BuildFailed. Nothing is left in the cache then.
     """
-    binary = CACHE / f"go-peer-{fingerprint(GO_SOURCES, '*.go', 'go.mod', 'go.sum')}"
-    with alone("go"):
-        if binary.exists():
-            return binary
-        go = toolchain("go", GO_MISSING)
-        if go is None:
-            return None
-        with building("go", binary) as unfinished:
-            # -trimpath: the same bytes wherever the repository lies. -buildvcs=false: a clone without .git builds too.
-            compile_with([go, "build", "-trimpath", "-buildvcs=false", "-o", str(unfinished), "."], GO_SOURCES)
-        return binary
+
+    def build(go: str, binary: Path) -> None:
+        # -trimpath: the same bytes wherever the repository lies. -buildvcs=false: a clone without .git builds too.
+        compile_with([go, "build", "-trimpath", "-buildvcs=false", "-o", str(binary), "."], GO_SOURCES)
+
+    name = f"go-peer-{fingerprint(GO_SOURCES, '*.go', 'go.mod', 'go.sum')}"
+    return built_once("go", name, ("go", GO_MISSING), build)
 
 
 def rust_peer() -> Path | None:
     """The rust peer's binary, as `go_peer`. What cargo made of its libraries stays in the cache, for the next build."""
-    binary = CACHE / f"rust-peer-{fingerprint(RUST_SOURCES, 'src/*.rs', 'Cargo.toml', 'Cargo.lock')}"
-    with alone("rust"):
-        if binary.exists():
-            return binary
-        cargo = toolchain("cargo", RUST_MISSING)
-        if cargo is None:
-            return None
+
+    def build(cargo: str, binary: Path) -> None:
         target = CACHE / "rust-target"
-        with building("rust", binary) as unfinished:
-            compile_with([cargo, "build", "--locked", "--quiet"], RUST_SOURCES, {"CARGO_TARGET_DIR": str(target)})
-            shutil.copy2(target / "debug" / "peer", unfinished)
-        return binary
+        compile_with([cargo, "build", "--locked", "--quiet"], RUST_SOURCES, {"CARGO_TARGET_DIR": str(target)})
+        shutil.copy2(target / "debug" / "peer", binary)
+
+    name = f"rust-peer-{fingerprint(RUST_SOURCES, 'src/*.rs', 'Cargo.toml', 'Cargo.lock')}"
+    return built_once("rust", name, ("cargo", RUST_MISSING), build)
 
 
 def js_peer() -> Path | None:
     """A directory with the js peer, `main.js`, and all that it needs, Node included; otherwise as `go_peer`."""
-    directory = CACHE / f"js-peer-{fingerprint(JS_SOURCES, '*.js', *JS_PACKAGES)}"
-    with alone("js"):
-        if directory.exists():
-            return directory
-        npm = toolchain("npm", JS_MISSING)
-        if npm is None:
-            return None
+
+    def build(npm: str, directory: Path) -> None:
         packages = js_packages(npm)
-        with building("js", directory) as unfinished:
-            unfinished.mkdir()
-            for source in JS_SOURCES.glob("*.js"):
-                shutil.copy2(source, unfinished)
-            shutil.copy2(JS_SOURCES / "package.json", unfinished)
-            (unfinished / "node_modules").symlink_to(Path("..") / packages.name / "node_modules")
-        return directory
+        directory.mkdir()
+        for source in JS_SOURCES.glob("*.js"):
+            shutil.copy2(source, directory)
+        shutil.copy2(JS_SOURCES / "package.json", directory)
+        (directory / "node_modules").symlink_to(Path("..") / packages.name / "node_modules")
+
+    name = f"js-peer-{fingerprint(JS_SOURCES, '*.js', *JS_PACKAGES)}"
+    return built_once("js", name, ("npm", JS_MISSING), build)
+
+
+def built_once(language: str, name: str, tool: tuple[str, str], build: Callable[[str, Path], None]) -> Path | None:
+    """The peer of this name in the cache, made by `build` where it is not there; None: the toolchain is not.
+
+    tool: a program, and what is said where it is missing. build: is given that program, and where the peer is to be.
+    """
+    product = CACHE / name
+    with alone(language):
+        if not product.exists():
+            program = toolchain(*tool)
+            if program is None:
+                return None
+            with building(language, product) as unfinished:
+                build(program, unfinished)
+        return product
 
 
 def js_packages(npm: str) -> Path:

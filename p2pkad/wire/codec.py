@@ -251,7 +251,8 @@ _CLOSER_PEERS, _PROVIDER_PEERS = b"\x42", b"\x4a"
 
 
 def _peers(tag: bytes, peers: Iterable[PeerInfo]) -> bytes:
-    # A message's bytes are those of its fields in a row.
+    # A message's bytes are those of its fields in a row. Here and below the loop itself looks for what is known: a call for
+    # each of twenty peers takes longer than all else.
     known = _known.get
     entries = [found[1] if (found := known(id(peer))) and found[0] is peer else _entry(peer) for peer in peers]
     return tag + tag.join(entries) if entries else b""
