@@ -1,4 +1,4 @@
-"""Plays cells: a network for each stage and bootstrap implementation, its cells one after the other.
+"""Plays cells: a network for each stage and bootstrap implementation, its cells one after the other, two networks at a time.
 
 Cells that fail leave the logs of their peers behind, as they were at that moment, and the command that repeats them. A
 network in which a peer ends by itself, or in which peers are silent again and again, is broken off: its remaining cells are
@@ -24,6 +24,8 @@ CELL_SECONDS = 180.0
 """More than answers may take, so that a peer's own word on what went wrong comes first."""
 MOST_SILENCES = 3
 """In a network, before it is broken off: each takes a minute or more, and a peer that hangs is in a third of the cells."""
+NETWORKS_AT_ONCE = 2
+"""Half of the time of each goes by in waiting."""
 FAILURES = (*ANY, Wrong)
 
 
@@ -86,14 +88,19 @@ class Matrix:
                 self._note(Result(cell, Verdict.NOT_RUN, "; ".join(self._missing[name] for name in absent)))
             else:
                 possible.append(cell)
-        for (stage, bootstrap), group in by_network(possible).items():
-            await self._play_network(stage, bootstrap, group)
+        # Each takes its turn before it is started: a nursery starts what it was given in any order, and one that begins last
+        # and takes long is waited for.
+        turns = trio.Semaphore(NETWORKS_AT_ONCE)
+        async with trio.open_nursery() as nursery:
+            for (stage, bootstrap), group in by_network(possible).items():
+                await turns.acquire()
+                nursery.start_soon(self._play_network, stage, bootstrap, group, turns)
         order = {cell: place for place, cell in enumerate(cells)}
         self._run.results.sort(key=lambda result: order[result.cell])
         self._run.seconds = trio.current_time() - began
         return self._run
 
-    async def _play_network(self, stage: Stage, bootstrap: str, cells: list[Cell]) -> None:
+    async def _play_network(self, stage: Stage, bootstrap: str, cells: list[Cell], turns: trio.Semaphore) -> None:
         logs, left, bad_ends = self._logs / f"{stage}-{bootstrap}", list(cells), list[str]()
         try:
             async with open_driver(logs) as driver:
@@ -101,6 +108,8 @@ class Matrix:
                 await self._play_cells(Network(driver, stage, bootstrap, self._languages, self._run.seed), left, logs)
         except* Exception as group:
             self._break_off(left, "; ".join(map(told, leaves(group))), logs)
+        finally:
+            turns.release()
         self._run.bad_ends += bad_ends
 
     async def _play_cells(self, network: Network, left: list[Cell], logs: Path) -> None:
