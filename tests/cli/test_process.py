@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 import trio
@@ -46,3 +48,21 @@ def test_the_signals_are_given_back():
 
     execute(work)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.fixture
+def as_an_entry_leaves_it() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("as_an_entry_leaves_it")
+def test_garbage_is_looked_for_from_here_on_and_not_among_modules():
+    async def work() -> int:
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > len(gc.get_objects())
+        return 0
+
+    assert execute(work) == 0
