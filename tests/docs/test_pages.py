@@ -21,6 +21,7 @@ from tests.support.running import Running
 pytestmark = pytest.mark.long
 
 EMBEDDING = ROOT / "docs" / "embedding.md"
+"""Is followed word by word where there is nothing but the wheel: `make wheel`, a step of `make test`."""
 OTHERS = [page for page in PAGES if page != EMBEDDING]
 HOSTS = ROOT / "docs" / "hosts.md"
 """Its programs are warned of the hosts that they make: `test_hosts_page.py` runs them, and reads the warnings."""
@@ -89,12 +90,6 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings} | set(
         re.findall(r'<a (?:id|name)="([^"]+)"', text)
     )
-
-
-def test_the_page_on_embedding_works_word_by_word(tmp_path: Path) -> None:
-    """In the environment of the tests; `.ci/wheel.py` does it in one that has the wheel alone."""
-    with Reader(EMBEDDING, tmp_path, BIN, skipped=NOT_TYPED) as reader:
-        reader.follow()
 
 
 def test_the_page_on_embedding_names_the_wheel_and_the_packages() -> None:
