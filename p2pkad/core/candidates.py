@@ -59,14 +59,15 @@ def after(state: State, given: Input) -> State:
 class Candidate:
     """A peer that may be asked.
 
-    away: its distance to the target. path: who asks it. asked_at, since: when it was asked, and from when on its answer is
+    away: its distance to the target. path: the number of the one that asks it (the path itself, which has it, would make a
+    cycle, and lookups the work of the garbage collector). asked_at, since: when it was asked, and from when on its answer is
     waited for, in monotonic seconds. patience: with such peers. slow: it takes longer than most; it may be dead, so that
     somebody else is asked in its place meanwhile. hops: 1 for a seed, and one more than those of whoever told of it first.
     """
 
     peer: PeerId
     away: int
-    path: Path
+    path: int
     patience: Patience
     state: State = State.HEARD
     asked_at: float = 0.0

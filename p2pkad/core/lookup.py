@@ -142,20 +142,20 @@ class Lookup:
     ) -> None:
         self.goal = goal
         self.limits = limits
-        self._unhurried = Patience(limits.soft)
-        self._patience = patience or (lambda peer, asked_at: (asked_at, self._unhurried))
+        self._unhurried = unhurried = Patience(limits.soft)
+        self._patience = patience or (lambda peer, asked_at: (asked_at, unhurried))
         self._own = own
         self._space = space
         self._target = space.key(goal.key)
         self._deadline = now + limits.duration
-        self._paths = [Path(limits.candidates) for _ in range(limits.disjoint_paths)]
+        self._paths = {number: Path(limits.candidates) for number in range(limits.disjoint_paths)}
         self._asked: dict[int, Candidate] = {}  # everybody who was ever asked, by distance
         self._in_flight: dict[PeerId, Candidate] = {}  # those in state ASKED
         self._count: Counter[State] = Counter()  # of all states but HEARD
         self._outcome: Outcome | None = None
         seeds = tuple(seeds)
-        for number, path in enumerate(self._paths):
-            self._hear(seeds[number :: len(self._paths)], path, 1)
+        for number in self._paths:
+            self._hear(seeds[number :: len(self._paths)], number, 1)
 
     def on_reply(self, peer: PeerId, reply: AnyReply, now: float) -> None:
         """`peer` answered at `now`; its closer peers are believed. No effect unless it was asked, none after the end."""
@@ -214,7 +214,7 @@ class Lookup:
     def _give_up_slots(self, now: float) -> float:
         """Returns when there is something of the kind to be done again."""
         soonest, late = self._deadline, []
-        for path in self._paths:
+        for path in self._paths.values():
             path.slots = 0
         for candidate in self._in_flight.values():
             due = candidate.since + candidate.patience.usual
@@ -224,7 +224,7 @@ class Lookup:
                 due = candidate.since + candidate.patience.usual
             if due > now:
                 candidate.slow = False
-                candidate.path.slots += 1
+                self._paths[candidate.path].slots += 1
             else:
                 candidate.slow = True
                 due = candidate.since + candidate.patience.wait
@@ -240,7 +240,7 @@ class Lookup:
     def _unsettled(self) -> list[tuple[Path, list[Candidate]]]:
         """The paths that are under way, with their windows: there is somebody to ask, or to wait for."""
         unsettled = []
-        for path in self._paths:
+        for path in self._paths.values():
             window, slow = path.window(self.limits.k)
             if slow or any(candidate.state is not State.ANSWERED for candidate in window):
                 unsettled.append((path, window))
@@ -256,14 +256,15 @@ class Lookup:
         return Ending.CONVERGED if self._count[State.ANSWERED] else Ending.NOBODY
 
     def _ask_along(self, windows: list[tuple[Path, list[Candidate]]], now: float) -> Iterator[Query]:
-        free = self.limits.alpha - sum(path.slots for path in self._paths)
+        free = self.limits.alpha - sum(path.slots for path in self._paths.values())
         share, more = divmod(self.limits.alpha, len(windows) or 1)
         for number, (path, window) in enumerate(windows):
             for candidate in self._choose(window, max(min(share + (number < more) - path.slots, free), 1 - path.slots)):
                 free -= 1
                 yield self._ask(candidate, now)
         # Who chose first this time chooses last the next time.
-        self._paths.append(self._paths.pop(0))
+        first = next(iter(self._paths))
+        self._paths[first] = self._paths.pop(first)
 
     def _choose(self, window: list[Candidate], slots: int) -> list[Candidate]:
         # Another path may have asked one of them in this very step.
@@ -276,7 +277,7 @@ class Lookup:
         self._move(candidate, Input.ASKED)
         self._asked[candidate.away] = candidate
         self._in_flight[candidate.peer] = candidate
-        for path in self._paths:
+        for path in self._paths.values():
             path.share(candidate)
         candidate.asked_at = now
         candidate.since, candidate.patience = self._patience(candidate.peer, now)
@@ -301,7 +302,7 @@ class Lookup:
         )
 
     def _nearest(self) -> Iterable[Candidate]:
-        return self._paths[0] if len(self._paths) == 1 else merged(self._paths)
+        return self._paths[0] if len(self._paths) == 1 else merged(self._paths.values())
 
     def _waiting(self, peer: PeerId) -> Candidate | None:
         """The candidate, when an answer of it can still make a difference."""
@@ -310,12 +311,13 @@ class Lookup:
             return None
         return candidate
 
-    def _hear(self, peers: Iterable[PeerId], path: Path, hops: int) -> None:
+    def _hear(self, peers: Iterable[PeerId], number: int, hops: int) -> None:
+        path = self._paths[number]
         known, key_of, target = path.known, self._space.key, self._target
         for peer in peers:
             away = distance(key_of(peer), target)
             if away not in known and peer != self._own:
-                path.hear(self._asked.get(away) or Candidate(peer, away, path, self._unhurried, hops=hops))
+                path.hear(self._asked.get(away) or Candidate(peer, away, number, self._unhurried, hops=hops))
 
     def _distance(self, peer: PeerId) -> int:
         return distance(self._space.key(peer), self._target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 import random
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from p2pkad.core.candidates import Candidate
 from p2pkad.core.goals import ClosestPeers, Failure
 from p2pkad.core.keyspace import KeySpace
 from p2pkad.core.lookup import Ask, Done, Ending, Lookup, LookupLimits, Outcome, Query, Step, Wait
@@ -52,6 +54,24 @@ def test_the_nearest_seeds_are_asked_first_as_many_as_alpha() -> None:
     lookup = tiny_lookup(target=0, seeds=[0b1000, 0b0001, 0b0100], alpha=2)
     assert lookup.next(now=0) == ask((0b0001, 5), (0b0100, 5))
     assert lookup.next(now=0) == Wait(1)
+
+
+def test_what_a_lookup_knew_goes_with_it_and_is_no_garbage_to_look_for() -> None:
+    def candidates() -> int:
+        return sum(isinstance(each, Candidate) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    before = candidates()  # of other tests, in reports of how they failed
+    try:
+        lookup = tiny_lookup(target=0, seeds=[0b1000_0000], disjoint_paths=2)
+        lookup.next(0)
+        lookup.on_reply(peer(0b1000_0000), closer(0b0001), 0)
+        assert candidates() == before + 2
+        del lookup
+        assert candidates() == before
+    finally:
+        gc.enable()
 
 
 def test_answers_lead_nearer_until_the_k_nearest_have_answered() -> None:
