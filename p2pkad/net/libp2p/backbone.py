@@ -34,6 +34,7 @@ from p2pkad.errors import ConfigError, LocalLimit, NodeClosed, PeerBusy
 from p2pkad.events import HostFault, Limit
 from p2pkad.net.base import Usefulness
 from p2pkad.net.connections import IDLE, Connections, Held
+from p2pkad.net.libp2p.deadlines import Deadlines
 from p2pkad.net.libp2p.dialer import Dialer
 from p2pkad.net.libp2p.identify import Identifier
 from p2pkad.net.libp2p.ids import peer_of, remote_address
@@ -89,6 +90,7 @@ class Backbone(INotifee):
         )
         self.dialer = Dialer(swarm, config, resolver or SystemResolver(), self.spawn, self._close_quietly, self.freed)
         self.identifier = Identifier(host, observed, self._told)
+        self.deadlines = Deadlines()
         swarm.register_notifee(self)
 
     def __repr__(self) -> str:
@@ -100,6 +102,7 @@ class Backbone(INotifee):
         """Live as long as the host does. Cancelled by it."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self.deadlines.keep)
             task_status.started()
             try:
                 await self._keep_sweeping()

@@ -42,6 +42,7 @@ from p2pkad.net.base import (
 )
 from p2pkad.net.connections import Held
 from p2pkad.net.libp2p.border import FOREIGN, reason
+from p2pkad.net.libp2p.deadlines import Deadlines
 from p2pkad.net.libp2p.ids import peer_of, remote_address
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
@@ -302,7 +303,7 @@ class Libp2pNetwork:
         return None if reply is None else encode_reply(reply)
 
     def _border(self, peer: PeerId, doing: str, deadline: float) -> _Border:
-        return _Border(self._backbone.using(peer), peer, doing, deadline)
+        return _Border(self._backbone.using(peer), self._backbone.deadlines, peer, doing, deadline)
 
 
 class _Border:
@@ -311,21 +312,26 @@ class _Border:
     A class, as `Stay` is one.
     """
 
-    __slots__ = ("_deadline", "_doing", "_peer", "_scope", "_started", "_using")
+    __slots__ = ("_deadline", "_deadlines", "_doing", "_peer", "_scope", "_started", "_using")
 
-    def __init__(self, using: AbstractContextManager[None], peer: PeerId, doing: str, deadline: float) -> None:
+    def __init__(
+        self, using: AbstractContextManager[None], deadlines: Deadlines, peer: PeerId, doing: str, deadline: float
+    ) -> None:
         self._using = using
+        self._deadlines = deadlines
         self._peer = peer
         self._doing = doing
         self._deadline = deadline
         self._started = trio.current_time()
-        self._scope = trio.CancelScope(deadline=deadline)
+        self._scope = trio.CancelScope()
 
     def __enter__(self) -> None:
         self._using.__enter__()
         self._scope.__enter__()
+        self._deadlines.add(self._scope, self._deadline)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._deadlines.remove(self._scope)
         try:
             self._scope.__exit__(kind, error, trace)
         finally:
