@@ -97,6 +97,7 @@ class Matrix:
                 nursery.start_soon(self._play_network, stage, bootstrap, group, turns)
         order = {cell: place for place, cell in enumerate(cells)}
         self._run.results.sort(key=lambda result: order[result.cell])
+        self._run.versions = {name: self._run.versions[name] for name in self._languages if name in self._run.versions}
         self._run.seconds = trio.current_time() - began
         return self._run
 

@@ -14,7 +14,7 @@ def execute(work: Callable[[], Awaitable[int]], *, stopped: int | None = None) -
 
     stopped: the exit code then; None says with which signal, as shells expect it.
     """
-    # All modules are there, and stay. A node that runs for months does not go through them each time it looks for garbage.
+    # From here on there may be garbage, and what is loaded is none.
     gc.freeze()
     gc.enable()
     return trio.run(_until_signal, work, stopped)

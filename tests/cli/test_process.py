@@ -14,6 +14,14 @@ import trio.lowlevel
 from p2pkad.cli.process import execute
 
 
+@pytest.fixture(autouse=True)
+def as_an_entry_leaves_it() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
 def test_a_command_that_is_done_gives_its_code():
     async def work() -> int:
         await trio.lowlevel.checkpoint()
@@ -50,15 +58,6 @@ def test_the_signals_are_given_back():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.fixture
-def as_an_entry_leaves_it() -> Iterator[None]:
-    gc.disable()
-    yield
-    gc.enable()
-    gc.unfreeze()
-
-
-@pytest.mark.usefixtures("as_an_entry_leaves_it")
 def test_garbage_is_looked_for_from_here_on_and_not_among_modules():
     async def work() -> int:
         assert gc.isenabled()

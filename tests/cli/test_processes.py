@@ -50,6 +50,23 @@ def test_a_node_that_is_told_to_stop_has_succeeded(start, tmp_path, number):
     assert node.end(number) == (exits.DONE, "")
 
 
+GARBAGE = """
+import atexit, gc, sys
+from p2pkad.cli.entry import main
+atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 10 * len(gc.get_objects()), file=sys.stderr))
+main()
+"""
+
+
+def test_a_node_that_serves_looks_for_garbage_and_not_among_what_was_loaded():
+    words = [sys.executable, "-c", GARBAGE, "run", "--json", "--listen", "/ip4/127.0.0.1/tcp/0", "--data-dir", ""]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as node:
+        assert node.stdout is not None
+        assert "ready" in node.stdout.readline()
+        node.send_signal(signal.SIGTERM)
+        assert node.communicate(timeout=SECONDS)[1] == "True True\n"
+
+
 def test_a_second_run_has_the_identity_of_the_first(start, tmp_path):
     first = start("--json", "--data-dir", f"{tmp_path}/state")
     ready = first.ready()

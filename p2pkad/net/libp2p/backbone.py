@@ -100,9 +100,8 @@ class Backbone(INotifee):
 
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Live as long as the host does. Cancelled by it."""
-        async with trio.open_nursery() as nursery:
+        async with self.deadlines.kept(), trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self.deadlines.keep)
             task_status.started()
             try:
                 await self._keep_sweeping()

@@ -193,7 +193,7 @@ class GuestBackbone(Backbone):
 
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         try:
-            async with trio.open_nursery() as nursery:
+            async with self.deadlines.kept(), trio.open_nursery() as nursery:
                 self._nursery = nursery
                 for connection in self._swarm.get_connections():
                     await self._contained(self.connected, self._swarm, connection)

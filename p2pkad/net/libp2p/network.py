@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from math import isnan
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -317,6 +318,8 @@ class _Border:
     def __init__(
         self, using: AbstractContextManager[None], deadlines: Deadlines, peer: PeerId, doing: str, deadline: float
     ) -> None:
+        if isnan(deadline):
+            raise ValueError("a deadline is no number")  # as trio has it, and before anything is entered
         self._using = using
         self._deadlines = deadlines
         self._peer = peer

@@ -17,10 +17,8 @@ from tests.net.libp2p.ends import an_end, soon
 @pytest.fixture
 async def deadlines() -> AsyncIterator[Deadlines]:
     made = Deadlines()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(made.keep)
+    async with made.kept():
         yield made
-        nursery.cancel_scope.cancel()
 
 
 async def cancelled_after(deadlines: Deadlines, seconds: float) -> float:
@@ -62,6 +60,24 @@ async def test_one_that_has_ended_is_left_alone_and_the_others_are_not(deadlines
     assert await cancelled_after(deadlines, 2.0) == pytest.approx(2.0)
     assert not over.cancel_called
     deadlines.remove(over)
+
+
+@pytest.mark.parametrize("kept", [0.0, 1.0])
+async def test_those_that_nobody_sleeps_for_any_more_are_cancelled_all_the_same(kept: float, autojump_clock: object) -> None:
+    made = Deadlines()
+    began = trio.current_time()
+
+    async def keep() -> None:
+        async with made.kept():
+            await trio.sleep(kept)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep)
+        with trio.CancelScope() as scope:
+            made.add(scope, began + 3.0)
+            await trio.sleep_forever()
+    assert trio.current_time() - began == pytest.approx(3.0)
+    assert await cancelled_after(made, 2.0) == pytest.approx(2.0)
 
 
 async def test_nothing_is_left_of_requests_that_were_answered() -> None:

@@ -22,8 +22,10 @@ from multiaddr import Multiaddr
 
 import p2pkad
 from p2pkad.config import HostConfig, KademliaConfig
-from p2pkad.errors import ConfigError, NodeClosed, RequestFailed
+from p2pkad.core.messages import FindNode
+from p2pkad.errors import ConfigError, NodeClosed, RequestFailed, RequestTimeout
 from p2pkad.events import HostFault, HostNotArmoured
+from p2pkad.net.base import Request
 from p2pkad.net.libp2p.foreign import ForeignHost, faults_of
 from p2pkad.node.service import KademliaService
 from p2pkad.validators.opaque import OpaqueValidator
@@ -284,6 +286,48 @@ async def test_a_host_that_does_not_run_and_what_is_no_host_are_errors_that_say_
             pass
     with pytest.raises(ConfigError, match="host: a dict is none"):
         KademliaService({}, config())  # type: ignore[arg-type]  # whoever has no mypy
+
+
+async def test_a_request_is_waited_for_until_its_deadline_and_detaching_for_nothing():
+    async def silent(request: Request) -> None:
+        await trio.sleep_forever()
+
+    async with an_end(handler=silent) as server, a_stock_host() as host:
+        async with ForeignHost(host).open_network(protocol=PROTOCOL, max_message=1000) as network:
+            with pytest.raises(RequestTimeout, match=r"no answer to FindNode within 0\.\d+ s"):
+                await network.request(server.info, FindNode(b"key"), trio.current_time() + 0.2)
+            attached = count_tasks()
+        with trio.fail_after(HostConfig().close_timeout / 2):
+            await eventually(lambda: count_tasks() < attached)
+
+
+async def test_a_request_that_outlives_the_host_has_its_deadline_all_the_same():
+    asked = trio.Event()
+
+    async def silent(request: Request) -> None:
+        asked.set()
+        await trio.sleep_forever()
+
+    async with an_end(handler=silent) as server, trio.open_nursery() as nursery:
+        over = trio.Event()
+
+        async def application(task_status: trio.TaskStatus[BasicHost]) -> None:
+            async with a_stock_host() as host:
+                task_status.started(host)
+                await over.wait()
+
+        host = await nursery.start(application)
+
+        async def ask() -> None:
+            with pytest.raises((RequestTimeout, RequestFailed, NodeClosed)), trio.fail_after(PATIENCE):
+                await network.request(server.info, FindNode(b"key"), trio.current_time() + 1)
+
+        async with ForeignHost(host).open_network(protocol=PROTOCOL, max_message=1000) as network:
+            nursery.start_soon(ask)
+            await asked.wait()
+            over.set()
+            await eventually(lambda: not host.get_network().get_manager().is_running)
+            await trio.sleep(1)
 
 
 async def test_a_service_outlives_its_host_as_a_closed_one():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 import pytest
@@ -28,6 +29,13 @@ async def test_a_request_is_answered_by_the_peer_it_was_sent_to():
         (request,) = server.requests
         assert request.peer == asker.id
         assert request.message == FindNode(b"key")
+
+
+async def test_a_deadline_that_is_no_number_is_the_callers_error_and_nobody_elses():
+    async with an_end() as asker, an_end() as server:
+        with pytest.raises(ValueError, match="no number"):
+            await asker.network.request(server.info, FindNode(b"key"), nan)
+        await asker.network.request(server.info, FindNode(b"key"), soon())
 
 
 async def test_what_has_no_reply_is_sent_and_the_stream_serves_the_next_request():
