@@ -227,9 +227,7 @@ def main(what: str) -> int:
     if required:
         print(f"there is no {required[0]} on the PATH, and this run requires it")
         return 1
-    rows = in_order(CHECK)
-    if what == "test":
-        rows += beside_the_steps_aside({**TEST, **foreign})
+    rows = beside_the_steps_aside({**CHECK, **TEST, **foreign}) if what == "test" else in_order(CHECK)
     failed = [name for name, outcome, _ in rows if not outcome.ok]
 
     print(f"\n{'-' * 30} make {what} {'-' * 30}")
