@@ -61,6 +61,19 @@ def a_stock_host() -> Any:
     return running(plain_host(Limits()))
 
 
+async def application(over: trio.Event, *, task_status: trio.TaskStatus[BasicHost]) -> None:
+    """An application with a host, which ends when it is `over`, whoever else is on that host."""
+    async with a_stock_host() as host:
+        task_status.started(host)
+        await over.wait()
+
+
+async def ended(host: BasicHost, over: trio.Event) -> None:
+    """End that application, and wait until its host has ended."""
+    over.set()
+    await eventually(lambda: not host.get_network().get_manager().is_running)
+
+
 def config(protocol: str = PROTOCOL, **options: Any) -> KademliaConfig:
     return KademliaConfig(**{"protocol": protocol, "validators": {"v": OpaqueValidator()}, **options})
 
@@ -310,13 +323,7 @@ async def test_a_request_that_outlives_the_host_has_its_deadline_all_the_same():
 
     async with an_end(handler=silent) as server, trio.open_nursery() as nursery:
         over = trio.Event()
-
-        async def application(task_status: trio.TaskStatus[BasicHost]) -> None:
-            async with a_stock_host() as host:
-                task_status.started(host)
-                await over.wait()
-
-        host = await nursery.start(application)
+        host = await nursery.start(application, over)
 
         async def ask() -> None:
             with pytest.raises((RequestTimeout, RequestFailed, NodeClosed)), trio.fail_after(PATIENCE):
@@ -325,25 +332,17 @@ async def test_a_request_that_outlives_the_host_has_its_deadline_all_the_same():
         async with ForeignHost(host).open_network(protocol=PROTOCOL, max_message=1000) as network:
             nursery.start_soon(ask)
             await asked.wait()
-            over.set()
-            await eventually(lambda: not host.get_network().get_manager().is_running)
+            await ended(host, over)
             await trio.sleep(1)
 
 
 async def test_a_service_outlives_its_host_as_a_closed_one():
     async with a_node() as node, trio.open_nursery() as nursery:
         over = trio.Event()
-
-        async def application(task_status: trio.TaskStatus[BasicHost]) -> None:
-            async with a_stock_host() as host:
-                task_status.started(host)
-                await over.wait()
-
-        host = await nursery.start(application)
+        host = await nursery.start(application, over)
         async with KademliaService(host, config(bootstrap=node.addresses)) as service:
             await service.wait_ready(timeout=PATIENCE)
-            over.set()
-            await eventually(lambda: not host.get_network().get_manager().is_running)
+            await ended(host, over)
             await trio.testing.wait_all_tasks_blocked()
             with pytest.raises(NodeClosed):
                 await service.connect(node.addresses[0])
