@@ -274,8 +274,9 @@ async def test_a_late_reply_is_nobody_elses():
         await turn.serve()
 
     async with scripted(late_once) as stage:
-        with pytest.raises(RequestTimeout, match=r"no answer to FindNode within 0\.2 s"):
+        with pytest.raises(RequestTimeout, match="no answer to FindNode") as caught:
             await stage.client.network.request(stage.server.info, FindNode(b"slow"), trio.current_time() + 0.2)
+        assert 0 < caught.value.seconds <= 0.2
         release.set()
         await stage.ask()
         assert stage.requests == [1, 1]
