@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
-from types import TracebackType
 from typing import TypeVar
 
 import trio
@@ -88,10 +87,8 @@ def failure_of(error: Exception) -> Failure:
             return Failure.REFUSED
 
 
-def _result_of(error: BaseException | None) -> RequestResult | None:
+def _result_of(error: BaseException) -> RequestResult | None:
     match error:
-        case None:
-            return "answered"
         case trio.Cancelled():
             return "cancelled"
         case LocalLimit():
@@ -100,30 +97,6 @@ def _result_of(error: BaseException | None) -> RequestResult | None:
             return failure_of(error).value
         case _:
             return None
-
-
-class _Booking:
-    """Tells how something ended that was done with a peer. A class: each request passes here (`core.tally.Stay`)."""
-
-    __slots__ = ("_began", "_ended", "_message", "_peer")
-
-    def __init__(
-        self,
-        ended: Callable[[PeerInfo, AnyRequest | None, float | None, BaseException | None], None],
-        peer: PeerInfo,
-        message: AnyRequest | None,
-        began: float | None,
-    ) -> None:
-        self._ended = ended
-        self._peer = peer
-        self._message = message
-        self._began = began
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._ended(self._peer, self._message, self._began, error)
 
 
 class Asking:
@@ -182,28 +155,27 @@ class Asking:
         waited out and never held against the peer, nor is a deadline too near for an answer.
         """
         errand = errand or Errand()
-        with self._booking(peer, message):
-            response = await self._in_turn(peer.id, partial(self._network.request, peer, message), deadline, errand)
-            assert errand.left is not None
-            self._learn_from(peer.id, errand.left)
+        response = await self._in_turn(peer, message, partial(self._network.request, peer, message), deadline, errand)
+        assert errand.left is not None
+        self._learn_from(peer.id, errand.left)
         return self._booked(message, response)
 
     async def tell_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> AnyReply:
         """The reply to `question`, made after the peer has dealt with `message`. Raises as `ask`; a refusal of either."""
-        with self._booking(peer, message):
-            send = partial(self._network.send_and_ask, peer, message, question)
-            response = await self._in_turn(peer.id, send, deadline, Errand())
-        return self._booked(question, response)
+        send = partial(self._network.send_and_ask, peer, message, question)
+        return self._booked(question, await self._in_turn(peer, message, send, deadline, Errand()))
 
     async def tell(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
         """Send what has no reply; what returning says is in `Network.send`. Raises as `ask`."""
-        with self._booking(peer, message):
-            await self._in_turn(peer.id, partial(self._network.send, peer, message), deadline, Errand())
+        await self._in_turn(peer, message, partial(self._network.send, peer, message), deadline, Errand())
 
     async def connect(self, peer: PeerInfo, deadline: float) -> Connection:
         """The connection to a peer. Raises as `ask`."""
-        with self._booking(peer):
+        try:
             return await self._until_room(peer.id, partial(self._network.connect, peer), deadline, Errand())
+        except DidNotAnswer as error:
+            self._book_failure(peer, None, error)
+            raise
 
     async def check(self, peer: PeerId, deadline: float) -> bool:
         """The admission check: a server answers FIND_NODE for its own id. False when it did not."""
@@ -220,24 +192,32 @@ class Asking:
             return  # closed at once: nobody knows any more whether it was dialled
         (self._if_connected if connection.opened < began else self._if_dialled).learn(now - began)
 
-    async def _in_turn(self, peer: PeerId, call: Call[T], deadline: float, errand: Errand) -> T:
+    async def _in_turn(self, peer: PeerInfo, message: AnyRequest, call: Call[T], deadline: float, errand: Errand) -> T:
         """What `call` returns, when the peer has fewer requests of this node under way than it is sent at a time.
 
-        First this turn, then that of all requests together: who waits for one peer holds none of those.
+        First this turn, then that of all requests together: who waits for one peer holds none of those. A failure is booked,
+        and what became of `message` is told where somebody listens.
         """
-        turns = self._limits.requests_to(peer)
+        began = self._clock.monotonic() if self._tell.wanted(RequestEnded) else None
+        turns = self._limits.requests_to(peer.id)
         try:
             if not turns.take_now():
-                self._limits.reached("requests_to_peer", peer)
+                self._limits.reached("requests_to_peer", peer.id)
                 await _wait_in(turns, "requests_to_peer", deadline, errand)
             try:
-                result = await self._until_room(peer, call, deadline, errand)
-                turns.answered(late=self._was_late(peer, errand))
-                return result
+                result = await self._until_room(peer.id, call, deadline, errand)
+                turns.answered(late=self._was_late(peer.id, errand))
             finally:
                 turns.give_back()
+        except BaseException as error:
+            if isinstance(error, DidNotAnswer):
+                self._book_failure(peer, message, error)
+            self._tell_of_end(peer.id, message, began, _result_of(error))
+            raise
         finally:
-            self._limits.done_with(peer, turns)
+            self._limits.done_with(peer.id, turns)
+        self._tell_of_end(peer.id, message, began, "answered")
+        return result
 
     def _was_late(self, peer: PeerId, errand: Errand) -> bool:
         # Of one that was dialled for this, or has gone since, nothing can be said.
@@ -274,19 +254,11 @@ class Asking:
             turns.moved = self._clock.monotonic()
             turns.give_back()
 
-    def _booking(self, peer: PeerInfo, message: AnyRequest | None = None) -> _Booking:
-        """Around a request, or the attempt to connect: a failure is booked, and a request told of, where somebody listens."""
-        listened_to = message is not None and self._tell.wanted(RequestEnded)
-        return _Booking(self._ended, peer, message, self._clock.monotonic() if listened_to else None)
-
-    def _ended(self, peer: PeerInfo, message: AnyRequest | None, began: float | None, error: BaseException | None) -> None:
-        if isinstance(error, DidNotAnswer) and not self._is_ours(error):
-            self._book_failure(peer, message, error)
-        result = _result_of(error)
+    def _tell_of_end(self, peer: PeerId, message: AnyRequest, began: float | None, result: RequestResult | None) -> None:
         # Without a result nothing was sent: the message breaks a rule of this end.
-        if began is not None and message is not None and result is not None:
+        if began is not None and result is not None:
             now, name = self._clock.monotonic(), NAMES[type(message)]
-            self._tell(RequestEnded(at=now, peer=peer.id, message=name, seconds=now - began, result=result))
+            self._tell(RequestEnded(at=now, peer=peer, message=name, seconds=now - began, result=result))
 
     def _is_ours(self, error: Exception) -> bool:
         """Whether the failure is this node's: its own limit, or a caller's who gave the peer hardly any time."""
@@ -294,6 +266,8 @@ class Asking:
         return isinstance(error, LocalLimit) or (isinstance(error, RequestTimeout) and error.seconds < fair)
 
     def _book_failure(self, peer: PeerInfo, message: AnyRequest | None, error: Exception) -> None:
+        if self._is_ours(error):
+            return
         if isinstance(error, PeerUnreachable):
             self._membership.unreachable(peer, {address for address, _ in error.causes})
         failure = failure_of(error)

@@ -141,17 +141,8 @@ class Libp2pNetwork:
     async def send(self, peer: PeerInfo, message: AddProvider, deadline: float) -> None:
         question = FindNode(message.key)
         frames = b"".join(encode_frame(encode_request(each), self._max_message) for each in (message, question))
-
-        async def tell(channel: Channel) -> None:
-            answer = await channel.ask(frames)
-            try:
-                decode_reply(question, answer)
-            except RemoteProtocolError:
-                # py-libp2p echoes the message. Whatever comes back shows that it was read; but more may be on the way.
-                channel.over = True
-
         with self._border(peer.id, type(message).__name__, deadline):
-            await self._pool(peer.id).use(lambda: self._backbone.connect(peer, deadline), tell)
+            await self._pool(peer.id).ask(peer, frames, question, _anything, deadline)
 
     async def send_and_ask(self, peer: PeerInfo, message: AddProvider, question: AnyRequest, deadline: float) -> Response:
         return await self._ask(peer, encode_frame(encode_request(message), self._max_message), question, deadline)
@@ -255,12 +246,8 @@ class Libp2pNetwork:
     async def _ask(self, peer: PeerInfo, ahead: bytes, question: AnyRequest, deadline: float) -> Response:
         """ahead: frames without a reply that go out in front of the question, in one write."""
         frames = ahead + encode_frame(encode_request(question), self._max_message)
-
-        async def ask(channel: Channel) -> AnyReply:
-            return decode_reply(question, await channel.ask(frames))
-
         with self._border(peer.id, type(question).__name__, deadline):
-            held, reply = await self._pool(peer.id).use(lambda: self._backbone.connect(peer, deadline), ask)
+            held, reply = await self._pool(peer.id).ask(peer, frames, question, _reply, deadline)
             return Response(peer.id, held.remote_address, reply)
 
     def _pool(self, peer: PeerId) -> Pool:
@@ -268,7 +255,8 @@ class Libp2pNetwork:
             raise NodeClosed
         pool = self._pools.get(peer)
         if pool is None:
-            pool = self._pools[peer] = Pool(peer, self._protocol, self._max_message, self._backbone.later)
+            backbone = self._backbone
+            pool = self._pools[peer] = Pool(peer, self._protocol, self._max_message, backbone.connect, backbone.later)
         return pool
 
     def _start_serving(self) -> None:
@@ -305,6 +293,18 @@ class Libp2pNetwork:
 
     def _border(self, peer: PeerId, doing: str, deadline: float) -> _Border:
         return _Border(self._backbone.using(peer), self._backbone.deadlines, peer, doing, deadline)
+
+
+def _reply(channel: Channel, question: AnyRequest, answer: bytes) -> AnyReply:
+    return decode_reply(question, answer)
+
+
+def _anything(channel: Channel, question: AnyRequest, answer: bytes) -> None:
+    try:
+        decode_reply(question, answer)
+    except RemoteProtocolError:
+        # py-libp2p echoes the message. Whatever comes back shows that it was read; but more may be on the way.
+        channel.over = True
 
 
 class _Border:

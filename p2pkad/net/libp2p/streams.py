@@ -27,7 +27,8 @@ import trio
 from libp2p.custom_types import TProtocol
 from libp2p.network.connection.swarm_connection import SwarmConn
 
-from p2pkad.core.peers import PeerId
+from p2pkad.core.messages import AnyRequest
+from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import NetworkError, PeerBusy, RequestFailed
 from p2pkad.net.base import MAX_STREAMS
 from p2pkad.net.connections import Held
@@ -108,9 +109,11 @@ def failure(held: Held[SwarmConn], error: StreamLost) -> NetworkError:
     return RequestFailed(held.peer, str(error))
 
 
-Connect = Callable[[], Awaitable[Held[SwarmConn]]]
+Connect = Callable[[PeerInfo, float], Awaitable[Held[SwarmConn]]]
+"""The connection to a peer, dialled where there is none, by a deadline."""
 Result = TypeVar("Result")
-Exchange = Callable[[Channel], Awaitable[Result]]
+Read = Callable[[Channel, AnyRequest, bytes], Result]
+"""What the reply to a request says. It may mark the stream as `over`: that is not used again then."""
 
 
 class Pool:
@@ -124,11 +127,13 @@ class Pool:
         peer: PeerId,
         protocol: str,
         limit: int,
+        connect: Connect,
         discard: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:
         self._peer = peer
         self._protocol = protocol
         self._limit = limit
+        self._connect = connect
         self._discard = discard
         self._idle: deque[Channel] = deque()
         self._slots = trio.Semaphore(MAX_STREAMS)
@@ -140,45 +145,45 @@ class Pool:
     def __repr__(self) -> str:
         return f"<Pool {self._peer!r} idle={len(self._idle)} in_use={self.in_use}>"
 
-    async def use(self, connect: Connect, exchange: Exchange[Result]) -> tuple[Held[SwarmConn], Result]:
-        """Do one exchange on one stream, and once more on a fresh one when the first turned out stale.
+    # Of what a request takes until its answer comes, each coroutine, closure and cell is something that the garbage collector
+    # counts: what can be said by arguments is, and there is no function for a part of this.
+    async def ask(
+        self, peer: PeerInfo, frames: bytes, question: AnyRequest, read: Read[Result], deadline: float
+    ) -> tuple[Held[SwarmConn], Result]:
+        """Send frames, of which the last is `question`, on one stream; once more on a fresh one if it turns out stale.
 
-        It may mark the stream as `over`: that is not used again then. Returns the connection that it took, and what
-        `exchange` returned. Raises RequestFailed, PeerBusy, RemoteProtocolError, and what `connect` raises. The caller brings
-        the deadline.
+        peer: where it is dialled, if need be. Returns the connection that it took, and what `read` made of the reply. Raises
+        RequestFailed, PeerBusy, RemoteProtocolError, and what `connect` raises. The caller ends it at the deadline.
         """
         try:
             self._slots.acquire_nowait()
         except trio.WouldBlock:
             await self._slots.acquire()
         self.in_use += 1
+        again = False
         try:
-            return await self._use(connect, exchange)
+            while True:
+                channel = None if again else self._take()
+                pooled = channel is not None
+                held = channel.held if channel else await self._connect(peer, deadline)
+                try:
+                    channel = channel or await self._open(held)
+                    result = read(channel, question, await channel.ask(frames))
+                except StreamLost as error:
+                    self._give_up(channel)
+                    began = channel is not None and channel.began
+                    if again or began or not (pooled or connection_lost(held, error)):
+                        raise failure(held, error) from error
+                    again = True
+                except BaseException:
+                    self._give_up(channel)
+                    raise
+                else:
+                    self._keep(channel)
+                    return held, result
         finally:
             self.in_use -= 1
             self._slots.release()
-
-    async def _use(self, connect: Connect, exchange: Exchange[Result]) -> tuple[Held[SwarmConn], Result]:
-        again = False
-        while True:
-            channel = None if again else self._take()
-            pooled = channel is not None
-            held = channel.held if channel else await connect()
-            try:
-                channel = channel or await self._open(held)
-                result = await exchange(channel)
-            except StreamLost as error:
-                self._give_up(channel)
-                began = channel is not None and channel.began
-                if again or began or not (pooled or connection_lost(held, error)):
-                    raise failure(held, error) from error
-                again = True
-            except BaseException:
-                self._give_up(channel)
-                raise
-            else:
-                self._keep(channel)
-                return held, result
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long, and drop what is known to be stale."""
