@@ -43,6 +43,7 @@ from p2pkad.config import HostConfig
 from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
 from p2pkad.errors import ConfigError, NetworkError
 from p2pkad.identity import Identity
+from p2pkad.net.libp2p.arrivals import Arrivals
 from p2pkad.net.libp2p.backbone import Backbone
 from p2pkad.net.libp2p.guard import Dispatcher, Guard
 from p2pkad.net.libp2p.listening import expand, missing, parse, probe
@@ -124,9 +125,10 @@ class ArmouredSwarm(Swarm):
     ) -> None:
         self._router = router
         door = (self._admit, self._left)
+        self.arrivals = Arrivals()
         self._transports = (
-            Transport(*door),
-            WebSocketTransport(*door),
+            Transport(*door, self.arrivals),
+            WebSocketTransport(*door, self.arrivals),
             QuicTransport(key_pair, *door, timeout=config.dial_timeout, unproven=min(UNPROVEN, config.max_connections // 4)),
         )
         # py-libp2p's own limits would refuse dials and close what is in use: they are out of the way, ours hold.
@@ -241,7 +243,7 @@ class ArmouredHost(BasicHost):
         failure: BaseException | None = None
         # The service's nursery would wrap what the block raises in an ExceptionGroup: it is carried around it. Ctrl-C and
         # sys.exit() as well, or they would end a program with a traceback.
-        async with background_trio_service(self._swarm):
+        async with self._swarm.arrivals.kept(), background_trio_service(self._swarm):
             try:
                 await self._listen(listen)
                 async with trio.open_nursery() as nursery:

@@ -2,7 +2,8 @@
 
 py-libp2p asks the layer below for the length of a message, and then for the message: eight calls deep, for each of the few
 hundred bytes that a request has. Here what has arrived is decrypted at once, whole messages of it, and what is written leaves
-in one piece. The handshake is py-libp2p's.
+in one piece. On a socket of ours (`transport`) neither takes a turn of the scheduler: `feed`, `at_once`. The handshake is
+py-libp2p's.
 
 libp2p specification, "noise-libp2p", "Wire Format".
 """
@@ -19,6 +20,9 @@ from libp2p.peer.id import ID
 from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH, NoiseTransportReadWriter
 from libp2p.security.noise.transport import Transport
 from libp2p.security.secure_session import SecureSession
+
+from p2pkad.net.libp2p.arrivals import Take
+from p2pkad.net.libp2p.transport import Stream
 
 if TYPE_CHECKING:
     from noise.connection import NoiseConnection
@@ -44,6 +48,27 @@ def _carried(session: ISecureConn, raw: IRawConnection) -> ISecureConn:
     return session
 
 
+async def feed(conn: ISecureConn, take: Take) -> None:
+    """Hand what a connection brings to `take`, until that wants no more. Raises as reading it does, also at its end.
+
+    One of noise is read without a turn of the scheduler for each message, any other one as ever.
+    """
+    if not (isinstance(conn, SecureSession) and isinstance(conn.conn, Channel)):
+        while take(await conn.read()):
+            pass
+        return
+    # What came in one message with the end of a negotiation, py-libp2p's session has kept.
+    if conn.low_watermark == conn.high_watermark or take(await conn.read()):
+        await conn.conn.feed(take)
+
+
+def at_once(conn: ISecureConn) -> Channel | None:
+    """What sends on a connection without waiting, where it can be done: `Channel.write_now`."""
+    if isinstance(conn, SecureSession) and isinstance(conn.conn, Channel) and isinstance(conn.conn._stream, Stream):
+        return conn.conn
+    return None
+
+
 class Channel(EncryptedMsgReadWriter):
     """The bytes of a noise connection, both ways. state: after the handshake."""
 
@@ -67,6 +92,23 @@ class Channel(EncryptedMsgReadWriter):
                 raise self._ended()
             self._arrived += more
 
+    async def feed(self, take: Take) -> None:
+        """Hand what arrives in whole messages to `take`, until that wants no more. Raises as `read_msg`, and as `take`."""
+
+        def took(more: bytes) -> bool:
+            self._arrived += more
+            read = self._whole_messages()
+            return not read or take(read)
+
+        if not took(b""):
+            return
+        if not isinstance(self._stream, Stream):
+            while took(more := await self._stream.read()):
+                if not more:
+                    raise self._ended()
+        elif not await self._stream.feed(took):
+            raise self._ended()
+
     def _whole_messages(self) -> bytes:
         data, at = self._arrived, 0
         messages = []
@@ -85,11 +127,19 @@ class Channel(EncryptedMsgReadWriter):
         return ConnectionClosedError("the connection has ended", transport="noise")
 
     async def write_msg(self, msg: bytes) -> None:
+        await self._stream.write(self._sealed(msg))
+
+    def write_now(self, msg: bytes) -> bool:
+        """Send what leaves at once; not while `write_msg` is under way. False: the rest leaves with the next one of those."""
+        assert isinstance(self._stream, Stream)
+        return self._stream.write_now(self._sealed(msg))
+
+    def _sealed(self, msg: bytes) -> bytes:
         pieces: list[bytes] = []
         for at in range(0, len(msg), MAX_PLAINTEXT_LENGTH):
             sealed = self._state.encrypt(msg[at : at + MAX_PLAINTEXT_LENGTH])
             pieces += (len(sealed).to_bytes(PREFIX, "big"), sealed)
-        await self._stream.write(b"".join(pieces))
+        return b"".join(pieces)
 
     def encrypt(self, data: bytes) -> bytes:
         return bytes(self._state.encrypt(data))

@@ -2,7 +2,7 @@
 
 - The layers above read each message in several pieces: here that costs one system call.
 - A lock, two attempts and three turns of the scheduler stand around each system call. Of a connection one task reads, and as a
-  rule one writes: here a read is one turn, and a write that finds room none.
+  rule one writes: here a read is one turn, or none for who is fed (`arrivals`), and a write that finds room none.
 - They read on after the end, a hundred times, before they believe it: here the second time is an error. That was more
   than half of what a connection cost.
 - py-libp2p's handler of an inbound connection holds its slot until the *host* ends: after 250 connections over its
@@ -31,11 +31,10 @@ from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.transport.tcp.tcp import TCP, TCPListener
 from multiaddr import Multiaddr
 
+from p2pkad.net.libp2p.arrivals import CHUNK, Arrivals, Take
 from p2pkad.net.libp2p.prefixes import public_prefix
 
 NOTHING = memoryview(b"")
-CHUNK = 64 * 1024
-"""Bytes asked of the operating system at once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,11 +67,14 @@ PLACE: ContextVar[Place] = ContextVar("PLACE")
 class Stream(TrioTCPStream):
     """A TCP stream that reads ahead, knows IPv6 addresses, and calls `closed` when this end closes it."""
 
-    def __init__(self, stream: trio.SocketStream, closed: Callable[[Stream], None]) -> None:
+    def __init__(self, stream: trio.SocketStream, closed: Callable[[Stream], None], arrivals: Arrivals) -> None:
         super().__init__(stream)
         self._closed = closed
+        self._arrivals = arrivals
         self._ahead = NOTHING
         self._ended = False
+        self._rest = b""
+        """What was written and has not left, before anything else."""
         self._writing = False
         self._to_write = trio.lowlevel.ParkingLot()
 
@@ -99,6 +101,23 @@ class Stream(TrioTCPStream):
             taken, self._ahead = bytes(self._ahead[:n]), self._ahead[n:]
         return taken
 
+    async def feed(self, take: Take) -> bool:
+        """Hand what arrives to `take`, until that wants no more. False: this was the end. Raises as `read`, and as `take`."""
+        while self._ahead or not self._arrivals.at_work:
+            data = await self.read()
+            if not data or not take(data):
+                return bool(data)
+        if self._ended or self.stream.socket.fileno() < 0:
+            return bool(await self.read())
+        try:
+            more = await self._arrivals.feed(self.stream.socket.fileno(), take)
+        except trio.ClosedResourceError:
+            more = False  # by this end: the same as the end
+        except OSError as error:
+            raise ConnectionClosedError(str(error), transport="tcp") from error
+        self._ended = not more
+        return more
+
     async def write(self, data: bytes) -> None:
         """Send all of it. Cancelled: a part of it, so that the connection is of no use any more."""
         # A second one waits, and has the next turn: TLS and WebSocket answer some of what they read by themselves, and what TLS
@@ -108,12 +127,24 @@ class Stream(TrioTCPStream):
         self._writing = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
+            data, self._rest = self._rest + data, b""
             await self._send(memoryview(data))
         finally:
             if self._to_write:
                 self._to_write.unpark()
             else:
                 self._writing = False
+
+    def write_now(self, data: bytes) -> bool:
+        """Send what the operating system takes at once, while nobody else writes. False: the next `write` sends the rest.
+
+        Raises nothing: that `write` will.
+        """
+        sent = 0
+        with suppress(OSError):
+            sent = os.write(self.stream.socket.fileno(), data)
+        self._rest = data[sent:]
+        return not self._rest
 
     async def _send(self, left: memoryview) -> None:
         socket = self.stream.socket
@@ -127,10 +158,16 @@ class Stream(TrioTCPStream):
             raise ConnectionClosedError(str(error), transport="tcp") from error
 
     async def close(self) -> None:
+        self._arrivals.closing(self.stream.socket.fileno())
         try:
             await super().close()
         finally:
             self._closed(self)
+
+    def abandon(self) -> None:
+        """Close the socket, at once and without a word to the peer."""
+        self._arrivals.closing(self.stream.socket.fileno())
+        self.stream.socket.close()
 
     def get_remote_address(self) -> tuple[str, int] | None:
         if self._cached_remote_address is None:
@@ -145,12 +182,13 @@ class Stream(TrioTCPStream):
 
 class Transport(TCP):
     """admit: asked for each inbound connection before its handshake; False closes it. left: told when it is over, however
-    far it came."""
+    far it came. arrivals: reads its sockets."""
 
-    def __init__(self, admit: Callable[[Place], Awaitable[bool]], left: Callable[[Place], None]) -> None:
+    def __init__(self, admit: Callable[[Place], Awaitable[bool]], left: Callable[[Place], None], arrivals: Arrivals) -> None:
         super().__init__()
         self._admit = admit
         self._left = left
+        self._arrivals = arrivals
         self._open: set[Stream] = set()
 
     async def dial(self, maddr: Multiaddr) -> IRawConnection:
@@ -159,7 +197,7 @@ class Transport(TCP):
         if attempt is not None:
             attempt.answered = True
         if isinstance(raw, RawConnection) and isinstance(raw.stream, TrioTCPStream):
-            raw.stream = Stream(raw.stream.stream, self._open.discard)
+            raw.stream = Stream(raw.stream.stream, self._open.discard, self._arrivals)
             self._open.add(raw.stream)
         return raw
 
@@ -171,24 +209,28 @@ class Transport(TCP):
                 self._open.discard(stream)
                 scope.cancel()
 
-            stream = Stream(accepted.stream, closed)
+            stream = Stream(accepted.stream, closed, self._arrivals)
             self._open.add(stream)
             remote = stream.get_remote_address()
             place = Place(remote[0] if remote is not None else None)
             PLACE.set(place)  # of this task, which serves nothing else
             with trio.CancelScope() as scope:
-                if not await self._admit(place):
-                    await stream.close()
-                    return
                 try:
-                    await handler_function(stream)
+                    if not await self._admit(place):
+                        await stream.close()
+                        return
+                    try:
+                        await handler_function(stream)
+                    finally:
+                        self._left(place)
                 finally:
-                    self._left(place)
+                    # trio closes what it has accepted as soon as this is over, whatever the host thinks of the connection.
+                    self._arrivals.closing(accepted.stream.socket.fileno())
 
         return TCPListener(handle)
 
     def close_all(self) -> None:
         """Close every socket that is still open, at once and without a word to the peer."""
         for stream in self._open:
-            stream.stream.socket.close()
+            stream.abandon()
         self._open.clear()

@@ -3,8 +3,9 @@
 A lookup is many small requests, and a small request is a frame each way. py-libp2p's own multiplexer takes a lock and a task
 step for each thing it looks at; here nothing is locked, because nothing waits in between:
 
-    the reader    takes what has arrived, as much as there is, and hands it to the streams
-    the writer    sends what has piled up since it last looked, of all streams, in one message
+    the reader    takes what has arrived, as much as there is, and hands it to the streams; over noise it sleeps meanwhile
+    the writer    sends what has piled up since it last looked, of all streams, in one message; what the operating system
+                  takes at once, while nothing waits, has left before
     the watch     asks who has been silent for KEEP_ALIVE whether it is there, and ends the connection if it is not, or
                   takes nothing; resets streams that have been half closed and quiet for HALF_CLOSED
 
@@ -30,6 +31,7 @@ from multiaddr import Multiaddr
 
 from p2pkad.net.libp2p.bell import Bell
 from p2pkad.net.libp2p.border import FOREIGN
+from p2pkad.net.libp2p.noise import at_once, feed
 from p2pkad.net.libp2p.yamux_stream import (
     ACK,
     DATA,
@@ -97,6 +99,11 @@ class Connection(IMuxedConn):
         self._missing = 0
         """Bytes of it that have not come."""
         self._outgoing = bytearray()
+        self._at_once = at_once(conn)
+        self._taking = False
+        """Whether something that came is looked at: what that is answered with leaves in one message."""
+        self._begun = False
+        """Whether a part of something is on its way, and the rest waits for the writer."""
         self._sending_since = inf
         self._work = Bell()
         self._room = trio.lowlevel.ParkingLot()
@@ -129,8 +136,7 @@ class Connection(IMuxedConn):
     async def _read(self) -> None:
         try:
             while not self._over:
-                self._take(await self.secured_conn.read())
-                self._heard = trio.current_time()
+                await feed(self.secured_conn, self._came)
                 while self.unsent > FLOODED and not self._over:
                     await self._room.park()
         except ProtocolError as error:
@@ -145,8 +151,8 @@ class Connection(IMuxedConn):
     async def _write(self) -> None:
         try:
             while True:
-                while self._outgoing:
-                    batch, self._outgoing = self._outgoing, bytearray()
+                while self._outgoing or self._begun:
+                    batch, self._outgoing, self._begun = self._outgoing, bytearray(), False
                     self._sending_since = trio.current_time()
                     await self.secured_conn.write(bytes(batch))
                     self._sending_since = inf
@@ -196,15 +202,31 @@ class Connection(IMuxedConn):
         return len(self._outgoing)
 
     def send(self, frame: bytes, data: bytes | memoryview = b"") -> None:
-        """Hand a frame to the writer, the header and the rest of it."""
-        self._outgoing += frame
-        self._outgoing += data
+        """Send a frame, the header and the rest of it: at once, or by the writer when others wait for that."""
+        waits = self._outgoing or self._begun or self._sending_since < inf
+        if self._at_once is None or waits or self._taking or self._over:
+            self._outgoing += frame
+            self._outgoing += data
+        elif self._at_once.write_now(b"".join((frame, data))):
+            return
+        else:
+            self._begun = True
         self._work.ring()
 
     async def room(self) -> None:
         """Wait until fewer than UNSENT bytes wait for the writer. Over: at once."""
         while self.unsent >= UNSENT and not self._over:
             await self._room.park()
+
+    def _came(self, data: bytes) -> bool:
+        """Take what has come; returns whether more is wanted now."""
+        self._taking = True
+        try:
+            self._take(data)
+        finally:
+            self._taking = False
+        self._heard = trio.current_time()
+        return not self._over and self.unsent <= FLOODED
 
     def _take(self, data: bytes) -> None:
         if self._incoming:
@@ -292,7 +314,7 @@ class Connection(IMuxedConn):
         self.send(HEADER.pack(0, GO_AWAY, 0, 0, why))
         with trio.move_on_after(FAREWELL) as scope:
             scope.shield = True
-            while (self._outgoing or self._sending_since < inf) and not self._over:
+            while (self._outgoing or self._begun or self._sending_since < inf) and not self._over:
                 await self._room.park()
 
     async def _hang_up(self) -> None:

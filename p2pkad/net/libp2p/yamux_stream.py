@@ -145,6 +145,8 @@ class Stream(IMuxedStream):
                 self._window -= size
                 self._send(DATA, size, data=left[:size])
                 left = left[size:]
+                if left:
+                    await trio.lowlevel.checkpoint()  # the operating system may take all of it at once
 
     def _check_writable(self) -> None:
         if self._reset:

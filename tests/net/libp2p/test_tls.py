@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pkad.net.libp2p.border import FOREIGN
+from p2pkad.net.libp2p.host import ArmouredSwarm
 from p2pkad.net.libp2p.yamux import Connection
 from tests.net.libp2p.ends import End, an_end
 
@@ -32,12 +33,13 @@ async def test_a_connection_that_ends_under_a_request_is_replaced_unseen(securit
     async with an_end(security=(security,)) as one, an_end() as other:
         await one.ask(other)
         connection = muxer(one, other)
-        write = connection.secured_conn.write
+        send, swarm = connection.send, one.host.get_network()
+        assert isinstance(swarm, ArmouredSwarm)
 
-        async def too_late(data: bytes) -> None:
-            await connection.secured_conn.close()  # the other end is gone, and this one has not noticed yet
-            await write(data)
+        def too_late(frame: bytes, data: bytes | memoryview = b"") -> None:
+            swarm.abandon()  # the other end is gone, and this one has not noticed yet
+            send(frame, data)
 
-        monkeypatch.setattr(connection.secured_conn, "write", too_late)
+        monkeypatch.setattr(connection, "send", too_late)
         await one.ask(other)
         assert muxer(one, other) is not connection

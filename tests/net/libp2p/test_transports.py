@@ -25,6 +25,8 @@ from p2pkad.errors import ConfigError, P2pkadError, PeerBusy, PeerUnreachable
 from p2pkad.identity import Identity
 from p2pkad.net.base import Connected, Gone, Request
 from p2pkad.net.libp2p import new_host
+from p2pkad.net.libp2p.arrivals import Arrivals
+from p2pkad.net.libp2p.host import ArmouredSwarm
 from p2pkad.net.libp2p.quic import UNPROVEN, Listener
 from p2pkad.net.libp2p.quic_connection import Connection
 from p2pkad.net.libp2p.quic_core import WINDOW
@@ -397,7 +399,7 @@ async def test_who_waits_to_write_on_a_socket_comes_before_what_is_written_later
     # What TLS has sealed must leave in that order: its records are numbered.
     much, rest = 2_000_000, b"first waited later"
     here, there = trio.socket.socketpair()
-    stream, received = Stream(trio.SocketStream(here), lambda stream: None), bytearray()
+    stream, received = Stream(trio.SocketStream(here), lambda stream: None, Arrivals()), bytearray()
 
     async def one_after_the_other() -> None:
         await stream.write(bytes(much) + b"first ")
@@ -415,9 +417,20 @@ async def test_who_waits_to_write_on_a_socket_comes_before_what_is_written_later
     await stream.close()
 
 
+async def test_a_listener_that_is_closed_ends_the_connections_that_it_has_accepted():
+    async with an_end() as one, an_end() as other:
+        await one.ask(other)
+        swarm = other.host.get_network()
+        assert isinstance(swarm, ArmouredSwarm)
+        (connection,) = swarm.get_connections()
+        for listener in swarm.listeners.values():
+            await listener.close()
+        await eventually(lambda: connection.muxed_conn.is_closed)
+
+
 async def test_what_two_write_to_one_stream_at_once_is_not_mixed():
     here, there = trio.socket.socketpair()
-    stream = Stream(trio.SocketStream(here), lambda stream: None)
+    stream = Stream(trio.SocketStream(here), lambda stream: None, Arrivals())
     size = 2_000_000  # more than a socket takes at once
     received = bytearray()
     async with trio.open_nursery() as nursery:
