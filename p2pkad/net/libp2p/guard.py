@@ -22,6 +22,7 @@ from libp2p.network.stream.net_stream import NetStream
 
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import RemoteProtocolError
+from p2pkad.net.libp2p.deadlines import Deadlines
 from p2pkad.net.libp2p.ids import peer_of
 from p2pkad.net.libp2p.multistream import Refused, Responder
 from p2pkad.net.libp2p.pipe import Pipe, PushedBack, StreamLost
@@ -80,16 +81,21 @@ class Guard:
 class Dispatcher:
     """Negotiates the protocol of an inbound stream, in place of the host's own way, and calls the host's handler for it."""
 
-    def __init__(self, host: BasicHost) -> None:
+    def __init__(self, host: BasicHost, deadlines: Deadlines) -> None:
         self._host = host
+        self._deadlines = deadlines
 
     async def __call__(self, stream: NetStream) -> None:
         """Raises Refused, RemoteProtocolError, StreamLost, TooSlowError, and what the handler does."""
         # Asked anew for each stream: handlers come and go. `None` is a key there, for a handler of nothing.
         handlers = self._host.get_mux().handlers
         pipe = Pipe(stream)
-        with trio.CancelScope(deadline=trio.current_time() + NEGOTIATION_TIMEOUT) as scope:
-            protocol, rest = await Responder(pipe, [str(each) for each in handlers if each is not None]).negotiate()
+        with trio.CancelScope() as scope:
+            self._deadlines.add(scope, trio.current_time() + NEGOTIATION_TIMEOUT)
+            try:
+                protocol, rest = await Responder(pipe, [str(each) for each in handlers if each is not None]).negotiate()
+            finally:
+                self._deadlines.remove(scope)
         if scope.cancelled_caught:
             raise trio.TooSlowError
         handler = handlers.get(TProtocol(protocol))

@@ -206,7 +206,9 @@ class ArmouredHost(BasicHost):
             if type(notifee).__module__ == BasicHost.__module__:
                 swarm.remove_notifee(notifee)
         self.backbone = swarm.backbone = Backbone(self, config, self._observed, resolver)
-        swarm.set_stream_handler(Guard(Dispatcher(self), config.max_streams_per_peer, self.backbone.crowded))
+        swarm.set_stream_handler(
+            Guard(Dispatcher(self, self.backbone.deadlines), config.max_streams_per_peer, self.backbone.crowded)
+        )
         self.backbone.identifier.serve()
         self._mdns = Mdns(self.id, self._bound, self.backbone.found)
         self.backbone.nearby = self._mdns.finds.nearby

@@ -48,7 +48,7 @@ from p2pkad.net.libp2p.ids import peer_of, remote_address
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.net.libp2p.serving import Server
-from p2pkad.net.libp2p.streams import Channel, Pool, failure
+from p2pkad.net.libp2p.streams import Channel, Pool, Way, failure
 from p2pkad.wire.addresses import decode_address
 from p2pkad.wire.codec import decode_reply, decode_request, encode_reply, encode_request
 from p2pkad.wire.framing import encode_frame
@@ -83,6 +83,7 @@ class Libp2pNetwork:
         self._server: Server | None = None
         self._listeners: list[Callable[[NetworkEvent], None]] = []
         self._usefulness: Callable[[PeerId], Usefulness] = lambda peer: Usefulness.NONE
+        self._way = Way(protocol, max_message, self._backbone.connect, self._backbone.later)
         self._pools: dict[PeerId, Pool] = {}
         self._open = False
 
@@ -255,8 +256,7 @@ class Libp2pNetwork:
             raise NodeClosed
         pool = self._pools.get(peer)
         if pool is None:
-            backbone = self._backbone
-            pool = self._pools[peer] = Pool(peer, self._protocol, self._max_message, backbone.connect, backbone.later)
+            pool = self._pools[peer] = Pool(peer, self._way)
         return pool
 
     def _start_serving(self) -> None:

@@ -85,21 +85,14 @@ class Server:
         while True:
             if scope.deadline < (due := trio.current_time() + self._idle_timeout):
                 scope.deadline = due + self._idle_timeout * SLACK  # to move it takes long: not for each request
-            frame = await _frame(pipe, decoder)
-            if frame is None:
-                return
+            while (frame := decoder.next_frame()) is None:
+                data = await pipe.read()
+                if not data:
+                    decoder.eof()
+                    return
+                decoder.feed(data)
             reply = await self._answer(stream, frame)
             if reply is not None:
                 await pipe.write(encode_frame(reply, self._limit))
             if not decoder.empty:
                 await trio.lowlevel.checkpoint()  # whoever sends many requests at once is not answered all at once
-
-
-async def _frame(pipe: Pipe, decoder: FrameDecoder) -> bytes | None:
-    while (frame := decoder.next_frame()) is None:
-        data = await pipe.read()
-        if not data:
-            decoder.eof()
-            return None
-        decoder.feed(data)
-    return frame

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import trio
@@ -116,27 +117,30 @@ Read = Callable[[Channel, AnyRequest, bytes], Result]
 """What the reply to a request says. It may mark the stream as `over`: that is not used again then."""
 
 
-class Pool:
-    """The streams of one protocol to one peer.
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the streams of one protocol are opened, to whomever, and given up.
 
-    discard: ends a stream in the background.
+    limit: bytes of a message. discard: ends one in the background.
     """
 
-    def __init__(
-        self,
-        peer: PeerId,
-        protocol: str,
-        limit: int,
-        connect: Connect,
-        discard: Callable[[Callable[[], Awaitable[None]]], None],
-    ) -> None:
+    protocol: str
+    limit: int
+    connect: Connect
+    discard: Callable[[Callable[[], Awaitable[None]]], None]
+
+
+class Pool:
+    """The streams of one protocol to one peer."""
+
+    __slots__ = ("_idle", "_peer", "_waiting", "_way", "in_use")
+
+    def __init__(self, peer: PeerId, way: Way) -> None:
         self._peer = peer
-        self._protocol = protocol
-        self._limit = limit
-        self._connect = connect
-        self._discard = discard
+        self._way = way
         self._idle: deque[Channel] = deque()
-        self._slots = trio.Semaphore(MAX_STREAMS)
+        self._waiting: trio.lowlevel.ParkingLot | None = None
+        """Those who came while MAX_STREAMS were in use: there are seldom any."""
         self.in_use = 0
 
     def __len__(self) -> int:
@@ -155,17 +159,18 @@ class Pool:
         peer: where it is dialled, if need be. Returns the connection that it took, and what `read` made of the reply. Raises
         RequestFailed, PeerBusy, RemoteProtocolError, and what `connect` raises. The caller ends it at the deadline.
         """
-        try:
-            self._slots.acquire_nowait()
-        except trio.WouldBlock:
-            await self._slots.acquire()
-        self.in_use += 1
+        if self.in_use < MAX_STREAMS:
+            self.in_use += 1
+        else:
+            if self._waiting is None:
+                self._waiting = trio.lowlevel.ParkingLot()
+            await self._waiting.park()  # whoever is woken has the place of the one that woke it
         again = False
         try:
             while True:
                 channel = None if again else self._take()
                 pooled = channel is not None
-                held = channel.held if channel else await self._connect(peer, deadline)
+                held = channel.held if channel else await self._way.connect(peer, deadline)
                 try:
                     channel = channel or await self._open(held)
                     result = read(channel, question, await channel.ask(frames))
@@ -182,8 +187,10 @@ class Pool:
                     self._keep(channel)
                     return held, result
         finally:
-            self.in_use -= 1
-            self._slots.release()
+            if self._waiting:
+                self._waiting.unpark()
+            else:
+                self.in_use -= 1
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long, and drop what is known to be stale."""
@@ -202,14 +209,14 @@ class Pool:
             self._put_away(self._idle.pop())
 
     def _put_away(self, channel: Channel) -> None:
-        self._discard(channel.reset if channel.stale else channel.close)
+        self._way.discard(channel.reset if channel.stale else channel.close)
 
     def _take(self) -> Channel | None:
         while self._idle:
             channel = self._idle.pop()
             if not channel.stale and alive(channel.held.handle):
                 return channel
-            self._discard(channel.reset)
+            self._way.discard(channel.reset)
         return None
 
     async def _open(self, held: Held[SwarmConn]) -> Channel:
@@ -217,16 +224,16 @@ class Pool:
             stream = await held.handle.new_stream()
         except FOREIGN as error:
             raise StreamLost(reason(error)) from error
-        stream.set_protocol(TProtocol(self._protocol))
-        return Channel(Pipe(stream), held, self._protocol, self._limit)
+        stream.set_protocol(TProtocol(self._way.protocol))
+        return Channel(Pipe(stream), held, self._way.protocol, self._way.limit)
 
     def _give_up(self, channel: Channel | None) -> None:
         if channel is not None:
-            self._discard(channel.reset)
+            self._way.discard(channel.reset)
 
     def _keep(self, channel: Channel) -> None:
         channel.idle_since = channel.held.used = trio.current_time()
         if channel.over:
-            self._discard(channel.close)
+            self._way.discard(channel.close)
         else:
             self._idle.append(channel)
