@@ -30,7 +30,7 @@ class _Reader:
     take: Take
 
 
-# Ctrl-C between two steps here would leave somebody asleep for ever. It is for the program, which has a task of its own.
+# Ctrl-C between two steps here would leave somebody asleep for ever: it is raised in the program's own task instead.
 class Arrivals:
     """Only in `kept` there is that task, and only where there is epoll: `at_work`."""
 
@@ -119,12 +119,12 @@ class Arrivals:
             trio.lowlevel.reschedule(reader.task, result)
 
     def _leave(self, fd: int, reader: _Reader) -> bool:
-        """False: it has left already, cancelled by what it took, or for the next one on a socket with this number."""
+        """False: it has left already, cancelled by what it took, or made way for the next one with this number."""
         if self._readers.get(fd) is not reader:
             return False
         assert self._epoll is not None
         del self._readers[fd]
-        with suppress(OSError):  # closed by somebody who did not say so: the system has forgotten it
+        with suppress(OSError, ValueError):  # closed by somebody who did not say so, or the epoll is: it is forgotten already
             self._epoll.unregister(fd)
         return True
 

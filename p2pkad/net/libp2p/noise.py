@@ -51,7 +51,7 @@ def _carried(session: ISecureConn, raw: IRawConnection) -> ISecureConn:
 async def feed(conn: ISecureConn, take: Take) -> None:
     """Hand what a connection brings to `take`, until that wants no more. Raises as reading it does, also at its end.
 
-    One of noise is read without a turn of the scheduler for each message, any other one as ever.
+    One of noise over TCP is read without a turn of the scheduler for each message, any other one as ever.
     """
     if not (isinstance(conn, SecureSession) and isinstance(conn.conn, Channel)):
         while take(await conn.read()):

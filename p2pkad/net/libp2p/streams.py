@@ -121,7 +121,7 @@ Read = Callable[[Channel, AnyRequest, bytes], Result]
 class Way:
     """How the streams of one protocol are opened, to whomever, and given up.
 
-    limit: bytes of a message. discard: ends one in the background.
+    limit: bytes of a message. discard: ends a stream in the background.
     """
 
     protocol: str
@@ -159,13 +159,13 @@ class Pool:
         peer: where it is dialled, if need be. Returns the connection that it took, and what `read` made of the reply. Raises
         RequestFailed, PeerBusy, RemoteProtocolError, and what `connect` raises. The caller ends it at the deadline.
         """
+        again = False
         if self.in_use < MAX_STREAMS:
             self.in_use += 1
         else:
             if self._waiting is None:
                 self._waiting = trio.lowlevel.ParkingLot()
-            await self._waiting.park()  # whoever is woken has the place of the one that woke it
-        again = False
+            await self._waiting.park()  # whoever is woken has the place of the one that woke it: `in_use` stays
         try:
             while True:
                 channel = None if again else self._take()

@@ -2,7 +2,7 @@
 
 - The layers above read each message in several pieces: here that costs one system call.
 - A lock, two attempts and three turns of the scheduler stand around each system call. Of a connection one task reads, and as a
-  rule one writes: here a read is one turn, or none for who is fed (`arrivals`), and a write that finds room none.
+  rule one writes: here a read is one turn, or none for whoever is fed (`arrivals`), and a write that finds room none.
 - They read on after the end, a hundred times, before they believe it: here the second time is an error. That was more
   than half of what a connection cost.
 - py-libp2p's handler of an inbound connection holds its slot until the *host* ends: after 250 connections over its

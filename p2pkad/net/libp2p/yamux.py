@@ -3,7 +3,8 @@
 A lookup is many small requests, and a small request is a frame each way. py-libp2p's own multiplexer takes a lock and a task
 step for each thing it looks at; here nothing is locked, because nothing waits in between:
 
-    the reader    takes what has arrived, as much as there is, and hands it to the streams; over noise it sleeps meanwhile
+    the reader    takes what has arrived, as much as there is, and hands it to the streams; over noise on TCP
+                  it sleeps meanwhile
     the writer    sends what has piled up since it last looked, of all streams, in one message; what the operating system
                   takes at once, while nothing waits, has left before
     the watch     asks who has been silent for KEEP_ALIVE whether it is there, and ends the connection if it is not, or
@@ -101,7 +102,7 @@ class Connection(IMuxedConn):
         self._outgoing = bytearray()
         self._at_once = at_once(conn)
         self._taking = False
-        """Whether something that came is looked at: what that is answered with leaves in one message."""
+        """Whether something that came is looked at: what is answered to it here, pings say, leaves in one message."""
         self._begun = False
         """Whether a part of something is on its way, and the rest waits for the writer."""
         self._sending_since = inf
@@ -198,7 +199,7 @@ class Connection(IMuxedConn):
 
     @property
     def unsent(self) -> int:
-        """Bytes that wait for the writer."""
+        """Bytes that wait for the writer, beside the rest of what has begun to leave."""
         return len(self._outgoing)
 
     def send(self, frame: bytes, data: bytes | memoryview = b"") -> None:

@@ -128,7 +128,7 @@ class Stream(IMuxedStream):
         return data
 
     async def write(self, data: bytes) -> None:
-        """Returns when the bytes are with the connection's writer, and it with UNSENT at most.
+        """Returns when the bytes are with the operating system, or with the writer of the connection, and it has about UNSENT.
 
         Raises MuxedStreamReset, MuxedStreamClosed.
         """
@@ -146,7 +146,7 @@ class Stream(IMuxedStream):
                 self._send(DATA, size, data=left[:size])
                 left = left[size:]
                 if left:
-                    await trio.lowlevel.checkpoint()  # the operating system may take all of it at once
+                    await trio.lowlevel.checkpoint()  # else nobody has a turn while the operating system takes all of it
 
     def _check_writable(self) -> None:
         if self._reset:

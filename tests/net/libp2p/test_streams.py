@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 from libp2p.custom_types import TProtocol
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.stream_muxer.exceptions import MuxedStreamError
@@ -297,9 +298,51 @@ async def test_a_cancelled_request_resets_its_stream_and_holds_no_slot():
         for _ in range(MAX_STREAMS + 5):
             with trio.move_on_after(0.1):
                 await stage.ask()
-        await eventually(lambda: len(ended) == len(stage.turns))
+        await eventually(lambda: len(ended) == len(stage.turns) == MAX_STREAMS + 5)
         (connection,) = stage.client.host.get_network().get_connections()
         await eventually(lambda: stage.open_streams == 0 and not connection.muxed_conn.streams)
+
+
+@pytest.mark.scenario("L15")
+async def test_a_place_that_comes_free_goes_to_who_waits_and_on_to_the_next_when_that_one_gives_up():
+    async def first_silent(turn: Turn) -> None:
+        if turn.number < MAX_STREAMS:
+            await turn.request()
+            await turn.request()
+        await turn.serve()
+
+    async def ask(scope: trio.CancelScope) -> None:
+        with scope:
+            await stage.ask()
+
+    holding, waiting = ([trio.CancelScope() for _ in range(count)] for count in (MAX_STREAMS, 3))
+    async with scripted(first_silent) as stage, trio.open_nursery() as nursery:
+        for scope in holding:
+            nursery.start_soon(ask, scope)
+        await eventually(lambda: len(stage.turns) == MAX_STREAMS)
+        (pool,) = stage.client.network._pools.values()
+        for scope in waiting:
+            nursery.start_soon(ask, scope)
+            await trio.testing.wait_all_tasks_blocked()
+        lot = pool._waiting
+        assert lot is not None
+
+        class AsItIsWoken(trio.abc.Instrument):
+            def after_task_step(self, task: trio.lowlevel.Task) -> None:
+                if len(lot) < 2:
+                    waiting[1].cancel()
+                    trio.lowlevel.remove_instrument(self)
+
+        waiting[0].cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.add_instrument(AsItIsWoken())
+        holding[0].cancel()
+        await eventually(lambda: len(stage.turns) == MAX_STREAMS + 1 and pool.in_use == MAX_STREAMS - 1)
+        for scope in holding:
+            scope.cancel()
+        await eventually(lambda: not pool.in_use)
+        await stage.ask()
+    assert not waiting[2].cancelled_caught
 
 
 async def test_unused_streams_are_closed_in_good_order():
