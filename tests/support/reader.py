@@ -33,6 +33,10 @@ ADDRESS, ID, URL = r"/ip4/127\.0\.0\.1/tcp/\d+/p2p/12D3KooW\.\.\.", r"12D3KooW\.
 STAND_IN = f"{ADDRESS}|{ID}|{URL}"
 
 
+ENDING = 60.0
+"""Seconds that a program may take to end after Ctrl-C, on a machine with much else to do: it should take three."""
+
+
 class NotAsShown(AssertionError):
     """A command does something else than its page says."""
 
@@ -146,7 +150,12 @@ class Reader:
 
     def _interrupt(self, terminal: _Terminal) -> None:
         terminal.process.send_signal(signal.SIGINT)
-        code = terminal.process.wait(self.seconds)
+        try:
+            code = terminal.process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            raise NotAsShown(
+                f"{self._name()}: {ENDING:.0f} s after Ctrl-C {terminal.words} runs: {terminal.complaints()}"
+            ) from None
         if code != 0 or "Traceback" in terminal.complaints():
             raise NotAsShown(f"{self._name()}: after Ctrl-C {terminal.words} ended with {code}: {terminal.complaints()}")
 
