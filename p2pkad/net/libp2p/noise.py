@@ -53,17 +53,19 @@ async def feed(conn: ISecureConn, take: Take) -> None:
 
     One of noise over TCP is read without a turn of the scheduler for each message, any other one as ever.
     """
-    if not (isinstance(conn, SecureSession) and isinstance(conn.conn, Channel)):
+    channel = at_once(conn)
+    if channel is None:
         while take(await conn.read()):
             pass
         return
+    assert isinstance(conn, SecureSession)
     # What came in one message with the end of a negotiation, py-libp2p's session has kept.
     if conn.low_watermark == conn.high_watermark or take(await conn.read()):
-        await conn.conn.feed(take)
+        await channel.feed(take)
 
 
 def at_once(conn: ISecureConn) -> Channel | None:
-    """What sends on a connection without waiting, where it can be done: `Channel.write_now`."""
+    """What reads and sends on a connection without a turn of the scheduler, where that can be done: noise over TCP."""
     if isinstance(conn, SecureSession) and isinstance(conn.conn, Channel) and isinstance(conn.conn._stream, Stream):
         return conn.conn
     return None
@@ -94,19 +96,14 @@ class Channel(EncryptedMsgReadWriter):
 
     async def feed(self, take: Take) -> None:
         """Hand what arrives in whole messages to `take`, until that wants no more. Raises as `read_msg`, and as `take`."""
+        assert isinstance(self._stream, Stream)
 
         def took(more: bytes) -> bool:
             self._arrived += more
             read = self._whole_messages()
             return not read or take(read)
 
-        if not took(b""):
-            return
-        if not isinstance(self._stream, Stream):
-            while took(more := await self._stream.read()):
-                if not more:
-                    raise self._ended()
-        elif not await self._stream.feed(took):
+        if took(b"") and not await self._stream.feed(took):
             raise self._ended()
 
     def _whole_messages(self) -> bytes:
