@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import signal
 from collections.abc import AsyncIterator
 
 import hypothesis
@@ -13,6 +12,7 @@ from hypothesis import is_hypothesis_test
 
 from tests.scenarios import carried
 from tests.support import generated  # noqa: F401 - has the profiles of hypothesis
+from tests.support.programs import heed_interrupts
 from tests.support.stalls import StallWatcher
 
 
@@ -27,9 +27,7 @@ MEASURED = tuple(f"tests/{room}/" for room in ("core", "wire", "store", "validat
 
 
 def pytest_configure() -> None:
-    # A run in the background (`make test &`) is started with SIGINT ignored, and so would be the programs that tests interrupt.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed_interrupts()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

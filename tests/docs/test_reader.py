@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -74,6 +75,14 @@ def test_what_stays_has_to_end_well(tmp_path: Path) -> None:
     follow(page(tmp_path, "$ venv/bin/python say.py stay\n...\nCtrl-C ends it.\n"))
     with pytest.raises(NotAsShown, match="after Ctrl-C"):
         follow(page(tmp_path, "$ venv/bin/python say.py stay clumsy\n...\nCtrl-C ends it.\n"))
+
+
+def test_ctrl_c_ends_it_in_a_run_in_the_background_too(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        follow(page(tmp_path, "$ venv/bin/python say.py stay\n...\nCtrl-C ends it.\n"))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_block_says_what_it_is(tmp_path: Path) -> None:

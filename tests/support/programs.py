@@ -13,6 +13,12 @@ from pathlib import Path
 from tests.support.running import ROOT, SECONDS
 
 
+def heed_interrupts() -> None:
+    """A run in the background (`make test &`) is started with SIGINT ignored, and so would be the programs that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Program:
     """A Python program that has been started. What it prints comes through pipes, as it is printed."""
 

@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.pages import ROOT, Block, Command, Kind, blocks, commands
+from tests.support.programs import heed_interrupts
 
 STAYS = "Ctrl-C ends it."
 PIECES = ROOT / "tests" / "support" / "pieces.py"
@@ -59,6 +60,7 @@ class Reader:
     _staying: list[_Terminal] = field(default_factory=list)
 
     def __enter__(self) -> Self:
+        heed_interrupts()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
