@@ -16,7 +16,8 @@ KINDS = {"p2pkad": ("nodes.py", "p2pkad"), "stock": ("stock_nodes.py", "libp2p.k
 KNOWN = {"p2pkad": 20, "stock": 15}
 """Peers in the routing table of each node before lookups begin. The others are heard of in the answers."""
 WARM_UP = 3
-"""Lookups of each node that do not count: they open the connections that the network has still to open."""
+"""Lookups of each node that do not count: they open the connections and streams that the network has still to open. Those of
+all kinds come when all are there, as streams that nobody uses are closed."""
 SETTLE_SECONDS = 240.0
 LOOK_UP_SECONDS = 120.0
 COLLECTOR = ("as started", "frozen")
@@ -78,9 +79,7 @@ class Running:
         for process in processes:
             await process.ask("settle", timeout=SETTLE_SECONDS, peers=KNOWN[kind])
         everybody = [each for process in processes for each in (await process.ask("ids"))["ids"]]
-        running = cls(processes, everybody)
-        await running.look_up(WARM_UP * NODES)
-        return running
+        return cls(processes, everybody)
 
     async def look_up(self, lookups: int) -> list[Answer]:
         """So many from each process, one process after the other."""
@@ -95,6 +94,8 @@ class Running:
 async def measure(driver: Driver, *, rounds: int, lookups: int, seed: int) -> Section:
     """In each round `lookups` random keys from each process of each kind, one lookup at a time."""
     running = {kind: await Running.start(driver, kind, seed) for kind in KINDS}
+    for processes in running.values():
+        await processes.look_up(WARM_UP * NODES)
     results: Results = {}
     for state in COLLECTOR:
         if state == "frozen":
