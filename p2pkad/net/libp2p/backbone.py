@@ -43,6 +43,7 @@ from p2pkad.net.libp2p.prefixes import Prefixes
 from p2pkad.net.libp2p.streams import alive
 from p2pkad.net.libp2p.transport import PLACE, Place
 from p2pkad.net.libp2p.watcher import Watcher
+from p2pkad.net.libp2p.yamux import Connection
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ the handshake is to come."""
 MAX_QUEUED = 32
 """Inbound connections that wait so; beyond them they are closed."""
 SWEEP_INTERVAL = 5.0
-"""Seconds between looks at idle streams and own addresses."""
+"""Seconds between looks at connections, idle streams and own addresses."""
 
 
 class Backbone(INotifee):
@@ -117,6 +118,9 @@ class Backbone(INotifee):
 
     async def _sweep(self) -> None:
         self._trim()
+        for connection in self._swarm.get_connections():
+            if isinstance(connection.muxed_conn, Connection):
+                connection.muxed_conn.look()
         for watcher in list(self._watchers):
             watcher.swept(trio.current_time())
         before, self._own_addresses = self._own_addresses, self.host.get_addrs()

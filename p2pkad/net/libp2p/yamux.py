@@ -7,8 +7,9 @@ step for each thing it looks at; here nothing is locked, because nothing waits i
                   it sleeps meanwhile
     the writer    sends what has piled up since it last looked, of all streams, in one message; what the operating system
                   takes at once, while nothing waits, has left before
-    the watch     asks who has been silent for KEEP_ALIVE whether it is there, and ends the connection if it is not, or
-                  takes nothing; resets streams that have been half closed and quiet for HALF_CLOSED
+
+Whether the other end is there is seen by whoever has all connections and calls `look`: a task and a clock for each of them
+would be much of what the garbage collector goes through.
 
 Its streams are in `yamux_stream`. What answers a peer by itself is bounded, too: beyond FLOODED bytes that the peer does not
 take, nothing more is read of it.
@@ -67,7 +68,6 @@ reset: one that never closes its half would stay as long as the connection."""
 MOST_UNACKNOWLEDGED = 256
 """Streams opened here on which the other end has said nothing; further ones wait. As go; rust ends a connection at 512."""
 LAST_ID = 2**32 - 1
-MOMENT = 0.1
 FAREWELL = 1.0
 """Seconds for what is left to send when this end closes."""
 
@@ -92,11 +92,13 @@ class Connection(IMuxedConn):
         self.streams: dict[int, Stream] = {}
         """Those that are not over, by their numbers. Others look at it only."""
         self._arrived: deque[Stream] = deque()
-        self._arrival = trio.Event()
+        self._arrival = Bell()
         self._incoming = b""
         """The begin of a frame's header."""
-        self._frame: tuple[Stream | None, int] = (None, 0)
-        """Whose DATA frame is under way, and its flags."""
+        self._receiver: Stream | None = None
+        """Whose DATA frame is under way; nobody's: of a stream that is over."""
+        self._flags = 0
+        """Of that frame."""
         self._missing = 0
         """Bytes of it that have not come."""
         self._outgoing = bytearray()
@@ -111,6 +113,10 @@ class Connection(IMuxedConn):
         self._unacknowledged: set[int] = set()
         self._acknowledgement = trio.lowlevel.ParkingLot()
         self._heard = 0.0
+        self._asked = inf
+        """When it was asked whether it is there; infinite when it need not be, or has been heard since."""
+        self._overdue = inf
+        """Since when something has been going on that was too long already at the last look."""
         self._over = False
         self._hung_up = False
         self._scope = trio.CancelScope()
@@ -128,7 +134,6 @@ class Connection(IMuxedConn):
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
-                    nursery.start_soon(self._watch)
                     await self._read()
         finally:
             self._end()
@@ -166,32 +171,33 @@ class Connection(IMuxedConn):
             log.debug("%r: what there is cannot be sent: %r", self, error)
         self._end()
 
-    async def _watch(self) -> None:
-        while True:
-            # The writer has no clock of its own: what it begins while this sleeps is not late when this wakes.
-            soonest = trio.current_time() + WRITE_WITHIN
-            await trio.sleep_until(min(self._heard + KEEP_ALIVE, self._sending_since + WRITE_WITHIN, soonest))
-            self._give_up_half_closed()
-            now, since = trio.current_time(), self._sending_since
-            if now >= since + WRITE_WITHIN:
-                await trio.sleep(MOMENT)  # after a stop of this process both are due: the writer comes first
-                if self._sending_since == since:
-                    log.debug("%r: takes nothing", self)
-                    self._end()
-            elif now >= self._heard + KEEP_ALIVE:
-                await self._ask_whether_it_is_there()
+    def look(self) -> None:
+        """See whether the other end is there and takes what is sent. To be called every few seconds.
 
-    async def _ask_whether_it_is_there(self) -> None:
-        asked = trio.current_time()
-        self.send(HEADER.pack(0, PING, SYN, 0, 0))
-        await trio.sleep(ANSWER_WITHIN)
-        await trio.sleep(MOMENT)  # after a stop of this process both are due: the reader comes first
-        if self._heard < asked:
-            log.debug("%r: silent", self)
+        Asks who has been silent for KEEP_ALIVE, and ends the connection without an answer within ANSWER_WITHIN, or when a
+        message has been leaving for WRITE_WITHIN. Resets streams that have been half closed and quiet for HALF_CLOSED.
+        """
+        if not self.is_established:
+            return
+        now = trio.current_time()
+        self._give_up_half_closed(now - HALF_CLOSED)
+        if self._heard >= self._asked:
+            self._asked = inf
+        if self._asked == inf and now >= self._heard + KEEP_ALIVE:
+            self._asked = now
+            self.send(HEADER.pack(0, PING, SYN, 0, 0))
+        why, since = "", inf
+        if now >= self._sending_since + WRITE_WITHIN:
+            why, since = "takes nothing", self._sending_since
+        elif now >= self._asked + ANSWER_WITHIN:
+            why, since = "silent", self._asked
+        # Not at first sight: after a stop of this process, what has come and what can be sent has its turn after this.
+        if why and since == self._overdue:
+            log.debug("%r: %s", self, why)
             self._end()
+        self._overdue = since
 
-    def _give_up_half_closed(self) -> None:
-        before = trio.current_time() - HALF_CLOSED
+    def _give_up_half_closed(self, before: float) -> None:
         for stream in [each for each in self.streams.values() if each.quiet_since <= before and not each.awaited]:
             stream.give_up()
 
@@ -202,10 +208,14 @@ class Connection(IMuxedConn):
         """Bytes that wait for the writer, beside the rest of what has begun to leave."""
         return len(self._outgoing)
 
+    @property
+    def _leaving(self) -> bool:
+        """Whether something waits for the writer, or has not left whole."""
+        return bool(self._outgoing) or self._begun or self._sending_since < inf
+
     def send(self, frame: bytes, data: bytes | memoryview = b"") -> None:
         """Send a frame, the header and the rest of it: at once, or by the writer when others wait for that."""
-        waits = self._outgoing or self._begun or self._sending_since < inf
-        if self._at_once is None or waits or self._taking or self._over:
+        if self._at_once is None or self._leaving or self._taking or self._over:
             self._outgoing += frame
             self._outgoing += data
         elif self._at_once.write_now(b"".join((frame, data))):
@@ -256,7 +266,7 @@ class Connection(IMuxedConn):
             if kind == DATA and length:
                 if stream is not None:
                     stream.announced(length)
-                self._frame, self._missing = (stream, flags), length
+                self._receiver, self._flags, self._missing = stream, flags, length
                 return
             if stream is not None:
                 stream.granted(length)
@@ -268,11 +278,10 @@ class Connection(IMuxedConn):
             self._end()
 
     def _bytes(self, data: bytes) -> None:
-        stream, flags = self._frame
-        if stream is not None:
+        if (stream := self._receiver) is not None:
             stream.arrived(data)
             if not self._missing:
-                stream.flagged(flags)
+                stream.flagged(self._flags)
 
     def _opened(self, stream_id: int) -> Stream | None:
         # Those who dial count in odd numbers: two who take each other for the same are of no use to each other.
@@ -283,7 +292,7 @@ class Connection(IMuxedConn):
             return None
         stream = self.streams[stream_id] = Stream(self, stream_id, ACK)
         self._arrived.append(stream)
-        self._arrival.set()
+        self._arrival.ring()
         return stream
 
     def forget(self, stream_id: int) -> None:
@@ -305,7 +314,7 @@ class Connection(IMuxedConn):
         for stream in list(self.streams.values()):
             stream.lost()
         self.streams.clear()
-        self._arrival.set()
+        self._arrival.ring()
         self._acknowledgement.unpark_all()
         self._room.unpark_all()
         self._scope.cancel()
@@ -315,7 +324,7 @@ class Connection(IMuxedConn):
         self.send(HEADER.pack(0, GO_AWAY, 0, 0, why))
         with trio.move_on_after(FAREWELL) as scope:
             scope.shield = True
-            while (self._outgoing or self._begun or self._sending_since < inf) and not self._over:
+            while self._leaving and not self._over:
                 await self._room.park()
 
     async def _hang_up(self) -> None:
@@ -359,8 +368,6 @@ class Connection(IMuxedConn):
         while not self._arrived:
             if self._over:
                 raise MuxedConnUnavailable("the connection has ended")
-            if self._arrival.is_set():
-                self._arrival = trio.Event()
             await self._arrival.wait()
         return self._arrived.popleft()
 

@@ -191,3 +191,17 @@ async def test_a_stopped_host_dials_nobody():
             pass
         with pytest.raises(NodeClosed):
             await one.network.connect(other.info, soon())
+
+
+@pytest.mark.scenario("H4")
+async def test_a_peer_that_says_nothing_any_more_is_asked_and_given_up(monkeypatch):
+    monkeypatch.setattr("p2pkad.net.libp2p.backbone.SWEEP_INTERVAL", 0.02)
+    monkeypatch.setattr("p2pkad.net.libp2p.yamux.KEEP_ALIVE", 0.1)
+    monkeypatch.setattr("p2pkad.net.libp2p.yamux.ANSWER_WITHIN", 0.1)
+    async with ends(3) as (one, talking, mute):
+        for other in (talking, mute):
+            await one.ask(other)
+        (connection,) = mute.host.get_network().get_connections()
+        monkeypatch.setattr(connection.muxed_conn, "send", lambda frame, data=b"": None)
+        assert (await one.hears(Gone)).peer == mute.id
+        assert [*one.network.connections()] == [talking.id]

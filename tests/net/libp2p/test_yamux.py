@@ -93,6 +93,16 @@ def muxer(end: Secured) -> Connection:
     return Connection(end, PEER)  # type: ignore[arg-type]
 
 
+LOOK_EVERY = 5.0
+
+
+async def look_after(connection: Connection, seconds: float = LOOK_EVERY) -> None:
+    """As whoever has the connections of a host does."""
+    while True:
+        await trio.sleep(seconds)
+        connection.look()
+
+
 @asynccontextmanager
 async def two(other: Callable[[Secured], Any] = muxer) -> AsyncIterator[tuple[Connection, Any]]:
     """A connection, with both of its ends at work. other: makes the end that was called."""
@@ -102,18 +112,21 @@ async def two(other: Callable[[Secured], Any] = muxer) -> AsyncIterator[tuple[Co
         for end in ends:
             nursery.start_soon(end.start)
             await end.event_started.wait()
+            if isinstance(end, Connection):
+                nursery.start_soon(look_after, end)
         yield ends
         nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def one(messages: float = math.inf) -> AsyncIterator[tuple[Connection, Secured]]:
+async def one(messages: float = math.inf, look_every: float = LOOK_EVERY) -> AsyncIterator[tuple[Connection, Secured]]:
     """A connection that was called, and the caller's end of its cable, for frames made by hand."""
     caller, called = cable(messages)
     connection = muxer(called)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.start)
         await connection.event_started.wait()
+        nursery.start_soon(look_after, connection, look_every)
         yield connection, caller
         nursery.cancel_scope.cancel()
 
@@ -480,7 +493,7 @@ async def test_a_silent_peer_is_asked_and_given_up(autojump_clock):
         began = trio.current_time()
         with pytest.raises(MuxedConnUnavailable):
             await connection.accept_stream()
-        assert trio.current_time() - began == yamux.KEEP_ALIVE + yamux.ANSWER_WITHIN + yamux.MOMENT
+        assert trio.current_time() - began == yamux.KEEP_ALIVE + yamux.ANSWER_WITHIN + LOOK_EVERY
         assert frames(connection.secured_conn.written[0]) == [(PING, SYN, 0, 0)]
 
 
@@ -572,15 +585,34 @@ async def test_a_stream_on_which_somebody_waits_for_an_answer_stays_half_closed(
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-async def test_a_message_that_leaves_when_the_watch_looks_is_not_late(leaves, autojump_clock):
-    async with one() as (connection, _):
-        await connection.event_started.wait()
-        connection._sending_since = trio.current_time()
-        await trio.sleep(yamux.WRITE_WITHIN + yamux.MOMENT / 2)  # a stop of the process is over, and the watch was woken first
-        if leaves:
-            connection._sending_since = float("inf")
-        await trio.sleep(yamux.MOMENT)
+async def test_a_message_that_leaves_right_after_a_look_is_not_late(leaves, autojump_clock):
+    async with one(messages=0, look_every=math.inf) as (connection, caller):
+        stream = await connection.open_stream()
+        for turn in range(2):
+            assert not connection.is_closed
+            if leaves or turn == 0:
+                await stream.write(b"x")
+            await trio.sleep(yamux.WRITE_WITHIN)  # a stop of the process is over, and whoever looks was woken first
+            await caller.write(frame(PING, ACK, 0, 0))
+            connection.look()
+            if leaves:
+                await caller.read()
+                await wait_all_tasks_blocked()
         assert connection.is_closed != leaves
+
+
+async def test_an_answer_that_is_read_right_after_a_look_is_not_late(autojump_clock):
+    async with one(look_every=math.inf) as (connection, caller):
+        for _ in range(3):
+            await trio.sleep(yamux.KEEP_ALIVE)
+            connection.look()
+            await trio.sleep(2 * yamux.ANSWER_WITHIN)
+            connection.look()
+            await caller.write(frame(PING, ACK, 0, 0))
+            await wait_all_tasks_blocked()
+            connection.look()
+        assert not connection.is_closed
+        assert connection.secured_conn.written == [frame(PING, SYN, 0, 0)] * 3
 
 
 async def test_one_that_answers_stays(autojump_clock):
