@@ -19,7 +19,6 @@ One that closes the connection has not: it makes room for others, as every peer 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -138,7 +137,8 @@ class Pool:
     def __init__(self, peer: PeerId, way: Way) -> None:
         self._peer = peer
         self._way = way
-        self._idle: deque[Channel] = deque()
+        self._idle: list[Channel] = []
+        """Those used last at the end."""
         self._waiting: trio.lowlevel.ParkingLot | None = None
         """Those who came while MAX_STREAMS were in use: there are seldom any."""
         self.in_use = 0
@@ -194,14 +194,14 @@ class Pool:
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long, and drop what is known to be stale."""
-        keep: deque[Channel] = deque()
-        while self._idle:
+        longest = LAST_IDLE_AFTER
+        for _ in range(len(self._idle)):  # around in place: a new list for each peer would be as many as there are streams
             channel = self._idle.pop()
-            if not channel.stale and now - channel.idle_since <= (IDLE_AFTER if keep else LAST_IDLE_AFTER):
-                keep.appendleft(channel)
+            if not channel.stale and now - channel.idle_since <= longest:
+                self._idle.insert(0, channel)
+                longest = IDLE_AFTER
             else:
                 self._put_away(channel)
-        self._idle = keep
 
     def empty(self) -> None:
         """Close every idle stream."""
