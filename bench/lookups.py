@@ -16,8 +16,7 @@ KINDS = {"p2pkad": ("nodes.py", "p2pkad"), "stock": ("stock_nodes.py", "libp2p.k
 KNOWN = {"p2pkad": 20, "stock": 15}
 """Peers in the routing table of each node before lookups begin. The others are heard of in the answers."""
 WARM_UP = 3
-"""Lookups of each node that do not count: they open the connections and streams that the network has still to open. Those of
-all kinds come when all are there, as streams that nobody uses are closed."""
+"""Lookups of each node that do not count: they open the connections and streams that the network has still to open."""
 SETTLE_SECONDS = 240.0
 LOOK_UP_SECONDS = 120.0
 COLLECTOR = ("as started", "frozen")
@@ -86,6 +85,10 @@ class Running:
         request = {"lookups": lookups, "everybody": self._everybody}
         return [await process.ask("look_up", timeout=LOOK_UP_SECONDS, **request) for process in self._processes]
 
+    async def warm_up(self) -> None:
+        """Lookups that do not count."""
+        await self.look_up(WARM_UP * NODES)
+
     async def freeze(self) -> None:
         for process in self._processes:
             await process.ask("freeze")
@@ -94,8 +97,9 @@ class Running:
 async def measure(driver: Driver, *, rounds: int, lookups: int, seed: int) -> Section:
     """In each round `lookups` random keys from each process of each kind, one lookup at a time."""
     running = {kind: await Running.start(driver, kind, seed) for kind in KINDS}
-    for processes in running.values():
-        await processes.look_up(WARM_UP * NODES)
+    # When all are there, and ours last: streams that nobody uses are closed again. Theirs are opened for each request.
+    for kind in reversed(KINDS):
+        await running[kind].warm_up()
     results: Results = {}
     for state in COLLECTOR:
         if state == "frozen":

@@ -40,6 +40,7 @@ async def test_lookups_in_a_small_network_find_everybody(kind: str, tmp_path: Pa
     monkeypatch.setattr(lookups, "KNOWN", {kind: 2})
     async with open_driver(tmp_path) as driver:
         running = await Running.start(driver, kind, seed=1)
+        await running.warm_up()
         answers = await running.look_up(4)
         await running.freeze()
     assert [len(answer["seconds"]) for answer in answers] == [4, 4]

@@ -44,7 +44,7 @@ class NotAsShown(AssertionError):
 
 @dataclass
 class Reader:
-    """Of one page. bin: where the programs of the environment are, which the page calls `venv/bin`.
+    """Of one page, in the main thread. bin: where the programs of the environment are, which the page calls `venv/bin`.
 
     skipped: the first words of commands that are not typed. environment: variables besides those that are there. known: what
     was shown for something, and what it was. seconds: for a command to end, or to say that it stays.

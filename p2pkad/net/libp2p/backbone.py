@@ -117,10 +117,10 @@ class Backbone(INotifee):
             await self._contained(self._sweep)
 
     async def _sweep(self) -> None:
-        self._trim()
         for connection in self._swarm.get_connections():
             if isinstance(connection.muxed_conn, Connection):
                 connection.muxed_conn.look()
+        self._trim()
         for watcher in list(self._watchers):
             watcher.swept(trio.current_time())
         before, self._own_addresses = self._own_addresses, self.host.get_addrs()

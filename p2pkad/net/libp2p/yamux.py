@@ -174,12 +174,18 @@ class Connection(IMuxedConn):
     def look(self) -> None:
         """See whether the other end is there and takes what is sent. To be called every few seconds.
 
-        Asks who has been silent for KEEP_ALIVE, and ends the connection without an answer within ANSWER_WITHIN, or when a
-        message has been leaving for WRITE_WITHIN. Resets streams that have been half closed and quiet for HALF_CLOSED.
+        Asks who has been silent for KEEP_ALIVE. Ends the connection at the second look that finds it without an answer for
+        ANSWER_WITHIN, or the same message on its way for WRITE_WITHIN. Resets streams that have been half closed and quiet for
+        HALF_CLOSED. Never raises.
         """
-        if not self.is_established:
-            return
-        now = trio.current_time()
+        if self.is_established:
+            try:
+                self._look(trio.current_time())
+            except Exception as error:  # of libraries, as in the tasks: the connection is lost, and nothing else
+                log.debug("%r: what there is cannot be sent: %r", self, error)
+                self._end()
+
+    def _look(self, now: float) -> None:
         self._give_up_half_closed(now - HALF_CLOSED)
         if self._heard >= self._asked:
             self._asked = inf

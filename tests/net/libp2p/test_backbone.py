@@ -205,3 +205,15 @@ async def test_a_peer_that_says_nothing_any_more_is_asked_and_given_up(monkeypat
         monkeypatch.setattr(connection.muxed_conn, "send", lambda frame, data=b"": None)
         assert (await one.hears(Gone)).peer == mute.id
         assert [*one.network.connections()] == [talking.id]
+
+
+@pytest.mark.scenario("H4")
+@pytest.mark.parametrize("transport", ["tcp/0", "udp/0/quic-v1"])
+async def test_idle_streams_are_closed_beside_connections_of_whatever_kind(transport, monkeypatch):
+    monkeypatch.setattr("p2pkad.net.libp2p.backbone.SWEEP_INTERVAL", 0.02)
+    monkeypatch.setattr("p2pkad.net.libp2p.streams.LAST_IDLE_AFTER", 0.1)
+    async with ends(2, listen=(f"/ip4/127.0.0.1/{transport}",)) as (one, other):
+        await one.ask(other)
+        (connection,) = one.host.get_network().get_connections()
+        assert connection.get_streams()
+        await eventually(lambda: not connection.get_streams())

@@ -615,6 +615,19 @@ async def test_an_answer_that_is_read_right_after_a_look_is_not_late(autojump_cl
         assert connection.secured_conn.written == [frame(PING, SYN, 0, 0)] * 3
 
 
+async def test_what_cannot_be_sent_in_a_look_ends_that_connection_alone(monkeypatch, autojump_clock):
+    async with two() as ends:
+
+        def broken(frame: bytes) -> None:
+            raise ValueError("out of nonces")
+
+        monkeypatch.setattr(ends[0], "send", broken)
+        with pytest.raises(MuxedConnUnavailable):
+            await ends[1].accept_stream()
+        assert ends[0].is_closed
+        assert trio.current_time() >= yamux.KEEP_ALIVE
+
+
 async def test_one_that_answers_stays(autojump_clock):
     async with two() as ends:
         opened, accepted = await pair(ends)
