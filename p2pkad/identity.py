@@ -322,6 +322,8 @@ def _read(path: Path) -> bytes:
             content = file.read(_MAX_KEY_FILE)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no key file. Check the path; a node with a data_dir makes its own") from error
+    except NotADirectoryError as error:
+        raise ConfigError(f"{path.parent}: not a directory. Name another one") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the key file ({error.strerror}). Make it readable, or name another") from error
     if mode & 0o077:

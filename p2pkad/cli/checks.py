@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 import p2pkad
-from p2pkad.cli.text import duration, plain, size
+from p2pkad.cli.text import counted, duration, plain, size
 from p2pkad.ops.health import ALONE, is_first
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ async def _bootstrap_peer(subject: Subject, address: str) -> Finding:
     except UNWELL as error:
         return finding(
             state="bad",
-            sentence=f"{address} cannot be reached: {_reason(error)}",
+            sentence=f"{address} cannot be reached: {_reason(error, address)}",
             remedy="check its address and whether it runs, or name other bootstrap peers",
         )
     return finding(state="ok", sentence=f"{address} answers in {1000 * seconds:.0f} ms ({_agent(said)})")
@@ -205,7 +206,7 @@ async def table(subject: Subject) -> Findings:
                 remedy="name bootstrap peers that answer on its protocol; what is said of bootstrap tells why there are none",
             )
         ]
-    sentence = f"{stats.table} peers in {len(stats.buckets)} buckets, {stats.peers} connected"
+    sentence = f"{counted(stats.table, 'peer')} in {counted(len(stats.buckets), 'bucket')}, {stats.peers} connected"
     if stats.table < FEW:
         return [finding(state="warn", sentence=f"only {sentence}", remedy="name more bootstrap peers, if there are more")]
     return [finding(state="ok", sentence=sentence)]
@@ -236,7 +237,9 @@ def _clock(offsets: Sequence[float], asked: int) -> Finding:
         )
     ahead = median(offsets)
     if abs(ahead) < CLOCK_OFF:
-        return finding(state="ok", sentence=f"the clock agrees with that of {len(offsets)} peers, within {CLOCK_OFF:.0f} s")
+        return finding(
+            state="ok", sentence=f"the clock agrees with that of {counted(len(offsets), 'peer')}, within {CLOCK_OFF:.0f} s"
+        )
     off = f"the clock of this machine is {duration(abs(ahead))} {'behind' if ahead > 0 else 'ahead of'} that of "
     whose = "the one peer that could be compared" if len(offsets) == 1 else f"the middle one of {len(offsets)} peers"
     return finding(
@@ -276,9 +279,13 @@ async def addresses(subject: Subject) -> Findings:
     observed = node.observed_addresses()
     if not observed:
         return [finding(state="ok", sentence="no peer has said where it sees this node")]
-    address, by = next(iter(observed.items()))
-    sentence = f"{by} of {sum(observed.values())} peers see this node at {address}"
-    seen, told = _ip(address), {_ip(each) for each in node.addresses}
+    # Without the port: where this node dialled, its peers see one that nobody can dial.
+    machines = Counter[IPv4Address | IPv6Address | None]()
+    for address, peers in observed.items():
+        machines[_ip(address)] += peers
+    (seen, by), *_ = machines.most_common(1)
+    sentence = f"{by} of {counted(machines.total(), 'peer')} see this node at {seen or 'a name'}"
+    told = {_ip(each) for each in node.addresses}
     if node.mode == "server" and seen is not None and seen.is_global and seen not in told:
         return [
             finding(
@@ -313,7 +320,7 @@ async def _dialled(subject: Subject, address: str) -> Finding:
     except UNWELL as error:
         return finding(
             state="bad",
-            sentence=f"{address} is told to peers, and a dial to it fails: {_reason(error)}",
+            sentence=f"{address} is told to peers, and a dial to it fails: {_reason(error, address)}",
             remedy="open or forward its port, or --announce the address that leads here. "
             "Some routers do not lead a dial from inside to their own outer address: then try it from elsewhere",
         )
@@ -336,11 +343,12 @@ async def _of_each(check: Callable[[str], Awaitable[Finding]], texts: Sequence[s
     return [found[place] for place in sorted(found)]
 
 
-def _reason(error: Exception) -> str:
-    """Why, without the id and the address that stand before it already."""
+def _reason(error: Exception, address: str) -> str:
+    """Why, without the id and the address that stand before it already, and without what happened at its other addresses."""
     match error:
         case p2pkad.PeerUnreachable(causes=causes) | p2pkad.PeerBusy(causes=causes) if causes:
-            return plain("; ".join(reason for _, reason in causes))
+            here = [reason for at, reason in causes if f"{address}/".startswith(f"{at}/")]
+            return plain("; ".join(here or [reason for _, reason in causes]))
         case p2pkad.RequestTimeout(doing=doing, seconds=seconds):
             return f"no answer to {doing} within {seconds:.3g} s"
         case p2pkad.RequestFailed(reason=reason):

@@ -16,8 +16,9 @@ def doctor(
 ) -> int:
     """Look for what is wrong with the node and its surroundings; exit code 1 when something is.
 
-    Its disk, its bootstrap peers one by one, its routing table, its clock beside that of peers, its mode, where peers see it,
-    and whether a dial to its addresses leads to it. With --bootstrap a client of the command is looked at.
+    Its disk, its bootstrap peers one by one, its routing table, its clock beside that of peers (five are sent its public key as
+    a record, and say when they received it), its mode, where peers see it, and whether a dial to its addresses leads to it.
+    With --bootstrap a client of the command is looked at.
     """
 
     async def work(node: Asked) -> int:

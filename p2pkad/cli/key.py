@@ -38,6 +38,7 @@ def new(file: str | None = None, /, *, force: bool = False, data_dir: str | None
             identity.save(path)
         elif force:
             _take_its_place(path, identity)
+            _warn_of_databases(path)
         else:
             raise UsageError(f"{path}: there is a key already, and whoever loses it loses an identity. --force puts it aside")
     except OSError as error:
@@ -74,6 +75,14 @@ def _take_its_place(path: Path, identity: p2pkad.Identity) -> None:
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def _warn_of_databases(path: Path) -> None:
+    if databases := sorted(each.name for each in path.parent.glob("*.db")):
+        output.remark(
+            f"p2pkad: {', '.join(databases)} beside it: of the node with the old key. With the new one it does not start: "
+            "move them away, or give the old key its name back"
+        )
 
 
 def _put_aside(path: Path) -> None:

@@ -91,12 +91,10 @@ class LocalNode:
             case Ping():
                 await self._ping(request, tell)
             case Status(timeout=timeout):
-                if not self.stays:
-                    await self._settle(timeout)
+                await self._meet(timeout)
                 await tell(self._status())
             case Peers(timeout=timeout):
-                if not self.stays:
-                    await self._settle(timeout)
+                await self._meet(timeout)
                 for state in self.node.peers():
                     await tell(described(state))
             case Doctor(timeout=timeout):
@@ -106,7 +104,7 @@ class LocalNode:
                 assert_never(never)
 
     async def _put(self, request: Put) -> Answer:
-        with self._rules_named():
+        with self._rules_named(), self._kept_told():
             done = await self.node.put_value(
                 key_of(request.key), b64decode(request.value), allow_large=request.allow_large, timeout=request.timeout
             )
@@ -127,7 +125,8 @@ class LocalNode:
 
     async def _provide(self, request: Provide) -> Answer:
         # Confirmed, because whoever types it wants to know who serves the record, and can wait for one more request.
-        done = await self.node.provide(request.content, confirm=True, timeout=request.timeout)
+        with self._kept_told():
+            done = await self.node.provide(request.content, confirm=True, timeout=request.timeout)
         groups = _groups(
             sent=done.sent,
             refused=done.refused,
@@ -150,6 +149,13 @@ class LocalNode:
         if first_moments > 0:
             with suppress(p2pkad.NotReady):
                 await self.node.wait_ready(timeout=min(timeout, first_moments))
+
+    async def _meet(self, timeout: float) -> None:
+        """A client is there to show whom it meets. Raises NoPeers: nobody."""
+        if not self.stays:
+            await self._settle(timeout)
+            if not self.node.stats().table:
+                raise p2pkad.NoPeers("this client")
 
     def _status(self) -> Answer:
         stats = self.node.stats()
@@ -174,6 +180,16 @@ class LocalNode:
             "store_bytes": stats.store_bytes,
             "max_store_bytes": self.config.max_store_bytes,
         }
+
+    @contextmanager
+    def _kept_told(self) -> Iterator[None]:
+        """Add to the news that nobody took something what becomes of it: a node that stays has it, and goes on."""
+        try:
+            yield
+        except p2pkad.NoPeers as error:
+            if self.stays:
+                error.args = (f"{error}. This node keeps it, and tells others when somebody is there",)
+            raise
 
     @contextmanager
     def _rules_named(self) -> Iterator[None]:

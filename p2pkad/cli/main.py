@@ -154,7 +154,8 @@ COMMANDS = (
 )
 
 MORE = """\
---help of a command shows its options and an example. Each option is also read
+--help of a command shows its options and an example. An option of several
+values is typed once for each: --listen A --listen B. Each option is also read
 from the environment: --dial-timeout as P2PKAD_DIAL_TIMEOUT, several values
 separated by spaces; and from a TOML file, as `p2pkad config` prints one:
 $XDG_CONFIG_HOME/p2pkad/config.toml, or what --config names. What is typed goes

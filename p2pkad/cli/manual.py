@@ -132,6 +132,7 @@ def markdown(chapters: list[Chapter]) -> Iterator[str]:
 def roff(chapters: list[Chapter]) -> Iterator[str]:
     """The manual as man(7) has it."""
     yield f'.TH P2PKAD 1 "" "p2pkad {__version__}" "User Commands"'
+    yield ".nh"  # what is to be typed is not broken at a syllable
     yield ".SH NAME"
     yield r"p2pkad \- a libp2p\-compatible Kademlia node"
     yield ".SH SYNOPSIS"

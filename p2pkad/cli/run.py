@@ -128,7 +128,7 @@ def _asking(node: Node, namespaces: tuple[str, ...], data_dir: str | None) -> It
     if opaque is not None and stores:
         key = f"/{opaque.partition('=')[0]}/greeting"
         yield from (["put", key, "hello", *rules], ["get", key, *rules])
-    if where:
+    if data_dir is not None:
         yield ["status", *where]
 
 

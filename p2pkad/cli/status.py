@@ -9,7 +9,7 @@ from p2pkad.cli.client import ask
 from p2pkad.cli.exits import DONE
 from p2pkad.cli.options import Asking, AskOptions
 from p2pkad.cli.requests import Answer, Asked, Status, ask_once
-from p2pkad.cli.text import duration, size
+from p2pkad.cli.text import counted, duration, size
 
 MOST_ADDRESSES = 4
 """Addresses of either kind that a person is shown."""
@@ -43,10 +43,11 @@ def lines(said: Answer) -> Iterator[str]:
     yield from _listed("seen at", [f"{address} by {peers}" for address, peers in said["observed"].items()])
     yield f"connections  {said['connections']} of {said['max_connections']}"
     buckets = " ".join(f"{bucket}:{peers}" for bucket, peers in said["buckets"].items())
-    yield f"table        {said['table']} peers" + (f"; by bucket {buckets}" if buckets else "")
+    yield f"table        {counted(said['table'], 'peer')}" + (f"; by bucket {buckets}" if buckets else "")
     yield f"lookups      {said['lookups']} running"
     yield (
-        f"store        {said['records']} records, {said['providers']} providers of {said['provider_keys']} keys; "
+        f"store        {counted(said['records'], 'record')}, {counted(said['providers'], 'provider')} of "
+        f"{counted(said['provider_keys'], 'key')}; "
         f"{size(said['store_bytes'])} of {size(said['max_store_bytes'])}"
     )
     yield f"publishing   {said['published']} records and provided keys"

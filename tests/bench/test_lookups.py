@@ -23,9 +23,9 @@ def results(ours: float, theirs: float) -> lookups.Results:
 
 
 @pytest.mark.parametrize(("theirs", "missed"), [(0.1, False), (0.09, True)])
-def test_the_target_is_on_the_median_with_the_collector_at_work(theirs: float, missed: bool) -> None:
+def test_the_targets_are_on_lookups_with_the_collector_at_work(theirs: float, missed: bool) -> None:
     ratios = lookups.report(results(0.01, theirs)).ratios
-    assert [(ratio.target, ratio.missed) for ratio in ratios] == [(10.0, missed), (None, False), (None, False), (None, False)]
+    assert [(ratio.target, ratio.missed) for ratio in ratios] == [(10.0, missed)] * 2 + [(None, False)] * 2
 
 
 def test_the_share_of_the_collector_is_of_the_time_of_lookups() -> None:

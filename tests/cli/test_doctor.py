@@ -22,7 +22,7 @@ from p2pkad.cli.checks import Finding, Subject
 from p2pkad.cli.control.server import control_socket
 from p2pkad.cli.local import LocalNode
 from p2pkad.node.clock import Clock
-from tests.cli.conftest import ALICE, Typed
+from tests.cli.conftest import ALICE, BOB, Typed
 from tests.support.running import ROOT, Running
 
 pytestmark = pytest.mark.long
@@ -100,6 +100,22 @@ def test_no_bootstrap_peer_is_reachable(doctor, start, tmp_path, runs):
     ((state, sentence, remedy),) = named(ended)["bootstrap"]
     assert (ended.code, state, remedy is not None) == (exits.FAILED, "bad", True)
     assert sentence == f"{NOBODY} cannot be reached: connection refused"
+
+
+async def test_each_address_of_a_peer_has_its_own_reason():
+    here, there = f"/ip4/192.0.2.1/tcp/1/p2p/{ALICE}", f"/ip4/192.0.2.1/tcp/12/p2p/{ALICE}"
+    causes = [("/ip4/192.0.2.1/tcp/1", "connection refused"), ("/ip4/192.0.2.1/tcp/12", "no answer within 5 s")]
+
+    async def identify(address: str, *, timeout: float) -> p2pkad.PeerDescription:
+        raise p2pkad.PeerUnreachable(ALICE, causes)
+
+    node = SimpleNamespace(protocol="/p2pkad/kad/1.0.0", id=BOB, identify=identify)
+    config = p2pkad.Config(bootstrap=(here, there))
+    found = await checks.bootstrap(Subject(node=node, config=config, directory=None))
+    assert [each.sentence for each in found] == [
+        f"{here} cannot be reached: connection refused",
+        f"{there} cannot be reached: no answer within 5 s",
+    ]
 
 
 def test_one_bootstrap_peer_that_answers_is_enough(doctor, start, tmp_path):
@@ -249,6 +265,12 @@ def subject(directory: str | None = None, **node) -> Subject:
 async def test_a_server_has_an_address_that_somebody_can_dial(mode, addresses, state):
     (found,) = await checks.mode(subject(mode=mode, addresses=addresses))
     assert (found.state, found.remedy is None) == (state, state == "ok")
+
+
+async def test_where_peers_see_a_node_is_told_without_the_ports_that_it_dialled_from():
+    seen = {"/ip4/10.0.0.7/tcp/50000": 1, "/ip4/10.0.0.9/tcp/4001": 2, "/ip4/10.0.0.7/tcp/50001": 3}
+    (found,) = await checks.addresses(subject(mode="server", addresses=(), observed_addresses=lambda: seen))
+    assert found.sentence == "4 of 6 peers see this node at 10.0.0.7"
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,13 @@ def test_a_key_that_is_there_is_kept(type_in, tmp_path):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.key", "a.key.old", "a.key.old.1"]
 
 
+def test_who_changes_the_key_of_a_state_directory_hears_that_what_is_kept_there_has_the_old_one(type_in, tmp_path):
+    first = type_in("key", "new", "--data-dir", str(tmp_path))
+    (tmp_path / "p2pkad-kad-1.0.0.db").touch()
+    again = type_in("key", "new", "--data-dir", str(tmp_path), "--force")
+    assert (first.err, again.code, "p2pkad-kad-1.0.0.db" in again.err) == ("", exits.DONE, True)
+
+
 def test_only_a_file_is_put_aside(type_in, tmp_path):
     ended = type_in("key", "new", str(tmp_path), "--force")
     assert (ended.code, "no file" in ended.err, list(tmp_path.iterdir())) == (exits.USAGE, True, [])

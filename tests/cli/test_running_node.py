@@ -15,6 +15,7 @@ import p2pkad
 from p2pkad.cli import exits
 from tests.support.running import ROOT, SECONDS, Running
 
+NOBODY = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWNFe7uJyMSsPnBpYo8a4a9TtSoYAXZSyaivKtfbpVPXPj"
 CONTENT = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
 
@@ -94,6 +95,26 @@ def test_what_the_node_refuses_ends_the_command_with_its_sentence_and_code(at):
 def test_with_bootstrap_peers_typed_the_running_node_is_not_asked(at, other):
     own = at("status", "--json").objects[0]["id"]
     assert at("status", "--json", "--bootstrap", other).objects[0]["id"] != own
+
+
+@pytest.mark.parametrize("command", ["status", "peers"])
+def test_a_client_that_meets_nobody_says_why_instead_of_showing_itself(type_in, command):
+    ended = type_in(command, "--bootstrap", NOBODY, "--request-timeout", "0.2")
+    assert (ended.code, ended.out) == (exits.FAILED, "")
+    assert "connection refused" in ended.err
+
+
+def test_what_nobody_took_is_kept_and_that_is_said(type_in, tmp_path):
+    state = tmp_path / "alone"
+    words = ("--data-dir", str(state), "--validator", "demo=opaque", "--bootstrap", NOBODY)
+    node = Running("--json", "--request-timeout", "0.2", *words)
+    try:
+        node.ready()
+        ended = type_in("put", "/demo/x", "kept", "--data-dir", str(state), "--timeout", "5")
+        assert (ended.code, "This node keeps it" in ended.err) == (exits.FAILED, True)
+        assert type_in("get", "/demo/x", "--data-dir", str(state)).out == "kept"
+    finally:
+        node.kill()
 
 
 def test_bootstrap_peers_of_the_environment_are_for_when_no_node_runs(at, type_in, other, monkeypatch):
