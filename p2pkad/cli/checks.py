@@ -284,7 +284,7 @@ async def addresses(subject: Subject) -> Findings:
     for address, peers in observed.items():
         machines[_ip(address)] += peers
     (seen, by), *_ = machines.most_common(1)
-    sentence = f"{by} of {counted(machines.total(), 'peer')} see this node at {seen or 'a name'}"
+    sentence = f"{by} of {machines.total()} peers see this node at {seen or 'a name'}"
     told = {_ip(each) for each in node.addresses}
     if node.mode == "server" and seen is not None and seen.is_global and seen not in told:
         return [

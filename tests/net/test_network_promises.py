@@ -239,7 +239,7 @@ async def test_silence_lasts_until_the_deadline(ends: Ends) -> None:
     with pytest.raises(RequestTimeout) as caught:
         await asker.ask(server, b"silence", within=SHORT)
     assert (caught.value.peer, caught.value.doing) == (server.id, "FindNode")
-    assert caught.value.seconds == pytest.approx(SHORT, rel=0.01)
+    assert SHORT / 2 < caught.value.seconds < 1.01 * SHORT  # what was left when the request began, however busy the machine is
     assert await asker.ask(server) == FindNodeReply(())
 
 
