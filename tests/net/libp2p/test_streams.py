@@ -295,9 +295,11 @@ async def test_a_cancelled_request_resets_its_stream_and_holds_no_slot():
             ended.append(str(error))
 
     async with scripted(silent) as stage:
-        for _ in range(MAX_STREAMS + 5):
-            with trio.move_on_after(0.1):
-                await stage.ask()
+        for number in range(MAX_STREAMS + 5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stage.ask)
+                await eventually(lambda number=number: len(stage.turns) > number)
+                nursery.cancel_scope.cancel()
         await eventually(lambda: len(ended) == len(stage.turns) == MAX_STREAMS + 5)
         (connection,) = stage.client.host.get_network().get_connections()
         await eventually(lambda: stage.open_streams == 0 and not connection.muxed_conn.streams)
