@@ -273,7 +273,8 @@ class TestKeyFile:
     def test_that_is_a_directory_or_under_a_file_cannot_be_read_or_made(self, tmp_path):
         file = tmp_path / "file"
         file.write_bytes(b"")
-        for path, why in ((tmp_path, f"{tmp_path}: cannot read"), (file / "identity.key", f"{file}: not a directory")):
+        whys = {tmp_path: f"{tmp_path}: cannot read the key file", file / "identity.key": f"{file}: not a directory"}
+        for path, why in whys.items():
             with pytest.raises(ConfigError, match=re.escape(why)):
                 Identity.load_or_create(path)
 

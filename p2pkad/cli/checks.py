@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 import p2pkad
-from p2pkad.cli.text import counted, duration, plain, size
-from p2pkad.ops.health import ALONE, is_first
+from p2pkad.cli.text import duration, plain, size
+from p2pkad.ops.health import ALONE, counted, is_first
 
 if TYPE_CHECKING:
     from p2pkad.cli.requests import Tell

@@ -120,16 +120,16 @@ def _asking(node: Node, namespaces: tuple[str, ...], data_dir: str | None) -> It
     network = _network(node)
     opaque = next((each for each in namespaces if each.endswith("=opaque")), None)
     if data_dir is not None:
-        where = rules = ["--data-dir", str(Path(data_dir).resolve())]
+        rules = ["--data-dir", str(Path(data_dir).resolve())]
         # Alone it has nobody to store a value with, and refuses unless it may keep it to itself.
         stores = node.config.allow_zero_peers or bool(node.config.bootstrap)
     else:
-        where, rules, stores = network, [*network, "--validator", opaque or ""], bool(network)
+        rules, stores = [*network, "--validator", opaque or ""], bool(network)
     if opaque is not None and stores:
         key = f"/{opaque.partition('=')[0]}/greeting"
         yield from (["put", key, "hello", *rules], ["get", key, *rules])
     if data_dir is not None:
-        yield ["status", *where]
+        yield ["status", *rules]
 
 
 def _joining(node: Node, namespaces: tuple[str, ...]) -> Iterator[list[str]]:

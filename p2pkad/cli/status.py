@@ -9,7 +9,8 @@ from p2pkad.cli.client import ask
 from p2pkad.cli.exits import DONE
 from p2pkad.cli.options import Asking, AskOptions
 from p2pkad.cli.requests import Answer, Asked, Status, ask_once
-from p2pkad.cli.text import counted, duration, size
+from p2pkad.cli.text import duration, size
+from p2pkad.ops.health import counted
 
 MOST_ADDRESSES = 4
 """Addresses of either kind that a person is shown."""

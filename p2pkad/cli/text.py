@@ -23,11 +23,6 @@ def size(count: int) -> str:
     return f"{count / 1024:.1f} KiB"
 
 
-def counted(count: int, what: str) -> str:
-    """1 peer, 2 peers."""
-    return f"{count} {what}" + ("" if count == 1 else "s")
-
-
 def plain(text: str) -> str:
     """A text that a stranger made, without what terminals obey."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -71,7 +71,7 @@ class HealthWatch:
             reason = "a server without an address: nobody can reach it; give it one to listen on, or to announce"
             return Health(live=True, ready=False, reason=reason)
         if stats.table:
-            return Health(live=True, ready=True, reason=f"{_count(stats.table, 'peer')} in the routing table")
+            return Health(live=True, ready=True, reason=f"{counted(stats.table, 'peer')} in the routing table")
         if is_first(self._node):
             return Health(live=True, ready=True, reason=ALONE)
         if others := others_in_bootstrap(self._node):
@@ -82,17 +82,18 @@ class HealthWatch:
     def _of_attempt(self, configured: int) -> str:
         attempt = self._attempt
         if attempt is None:
-            return f"{_count(configured, 'bootstrap peer')} asked, and not one has answered yet"
+            return f"{counted(configured, 'bootstrap peer')} asked, and not one has answered yet"
         if attempt.answered:
-            return f"{attempt.answered} of {_count(attempt.tried, 'bootstrap peer')} answered, and none is there now"
+            return f"{attempt.answered} of {counted(attempt.tried, 'bootstrap peer')} answered, and none is there now"
         named = [f"{peer}: {reason}" for peer, reason in attempt.failed[:NAMED]]
         if len(attempt.failed) > NAMED:
             named.append(f"and {len(attempt.failed) - NAMED} more")
-        return f"{_count(attempt.tried, 'bootstrap peer')} did not answer ({'; '.join(named)})"
+        return f"{counted(attempt.tried, 'bootstrap peer')} did not answer ({'; '.join(named)})"
 
     def _remember(self, event: BootstrapEnded) -> None:
         self._attempt = event
 
 
-def _count(number: int, thing: str) -> str:
+def counted(number: int, thing: str) -> str:
+    """1 peer, 2 peers."""
     return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -21,6 +21,8 @@ from p2pkad.cli.main import main
 
 OWN, ALICE, BOB = (p2pkad.PeerId(b"\x12\x20" + bytes([number]) * 32) for number in (1, 2, 3))
 PEER = f"/ip4/127.0.0.1/tcp/4001/p2p/{ALICE}"
+NOBODY = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWNFe7uJyMSsPnBpYo8a4a9TtSoYAXZSyaivKtfbpVPXPj"
+"""An address where nobody listens."""
 
 
 class FakeNode:

@@ -22,12 +22,11 @@ from p2pkad.cli.checks import Finding, Subject
 from p2pkad.cli.control.server import control_socket
 from p2pkad.cli.local import LocalNode
 from p2pkad.node.clock import Clock
-from tests.cli.conftest import ALICE, BOB, Typed
+from tests.cli.conftest import ALICE, BOB, NOBODY, Typed
 from tests.support.running import ROOT, Running
 
 pytestmark = pytest.mark.long
 
-NOBODY = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWNFe7uJyMSsPnBpYo8a4a9TtSoYAXZSyaivKtfbpVPXPj"
 PATIENCE = 60.0
 SOON = ("--request-timeout", "5")
 """For a node that meets nobody: doctor waits so long for its first peer."""

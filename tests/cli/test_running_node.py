@@ -13,9 +13,9 @@ import pytest
 
 import p2pkad
 from p2pkad.cli import exits
+from tests.cli.conftest import NOBODY
 from tests.support.running import ROOT, SECONDS, Running
 
-NOBODY = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWNFe7uJyMSsPnBpYo8a4a9TtSoYAXZSyaivKtfbpVPXPj"
 CONTENT = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
 
