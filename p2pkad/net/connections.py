@@ -34,20 +34,26 @@ SETTLE = 1.5
 
 @dataclass(slots=True, eq=False)
 class Held(Generic[Handle]):
-    """One open connection. opened, used: monotonic seconds."""
+    """One open connection. opened, used: monotonic seconds; `used` is when the last request on it came or was answered, and
+    None before the first."""
 
     handle: Handle
     peer: PeerId
     remote_address: Address | None
     inbound: bool
     opened: float
-    used: float
+    used: float | None = None
 
     connection: Connection = field(init=False)
     """The same for the node, which asks for it several times a request."""
 
     def __post_init__(self) -> None:
         self.connection = Connection(self.peer, self.remote_address, self.inbound, self.opened)
+
+    @property
+    def idle_since(self) -> float:
+        """Monotonic seconds."""
+        return self.opened if self.used is None else self.used
 
 
 @dataclass(slots=True)
@@ -155,13 +161,13 @@ class Connections(Generic[Handle]):
         chosen = []
         for held, useful in may_go[:surplus]:
             self._forget(held)
-            idle = now - held.used
+            idle = now - held.idle_since
             chosen.append((held, f"{useful.name.lower()}, idle for {idle:.1f} s, {self.limit} connections at most"))
         return chosen
 
     def _in_use(self, held: Held[Handle], now: float) -> bool:
-        quiet = IDLE if held.used > held.opened else SETTLE
-        return held.peer in self._users or (held.inbound and now - held.used < quiet) or self.busy(held.handle)
+        quiet = SETTLE if held.used is None else IDLE
+        return held.peer in self._users or (held.inbound and now - held.idle_since < quiet) or self.busy(held.handle)
 
     def _ranks(self) -> Iterator[tuple[Held[Handle], Usefulness]]:
         # Were all of them protected, nobody could come or be dialled: a quarter is, to those that came first.
@@ -185,4 +191,4 @@ def _order(held: Held[Handle], useful: Usefulness, now: float) -> tuple[bool, in
     # What is new has not been judged yet: it goes after what has, and among its like in turn.
     if now - held.opened < GRACE:
         return True, 0, held.opened
-    return False, useful, held.used
+    return False, useful, held.idle_since

@@ -36,10 +36,10 @@ OPTIONS = {
 def unhurried_clock() -> trio.testing.MockClock:
     """Stands still while anybody works, and jumps when all of them wait: 40 hosts in one process are slow, not late.
 
-    The sockets are real, and what is sent to the loopback is there at once, or some scheduler ticks later where other programs
-    keep the kernel busy: after 0.2 s without any event nothing is coming. Were it still, waits for room would end too soon.
+    The sockets are real, and what is sent to the loopback is there at once, or a few scheduler ticks later where other programs
+    keep the kernel busy: after 0.05 s without any event nothing is coming.
     """
-    return trio.testing.MockClock(autojump_threshold=0.2)
+    return trio.testing.MockClock(autojump_threshold=0.05)
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from p2pkad.core.peers import PeerId
 from p2pkad.net.base import Usefulness
-from p2pkad.net.connections import GRACE, IDLE, MAX_PER_PEER, Connections, Held
+from p2pkad.net.connections import GRACE, IDLE, MAX_PER_PEER, SETTLE, Connections, Held
 
 NONE, IN_TABLE, PROTECTED = Usefulness.NONE, Usefulness.IN_TABLE, Usefulness.PROTECTED
 LATER = 1000.0
 
 
-def held(name: str, *, used: float = 0.0, opened: float = 0.0, inbound: bool = False) -> Held[str]:
+def held(name: str, *, used: float | None = None, opened: float = 0.0, inbound: bool = False) -> Held[str]:
     return Held(name, PeerId(name.encode()), None, inbound=inbound, opened=opened, used=used)
 
 
@@ -71,6 +71,15 @@ def test_a_peer_that_asked_a_moment_ago_may_ask_again_and_stays():
     assert names(table.make_room(2, LATER + IDLE)) == ["asks"]
 
 
+@pytest.mark.scenario("L18")
+def test_a_peer_that_came_has_longer_for_its_first_request_than_between_two():
+    came, asked = held("came", opened=LATER, inbound=True), held("asked", opened=LATER, used=LATER, inbound=True)
+    table = connections(came, asked, limit=2)
+    assert names(table.make_room(2, LATER + 2 * IDLE)) == ["asked"]
+    assert names(table.make_room(2, LATER + 2 * IDLE)) == []
+    assert names(table.make_room(2, LATER + SETTLE)) == ["came"]
+
+
 def test_what_carries_another_protocol_stays():
     table = connections(held("a"), held("b"), limit=2)
     table.busy = lambda handle: handle == "a"
@@ -78,7 +87,7 @@ def test_what_carries_another_protocol_stays():
 
 
 def test_a_new_connection_is_the_last_to_go_whatever_the_others_are_good_for():
-    fresh = held("new", opened=LATER - GRACE / 2, used=0)
+    fresh = held("new", opened=LATER - GRACE / 2)
     table = connections(held("tabled", used=LATER), fresh, limit=2, tabled=IN_TABLE)
     assert names(table.make_room(2, LATER)) == ["tabled", "new"]
 
@@ -122,7 +131,7 @@ def test_neither_dialling_nor_strangers_take_every_place(limit, dials, handshake
 
 
 def test_one_peer_keeps_a_few_connections():
-    same = [Held(str(n), PeerId(b"same"), None, inbound=True, opened=n, used=n) for n in range(MAX_PER_PEER + 2)]
+    same = [Held(str(n), PeerId(b"same"), None, inbound=True, opened=n) for n in range(MAX_PER_PEER + 2)]
     table = connections(*same, limit=100)
     assert names(table.surplus(PeerId(b"same"))) == [str(MAX_PER_PEER), str(MAX_PER_PEER + 1)]
     assert [each.handle for each in table.of(PeerId(b"same"))] == ["0", "1", "2", "3"]

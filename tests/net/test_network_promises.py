@@ -110,6 +110,10 @@ class Ends:
         self._world = world
         self._numbers = count(1)
 
+    @property
+    def in_virtual_time(self) -> bool:
+        return self._world is not None
+
     async def host(self) -> Host:
         if self._world is not None:
             return self._stack.enter_context(hosted(self._world, next(self._numbers)))
@@ -239,7 +243,9 @@ async def test_silence_lasts_until_the_deadline(ends: Ends) -> None:
     with pytest.raises(RequestTimeout) as caught:
         await asker.ask(server, b"silence", within=SHORT)
     assert (caught.value.peer, caught.value.doing) == (server.id, "FindNode")
-    assert SHORT / 2 < caught.value.seconds < 1.01 * SHORT  # what was left when the request began, however busy the machine is
+    # What was left when the request began: on a busy machine as little as it likes.
+    least = 0.99 if ends.in_virtual_time else 0.0
+    assert least * SHORT < caught.value.seconds < 1.01 * SHORT
     assert await asker.ask(server) == FindNodeReply(())
 
 

@@ -382,7 +382,7 @@ class Backbone(INotifee):
         remote = remote_address(conn)
         if remote is not None:
             self._locate(conn, remote)
-        held = Held(conn, peer, remote, conn.direction is Direction.INBOUND, now, now)
+        held = Held(conn, peer, remote, conn.direction is Direction.INBOUND, now)
         first = not self.connections.of(peer)
         self.connections.add(held)
         if held.inbound:

@@ -152,7 +152,7 @@ class SimulatedHost:
     def opened(self, line: Line, remote: Address) -> Held[Line]:
         """A connection is open, at this end."""
         peer, now = line.other(self).id, trio.current_time()
-        held = Held(line, peer, remote, line.dialler is not self, now, now)
+        held = Held(line, peer, remote, line.dialler is not self, now)
         first = not self.connections.of(peer)
         self.connections.add(held)
         if first:
