@@ -114,8 +114,9 @@ MEASURE = ("--cov-branch", "--cov-report=", *(f"--cov=p2pkad/{room}" for room in
 TALKING = (f"--numprocesses={min(3, 1 + (os.cpu_count() or 1))}", "--dist=worksteal")
 # All tests with their mark are there (tests/test_make.py): each process of a step takes seconds to collect the others.
 STOCK, FOREIGN = ("-m", "stock", "tests/faults"), ("-m", "foreign", "tests/interop")
-# Somebody waits for `make check`: of what hypothesis makes up, it has a quarter. `make test` has all.
+# Somebody waits for `make check`: of what hypothesis makes up, it has a quarter. `make test` has all, among the long ones.
 FEW = "--hypothesis-profile=quick"
+REST = "tests, the rest"
 
 CHECK: dict[str, Step] = {
     "ruff": command("ruff", "check", "."),
@@ -123,10 +124,12 @@ CHECK: dict[str, Step] = {
     "mypy --strict": command("mypy"),
     "tests, measured": pytest("-m", f"{HERE} and measured", *COMPUTING, *MEASURE, *MEASURED),
     "coverage": coverage,
-    "tests, the rest": pytest("-m", f"{HERE} and not measured", FEW, *WAITING),
+    REST: pytest("-m", f"{HERE} and not measured", FEW, *WAITING),
 }
 
 TEST: dict[str, Step] = {
+    **CHECK,
+    REST: pytest("-m", f"{HERE} and not measured and not hypothesis", *WAITING),
     "tests, long": pytest("-m", "long or (hypothesis and not foreign and not stock)", *WAITING),
     "stock host": pytest(*STOCK, *WAITING),
 }
@@ -227,7 +230,7 @@ def main(what: str) -> int:
     if required:
         print(f"there is no {required[0]} on the PATH, and this run requires it")
         return 1
-    rows = beside_the_steps_aside({**CHECK, **TEST, **foreign}) if what == "test" else in_order(CHECK)
+    rows = beside_the_steps_aside({**TEST, **foreign}) if what == "test" else in_order(CHECK)
     failed = [name for name, outcome, _ in rows if not outcome.ok]
 
     print(f"\n{'-' * 30} make {what} {'-' * 30}")
