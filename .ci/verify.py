@@ -1,8 +1,9 @@
 """The steps of `make check` and `make test`, one after the other, and one table at the end.
 
     verify.py check    what needs nothing but this checkout
-    verify.py test     the same, then long tests, the attacks on a stock host, and peers in other languages: tests of each, the
-                       matrix of all, and networks of them; beside these, with what they leave of the processors,
+    verify.py test     the same, then long tests and all that hypothesis makes up, the attacks on a stock host, and peers in
+                       other languages: tests of each, the matrix of all, and networks of them; beside these, with what they
+                       leave of the processors,
     verify.py aside    the wheel and the mutants, whose output is printed when the others are done
 
 A step that fails does not stop the others. A toolchain that is not there is announced at the end and fails nothing,
@@ -114,8 +115,9 @@ MEASURE = ("--cov-branch", "--cov-report=", *(f"--cov=p2pkad/{room}" for room in
 TALKING = (f"--numprocesses={min(3, 1 + (os.cpu_count() or 1))}", "--dist=worksteal")
 # All tests with their mark are there (tests/test_make.py): each process of a step takes seconds to collect the others.
 STOCK, FOREIGN = ("-m", "stock", "tests/faults"), ("-m", "foreign", "tests/interop")
-# Somebody waits for `make check`: of what hypothesis makes up, it has a quarter. `make test` has all, among the long ones.
+# Somebody waits for `make check`: of what hypothesis makes up, it has a quarter. `make test` has all, with the long ones.
 FEW = "--hypothesis-profile=quick"
+MADE_UP = "hypothesis and not stock and not foreign"
 REST = "tests, the rest"
 
 CHECK: dict[str, Step] = {
@@ -129,8 +131,8 @@ CHECK: dict[str, Step] = {
 
 TEST: dict[str, Step] = {
     **CHECK,
-    REST: pytest("-m", f"{HERE} and not measured and not hypothesis", *WAITING),
-    "tests, long": pytest("-m", "long or (hypothesis and not foreign and not stock)", *WAITING),
+    REST: pytest("-m", f"{HERE} and not measured and not ({MADE_UP})", *WAITING),
+    "tests, long": pytest("-m", f"long or ({MADE_UP})", *WAITING),
     "stock host": pytest(*STOCK, *WAITING),
 }
 

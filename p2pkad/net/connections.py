@@ -29,13 +29,13 @@ GRACE = 5.0
 IDLE = 0.3
 """Seconds without a request after which a connection that the other end opened counts as idle. Of our own we know it."""
 SETTLE = 1.5
-"""Seconds that the other end has for its first request."""
+"""Seconds until the first request on it, of either end, for which a connection that the other end opened is not idle."""
 
 
 @dataclass(slots=True, eq=False)
 class Held(Generic[Handle]):
-    """One open connection. opened, used: monotonic seconds; `used` is when the last request on it came or was answered, and
-    None before the first."""
+    """One open connection. opened: monotonic seconds. used: the same, when the last request on it was answered; None before the
+    first."""
 
     handle: Handle
     peer: PeerId
@@ -52,7 +52,7 @@ class Held(Generic[Handle]):
 
     @property
     def idle_since(self) -> float:
-        """Monotonic seconds."""
+        """When it was used last, or else opened; monotonic seconds."""
         return self.opened if self.used is None else self.used
 
 

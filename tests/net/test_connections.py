@@ -153,7 +153,8 @@ def test_the_state_is_shown_on_one_line():
 
 
 open_ones = st.lists(
-    st.tuples(st.sampled_from(Usefulness), st.booleans(), st.floats(0, 900), st.floats(0, LATER - GRACE)), max_size=12
+    st.tuples(st.sampled_from(Usefulness), st.booleans(), st.none() | st.floats(0, 900), st.floats(0, LATER - GRACE)),
+    max_size=12,
 )
 
 

@@ -281,14 +281,19 @@ class Libp2pNetwork:
     async def _answer(self, stream: INetStream, frame: bytes) -> bytes | None:
         assert isinstance(stream, NetStream)
         assert self._handler is not None
-        connection, remote = stream.swarm_conn, None
+        peer, connection = peer_of(stream.muxed_conn), stream.swarm_conn
+        held, remote = None, None
         if connection is not None:
             held = self._backbone.holding(connection)
-            if held is not None:
-                held.used = trio.current_time()
             # Its first request may be quicker than the news of the connection.
             remote = remote_address(connection) if held is None else held.remote_address
-        reply = await self._handler(Request(peer_of(stream.muxed_conn), remote, decode_request(frame)))
+        # Who waits for room is not told that it has ended: one look for each request would cost more than the request.
+        with self._backbone.connections.using(peer):
+            try:
+                reply = await self._handler(Request(peer, remote, decode_request(frame)))
+            finally:
+                if held is not None:
+                    held.used = trio.current_time()
         return None if reply is None else encode_reply(reply)
 
     def _border(self, peer: PeerId, doing: str, deadline: float) -> _Border:

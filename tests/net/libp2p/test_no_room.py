@@ -11,14 +11,14 @@ import trio
 import trio.testing
 from libp2p.network.connection.swarm_connection import SwarmConn
 
-from p2pkad.core.messages import AnyReply
+from p2pkad.core.messages import AnyReply, FindNode
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import PeerBusy, PeerUnreachable
+from p2pkad.errors import PeerBusy, PeerUnreachable, RequestTimeout
 from p2pkad.net.base import Gone, Request
 from p2pkad.net.libp2p.backbone import MAX_QUEUED
 from p2pkad.net.libp2p.transport import Place
 from p2pkad.wire.addresses import parse_address
-from tests.net.libp2p.ends import End, an_end, ends, eventually, soon
+from tests.net.libp2p.ends import End, an_end, answer, ends, eventually, soon
 from tests.net.libp2p.test_dialer import PEER
 
 pytestmark = pytest.mark.scenario("L18")
@@ -75,6 +75,27 @@ async def test_who_accepts_the_dial_and_says_nothing_may_have_no_room():
         nursery.start_soon(one.network.connect, mute, soon())
         await eventually(lambda: one.network.waits_for_room(mute.id))
         nursery.cancel_scope.cancel()
+
+
+async def test_who_waits_for_an_answer_does_not_go_for_a_newcomer(monkeypatch):
+    for patience in ("IDLE", "SETTLE"):
+        monkeypatch.setattr(f"p2pkad.net.connections.{patience}", 0.0)
+    decided = trio.Event()
+
+    async def decide(request: Request) -> AnyReply | None:
+        await decided.wait()
+        return await answer(request)
+
+    async with an_end(handler=decide, max_connections=4, connection_reserve=0) as small, ends(5) as others:
+        async with trio.open_nursery() as nursery:
+            for other in others[:4]:
+                nursery.start_soon(other.ask, small)
+            await eventually(lambda: len(small.requests) == 4)
+            with pytest.raises(RequestTimeout):
+                await others[4].network.request(small.info, FindNode(b"key"), trio.current_time() + 0.5)
+            decided.set()
+        assert not small.told(Gone)
+        await others[4].ask(small)
 
 
 def connected(one: End, other: End) -> bool:
