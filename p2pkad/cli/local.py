@@ -179,6 +179,7 @@ class LocalNode:
             "published": stats.published,
             "store_bytes": stats.store_bytes,
             "max_store_bytes": self.config.max_store_bytes,
+            "store_trouble": stats.store_trouble,
         }
 
     @contextmanager

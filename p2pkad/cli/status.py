@@ -51,6 +51,8 @@ def lines(said: Answer) -> Iterator[str]:
         f"{counted(said['provider_keys'], 'key')}; "
         f"{size(said['store_bytes'])} of {size(said['max_store_bytes'])}"
     )
+    if said["store_trouble"]:
+        yield f"             {said['store_trouble']}"
     yield f"publishing   {said['published']} records and provided keys"
 
 

@@ -156,6 +156,7 @@ class KademliaService:
             providers=stored.providers,
             published=stored.own,
             store_bytes=stored.bytes,
+            store_trouble=self._store.trouble,
         )
 
     def routing_table(self) -> tuple[PeerInfo, ...]:

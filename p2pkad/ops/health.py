@@ -59,7 +59,7 @@ class HealthWatch:
         """As of now.
 
         A server is ready when it has an address and a peer; a client, when it has a peer. The first node of a network has
-        nobody to wait for: a server without bootstrap peers is ready alone.
+        nobody to wait for: a server without bootstrap peers is ready alone. Nobody is whose disk takes nothing.
         """
         try:
             return self._judge(self._node.stats(), self._node.addresses)
@@ -70,6 +70,8 @@ class HealthWatch:
         if stats.mode == "server" and not addresses:
             reason = "a server without an address: nobody can reach it; give it one to listen on, or to announce"
             return Health(live=True, ready=False, reason=reason)
+        if stats.store_trouble:
+            return Health(live=True, ready=False, reason=stats.store_trouble)
         if stats.table:
             return Health(live=True, ready=True, reason=f"{counted(stats.table, 'peer')} in the routing table")
         if is_first(self._node):

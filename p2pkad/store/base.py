@@ -147,6 +147,11 @@ class Store(Protocol):
         """What is stored at this moment, what has expired but was not removed yet included."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing could be written when it was tried last, in a sentence; None: it could, or there is no disk."""
+        ...
+
     async def aclose(self) -> None:
         """Let go of files and memory. Idempotent. Every later call raises NodeClosed."""
         ...

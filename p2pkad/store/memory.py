@@ -109,6 +109,10 @@ class MemoryStore:
         self._check_open()
         return self._contents.stats()
 
+    @property
+    def trouble(self) -> None:
+        """None: there is no disk."""
+
     async def aclose(self) -> None:
         """Let go of what is stored. Idempotent. Every later call raises NodeClosed."""
         self._closed = True

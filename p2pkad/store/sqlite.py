@@ -124,6 +124,7 @@ class SqliteStore:
         self._writer: threading.Thread | None = None
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._closed = False
+        self._trouble: str | None = None
         self._database = Database.open(path, owner=f"{own_key:x}", durability=durability)
         try:
             self._contents = Contents(own_key, space, bounds, self._changed)
@@ -232,6 +233,11 @@ class SqliteStore:
         self._check_open()
         return self._contents.stats()
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the last commit failed; None: it did not. Each `expire` tries one."""
+        return self._trouble
+
     async def aclose(self) -> None:
         """Write what is left, close the file, give the lock back, end the thread. Idempotent, and not cut short by cancelling.
 
@@ -317,6 +323,7 @@ class SqliteStore:
     def _written(self, error: StoreError | None, left_out: LeftOut) -> None:
         assert self._under_way is not None
         done, self._under_way = self._under_way, None
+        self._trouble = None if error is None else str(error)
         if error is not None:
             self._take_back(done, error)
         self._take_out(done, left_out)

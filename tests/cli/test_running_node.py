@@ -13,6 +13,7 @@ import pytest
 
 import p2pkad
 from p2pkad.cli import exits
+from p2pkad.cli.status import lines
 from tests.cli.conftest import NOBODY
 from tests.support.running import ROOT, SECONDS, Running
 
@@ -83,6 +84,13 @@ def test_status_is_one_screen(at, state):
     assert max(map(len, shown)) <= 100
     words = {line.split()[0] for line in shown}
     assert {"id", "running", "network", "address", "connections", "table", "store", "publishing"} <= words
+
+
+def test_status_says_what_is_wrong_with_the_disk(at):
+    (said,) = at("status", "--json").objects
+    assert said["store_trouble"] is None
+    shown = list(lines({**said, "store_trouble": "state.db: the disk is full"}))
+    assert shown[-2:] == [" " * 13 + "state.db: the disk is full", "publishing   0 records and provided keys"]
 
 
 def test_what_the_node_refuses_ends_the_command_with_its_sentence_and_code(at):

@@ -38,6 +38,7 @@ class FakeNode:
             providers=0,
             published=0,
             store_bytes=0,
+            store_trouble=None,
         )
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from p2pkad.events import BootstrapEnded
@@ -52,6 +54,13 @@ def test_a_server_that_nobody_can_reach_is_not_ready() -> None:
     live, ready, reason = judged(node)
     assert (live, ready) == (True, False)
     assert reason == "a server without an address: nobody can reach it; give it one to listen on, or to announce"
+
+
+@pytest.mark.scenario("H5")
+def test_a_node_whose_disk_takes_nothing_is_not_ready_and_says_so() -> None:
+    node = FakeNode(table=3)
+    node.stats_now = replace(node.stats_now, store_trouble="state.db: the disk is full")
+    assert judged(node) == (True, False, "state.db: the disk is full")
 
 
 def test_bootstrap_peers_that_did_not_answer_are_named_with_what_is_wrong() -> None:

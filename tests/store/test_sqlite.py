@@ -179,6 +179,19 @@ async def test_what_could_not_be_written_is_taken_back_with_all_that_was_built_o
 
 
 @pytest.mark.scenario("H5")
+async def test_a_store_that_cannot_write_says_why_until_it_can(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, record(NEAR))
+        assert store.trouble is None
+        mend = fail(store)
+        await store.expire(now=2)  # it has nothing to write, and notices all the same
+        assert store.trouble == "no"
+        mend()
+        await store.expire(now=3)
+        assert store.trouble is None
+
+
+@pytest.mark.scenario("H5")
 async def test_what_is_firm_is_written_when_the_disk_takes_it_again(tmp_path: Path) -> None:
     member = KeptPeer(peer=PeerInfo(PeerId(b"member")))
     async with opened(tmp_path) as store:
