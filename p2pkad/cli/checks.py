@@ -100,7 +100,12 @@ async def disk(subject: Subject) -> Findings:
     """Whether what is to be kept can be written."""
     if subject.directory is None:
         return [Finding(check="disk", state="ok", sentence="no state directory: nothing is kept on disk")]
-    return [await trio.to_thread.run_sync(_disk, Path(subject.directory))]
+    found = await trio.to_thread.run_sync(_disk, Path(subject.directory))
+    trouble = subject.node.stats().store_trouble
+    if found.state != "bad" and trouble:
+        remedy = f"look at the disk; the node tries again at least every {subject.config.expire_interval:g} s"
+        found = Finding(check="disk", state="bad", sentence=trouble, remedy=remedy)
+    return [found]
 
 
 def _disk(directory: Path) -> Finding:

@@ -29,12 +29,12 @@ GRACE = 5.0
 IDLE = 0.3
 """Seconds without a request after which a connection that the other end opened counts as idle. Of our own we know it."""
 SETTLE = 1.5
-"""Seconds until the first request on it, of either end, for which a connection that the other end opened is not idle."""
+"""Seconds for which a connection that the other end opened is not idle before the first request on it, of either end."""
 
 
 @dataclass(slots=True, eq=False)
 class Held(Generic[Handle]):
-    """One open connection. opened: monotonic seconds. used: the same, when the last request on it was answered; None before the
+    """One open connection. opened: monotonic seconds. used: the same, when the last request on it was over; None before the
     first."""
 
     handle: Handle

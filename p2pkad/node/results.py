@@ -105,8 +105,8 @@ class NodeStats:
 
     peers: connected ones; inbound: how many of these dialled this node. table: peers in the routing table; buckets: how many
     in each that is not empty, by common prefix in bits. lookups: running now. published: records that it publishes and keys
-    that it provides. store_bytes: keys, values and addresses kept. store_trouble: why its disk takes
-    nothing; None: it does, or there is none.
+    that it provides. store_bytes: keys, values and addresses kept. store_trouble: why its disk takes nothing; None: it takes
+    what comes, or there is none.
     """
 
     mode: str

@@ -235,7 +235,7 @@ class SqliteStore:
 
     @property
     def trouble(self) -> str | None:
-        """Why the last commit failed; None: it did not. Each `expire` tries one."""
+        """Why the last commit failed; None: it did not. Each `expire` tries one, which may fit where a larger one did not."""
         return self._trouble
 
     async def aclose(self) -> None:

@@ -135,6 +135,7 @@ async def stats_count_what_is_stored(make_store: MakeStore) -> None:
         stats = store.stats()
         assert (stats.records, stats.provider_keys, stats.providers) == (2, 1, 2)
         assert stats.bytes >= 2 * len(b"value") + 2 * len(PLACE.raw)
+        assert store.trouble is None
 
 
 @SUITE.promise

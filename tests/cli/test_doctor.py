@@ -218,9 +218,11 @@ def small_disk(tmp_path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", disk], check=True)
 
 
+@pytest.mark.scenario("H5")
 def test_the_disk_is_full(doctor, start, small_disk, type_in):
     other = start("--data-dir", "")["addresses"][0]
-    start("--data-dir", str(small_disk), "--bootstrap", other)
+    options = ("--http", "127.0.0.1:0", "--expire-interval", "0.2")
+    health = start("--data-dir", str(small_disk), "--bootstrap", other, *options)["http"] + "/health"
     look = ("--data-dir", str(small_disk))
     assert named(doctor(*look))["disk"][0][0] == "warn"
     subprocess.run(["dd", "if=/dev/zero", f"of={small_disk}/filler", "bs=64k"], capture_output=True, check=False)
@@ -229,6 +231,21 @@ def test_the_disk_is_full(doctor, start, small_disk, type_in):
     assert (ended.code, state) == (exits.FAILED, "bad")
     assert sentence == f"{small_disk} cannot be written: No space left on device"
     assert remedy.startswith("make room there")
+    # The node notices when it has something to write, and is well again when there is room.
+    reason = until_it_says(health, ready=False)
+    assert "the disk is full" in reason
+    assert f"             {reason}" in type_in("status", *look).out.splitlines()
+    (small_disk / "filler").unlink()
+    until_it_says(health, ready=True)
+
+
+def until_it_says(health: str, *, ready: bool) -> str:
+    """Ask a node again and again whether it is ready; the reason that it gives with the wanted answer."""
+    patience = time.monotonic() + 30
+    while (said := httpx.get(health).json())["ready"] is not ready:
+        assert time.monotonic() < patience, said
+        time.sleep(0.05)
+    return str(said["reason"])
 
 
 @pytest.mark.parametrize(
@@ -241,6 +258,13 @@ async def test_a_disk_is_full_before_nothing_fits_on_it(tmp_path, monkeypatch, f
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_a_disk_that_the_node_cannot_write_to_is_no_good_whatever_is_free(tmp_path):
+    node = {"stats": lambda: SimpleNamespace(store_trouble="x.db: cannot be written (disk I/O error)")}
+    (found,) = await checks.disk(subject(directory=str(tmp_path), **node))
+    assert (found.state, found.sentence) == ("bad", "x.db: cannot be written (disk I/O error)")
+    assert found.remedy == "look at the disk; the node tries again at least every 300 s"
+
+
 async def test_a_directory_that_is_not_there_is_no_fault(tmp_path):
     assert [each.state for each in await checks.disk(subject(directory=str(tmp_path / "none")))] == ["ok"]
     assert [each.state for each in await checks.disk(subject(directory=None))] == ["ok"]
@@ -248,6 +272,7 @@ async def test_a_directory_that_is_not_there_is_no_fault(tmp_path):
 
 def subject(directory: str | None = None, **node) -> Subject:
     node.setdefault("protocol", "/p2pkad/kad/1.0.0")
+    node.setdefault("stats", lambda: SimpleNamespace(store_trouble=None))
     return Subject(node=SimpleNamespace(**node), config=p2pkad.Config(), directory=directory)
 
 

@@ -98,7 +98,7 @@ async def _handle(exchange: Exchange, network: SimulatedNetwork, there: Simulate
     outcome: Outcome = None
     network.serving[scope] = exchange.asker.id
     try:
-        with scope:
+        with scope, there.connections.using(exchange.asker.id):
             outcome = await _answer(exchange, network, there)
     except P2pkadError as error:
         log.debug("%s: reset: %s", exchange.asker.id, without_content(error))

@@ -11,9 +11,9 @@ import trio
 import trio.testing
 from libp2p.network.connection.swarm_connection import SwarmConn
 
-from p2pkad.core.messages import AnyReply, FindNode
+from p2pkad.core.messages import AnyReply
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import PeerBusy, PeerUnreachable, RequestTimeout
+from p2pkad.errors import PeerBusy, PeerUnreachable
 from p2pkad.net.base import Gone, Request
 from p2pkad.net.libp2p.backbone import MAX_QUEUED
 from p2pkad.net.libp2p.transport import Place
@@ -91,10 +91,11 @@ async def test_who_waits_for_an_answer_does_not_go_for_a_newcomer(monkeypatch):
             for other in others[:4]:
                 nursery.start_soon(other.ask, small)
             await eventually(lambda: len(small.requests) == 4)
-            with pytest.raises(RequestTimeout):
-                await others[4].network.request(small.info, FindNode(b"key"), trio.current_time() + 0.5)
+            monkeypatch.setattr("p2pkad.net.libp2p.backbone.PATIENCE", 0.05)
+            with pytest.raises(PeerBusy):
+                await others[4].network.connect(small.info, soon())
+            assert not small.told(Gone)
             decided.set()
-        assert not small.told(Gone)
         await others[4].ask(small)
 
 
