@@ -246,7 +246,7 @@ async def test_silence_lasts_until_the_deadline(ends: Ends) -> None:
     waited = trio.current_time() - began
     assert (caught.value.peer, caught.value.doing) == (server.id, "FindNode")
     assert waited > 0.99 * SHORT
-    assert caught.value.seconds < 1.01 * SHORT
+    assert SHORT / 2 < caught.value.seconds < 1.01 * SHORT
     if ends.in_virtual_time:  # else a busy machine takes what it likes of it
         assert waited < 1.01 * SHORT
         assert caught.value.seconds > 0.99 * SHORT
