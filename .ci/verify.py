@@ -20,8 +20,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 from xml.etree import ElementTree
 
@@ -33,6 +34,9 @@ COVERED = ("core", "wire", "store", "validators")
 COVERAGE_NEEDED = 97.0
 """Per cent, of the lines and of the branches of these rooms together."""
 
+MOST_WRONG, LONGEST_WRONG = 10, 400
+"""Of a step, in the table: so many things that went wrong, each in so many characters. The rest is in its output."""
+
 CONTACT = {"go": ["interop/contact.py"]}
 """By language: what talks to real peers in it, besides the foreign tests."""
 
@@ -42,10 +46,11 @@ TOOLCHAINS = {"go": "go", "cargo": "rust", "npm": "js"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a step ended. note: what the table says beside it."""
+    """How a step ended. note: what the table says beside it. wrong: below it, a line for each thing that is."""
 
     ok: bool
     note: str = ""
+    wrong: tuple[str, ...] = ()
 
 
 Step = Callable[[], Outcome]
@@ -70,16 +75,14 @@ def pytest(*words: str) -> Step:
         report = SCRATCH / "tests.xml"
         report.unlink(missing_ok=True)
         ok = run(BIN / "pytest", *words, f"--junitxml={report}")
-        return Outcome(ok, _counts(report))
+        if not report.exists():
+            return Outcome(False, "the run broke off")
+        cases = list(ElementTree.parse(report).iter("testcase"))
+        counts = Counter(map(_ending, cases))
+        note = ", ".join(f"{count} {ending}" for ending, count in counts.most_common())
+        return Outcome(ok, note, tuple(_what(case) for case in cases if _ending(case) in {"failed", "broken"}))
 
     return step
-
-
-def _counts(report: Path) -> str:
-    if not report.exists():
-        return "the run broke off"
-    counts = Counter(map(_ending, ElementTree.parse(report).iter("testcase")))
-    return ", ".join(f"{count} {ending}" for ending, count in counts.most_common())
 
 
 def _ending(case: ElementTree.Element) -> str:
@@ -90,6 +93,12 @@ def _ending(case: ElementTree.Element) -> str:
         if child.tag in {"failure", "error", "skipped"}:
             return {"failure": "failed", "error": "broken", "skipped": "skipped"}[child.tag]
     return "passed"
+
+
+def _what(case: ElementTree.Element) -> str:
+    """A test that failed, and how."""
+    message = next((child.get("message") for child in case if child.get("message")), "")
+    return f"{case.get('classname')}::{case.get('name')}: {message}"
 
 
 def coverage() -> Outcome:
@@ -143,33 +152,40 @@ ASIDE: dict[str, Step] = {
 """What can be late as long as it likes: no peer waits for it."""
 
 
-def interop(results: str, note: Callable[[Any], str], *program: str) -> Step:
-    """A program, with its arguments, that leaves results as JSON below .cache/interop, of which a note is made."""
+def interop(results: str, told: Callable[[bool, Any], Outcome], *program: str) -> Step:
+    """A program, with its arguments, that leaves results as JSON below .cache/interop. told: makes of them, and of whether it
+    ended with 0, how the step ended."""
     path = SCRATCH / "interop" / results
 
     def step() -> Outcome:
         path.unlink(missing_ok=True)
         ok = run(BIN / "python", *program)
-        return Outcome(ok, note(json.loads(path.read_text()))) if path.exists() else Outcome(False, "the run broke off")
+        return told(ok, json.loads(path.read_text())) if path.exists() else Outcome(False, "the run broke off")
 
     return step
 
 
-def verdicts(matrix: Any) -> str:
-    return ", ".join(f"{count} {verdict}" for verdict, count in matrix["counts"].items())
+def cells(ok: bool, matrix: Any) -> Outcome:
+    """How many came out how, and which are red."""
+    red = [cell for cell in matrix["cells"] if cell["verdict"] == "red"]
+    wrong = [f"{cell['scenario']} {'/'.join(cell['roles'].values())}: {cell['detail']}" for cell in red]
+    note = ", ".join(f"{count} {verdict}" for verdict, count in matrix["counts"].items())
+    return Outcome(ok, note, (*wrong, *matrix["bad_ends"]))
 
 
-def shares(networks: Any) -> str:
-    """What part of what it read was right, by the implementation that reads."""
+def shares(ok: bool, networks: Any) -> Outcome:
+    """What part of what it read was right, by the implementation that reads; what was wrong, by network."""
     reads, right = Counter[str](), Counter[str]()
     for share in (share for network in networks["networks"] for share in network["shares"]):
         reads[share["reader"]] += share["reads"]
         right[share["reader"]] += share["right"]
-    return ", ".join(f"{name} reads {100 * right[name] / count:.1f} %" for name, count in reads.items())
+    note = ", ".join(f"{name} reads {100 * right[name] / count:.1f} %" for name, count in reads.items())
+    wrong = (f"on {network['first']}: {fault}" for network in networks["networks"] for fault in network["faults"])
+    return Outcome(ok, note, tuple(wrong))
 
 
 INTEROP: dict[str, Step] = {
-    "interop matrix": interop("run/matrix.json", verdicts, "interop/run.py"),
+    "interop matrix": interop("run/matrix.json", cells, "interop/run.py"),
     # One reader of each implementation: with all of them, as in `make networks`, these would take twice as long.
     "interop networks": interop("networks/networks.json", shares, "interop/networks.py", "--readers=1"),
 }
@@ -213,12 +229,12 @@ def beside_the_steps_aside(steps: dict[str, Step]) -> list[Row]:
     print(log.read_text(), flush=True)
     if not results.exists():
         return [*rows, *((name, Outcome(False, "the run broke off"), 0.0) for name in ASIDE)]
-    return [*rows, *((name, Outcome(ok, note), seconds) for name, ok, note, seconds in json.loads(results.read_text()))]
+    return [*rows, *((name, Outcome(*outcome), seconds) for name, outcome, seconds in json.loads(results.read_text()))]
 
 
 def go_aside() -> int:
     """Run the steps of ASIDE for `beside_the_steps_aside`, and leave what came of them."""
-    rows = [(name, outcome.ok, outcome.note, seconds) for name, outcome, seconds in in_order(ASIDE)]
+    rows = [(name, astuple(outcome), seconds) for name, outcome, seconds in in_order(ASIDE)]
     (SCRATCH / "aside.json").write_text(json.dumps(rows))
     return 0
 
@@ -238,6 +254,8 @@ def main(what: str) -> int:
     print(f"\n{'-' * 30} make {what} {'-' * 30}")
     for name, outcome, seconds in rows:
         print(f"{'ok    ' if outcome.ok else 'FAILED'} {name:18} {seconds:6.1f} s   {outcome.note}".rstrip())
+        for what in () if outcome.ok else outcome.wrong[:MOST_WRONG]:
+            print(f"       {shorten(what, LONGEST_WRONG)}")
     for name in missing:
         print(f"ABSENT there is no {name} on the PATH: NO {TOOLCHAINS[name]} PEER WAS TALKED TO")
     print("all passed" if not failed else f"failed: {', '.join(failed)}")

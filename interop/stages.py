@@ -32,7 +32,9 @@ CROWD_IS: Mapping[str, Mapping[str, object]] = {"go": {"refresh": False}, "rust"
 Mode = Literal["server", "client"]
 
 SETTLE_SECONDS = 60.0
-"""For a peer to enter a routing table on a machine that does other things as well."""
+"""For what takes its time, on a machine that does other things as well: a peer to enter a routing table, or to be met."""
+IN_VAIN_SECONDS = 10.0
+"""After which what is foretold never to happen is taken not to."""
 
 
 class Stage(StrEnum):
@@ -45,13 +47,21 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The peers of a cell. other: the reader of the writer's implementation. digest: the same for the same seed and cell."""
+    """The peers of a cell. other: the reader of the writer's implementation. digest: the same for the same seed and cell.
+
+    foretold: what will be seen by a line of DEVIATIONS.md. None: nothing is foretold.
+    """
 
     bootstrap: Node
     writer: Node
     reader: Node
     other: Node
     digest: bytes
+    foretold: str | None
+
+    def within(self, unless: str) -> float:
+        """Seconds to wait for something: few where it is foretold that this is seen instead, and the wait is in vain."""
+        return IN_VAIN_SECONDS if self.foretold == unless else SETTLE_SECONDS
 
     @property
     def key(self) -> bytes:
@@ -100,6 +110,7 @@ class Network:
             self._nodes[f"{reader}-reader"],
             self._nodes[f"{other}-reader"],
             hashlib.sha256(f"{self._seed} {cell}".encode()).digest(),
+            cell.deviation.seen if cell.deviation else None,
         )
 
     async def _crowd(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -108,3 +109,25 @@ def test_where_a_step_looks_for_its_tests_all_of_them_are(marker, room):
     tests = ROOT / "tests"
     marked = {path for path in tests.rglob("test_*.py") if re.search(rf"\bmark\.{marker}\b", path.read_text())}
     assert {path.relative_to(tests).parts[0] for path in marked} == {room}
+
+
+def test_what_went_wrong_stands_below_the_table(capsys, monkeypatch):
+    """Where a run is far away, its last lines are what is seen of it."""
+    spec = importlib.util.spec_from_file_location("verify", ROOT / ".ci" / "verify.py")
+    assert spec is not None
+    assert spec.loader is not None
+    verify = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "verify", verify)
+    spec.loader.exec_module(verify)
+    cell = {"scenario": "put-get", "roles": {"bootstrap": "go", "writer": "js"}, "verdict": "red", "detail": "got\nnothing"}
+    matrix = {"counts": {"green": 1, "red": 1}, "cells": [cell, {**cell, "verdict": "green"}], "bad_ends": ["js was killed"]}
+    steps = {"matrix": lambda: verify.cells(False, matrix), "ruff": lambda: verify.Outcome(True)}
+    monkeypatch.setattr(verify, "CHECK", steps)
+    assert verify.main("check") == 1
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()[2:]] == [
+        "FAILED matrix                0.0 s   1 green, 1 red",
+        "put-get go/js: got nothing",
+        "js was killed",
+        "ok     ruff                  0.0 s",
+        "failed: matrix",
+    ]

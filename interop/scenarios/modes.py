@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from cells import PAIR, Deviation, Scenario
-from driver import NeverHappened, Peer
+from driver import NeverHappened
 from stages import SETTLE_SECONDS, Scene, Stage, lists
 
-STAYS_SECONDS = 10.0
-"""After which js, that keeps clients, is taken to have kept one. Everybody else has SETTLE_SECONDS to let it go."""
 LOOKS = 10
 """At a table. Between two of them its peer pings the client: what an earlier message set off has had time to end."""
+STAYS = "stays in the table"
 
 
 async def switch(scene: Scene) -> str:
@@ -21,18 +20,13 @@ async def switch(scene: Scene) -> str:
     await enters(scene)
     await who.ask("set_mode", mode="client")
     try:
-        await lists(scene.bootstrap.peer, who, False, STAYS_SECONDS if is_js(scene.bootstrap.peer) else SETTLE_SECONDS)
+        await lists(scene.bootstrap.peer, who, False, scene.within(unless=STAYS))
         seen = "leaves the table, and returns"
     except NeverHappened:
-        seen = "stays in the table"
+        seen = STAYS
     await enters(scene)
-    await retire(scene, leaves=seen != "stays in the table")
+    await retire(scene, leaves=seen != STAYS)
     return seen
-
-
-def is_js(peer: Peer) -> bool:
-    """By what runs it."""
-    return "node" in peer.versions
 
 
 async def enters(scene: Scene) -> None:
@@ -83,6 +77,6 @@ ALL = (
         PAIR,
         switch,
         "leaves the table, and returns",
-        (Deviation("js-keeps-clients", "stays in the table", {"bootstrap": "js"}),),
+        (Deviation("js-keeps-clients", STAYS, {"bootstrap": "js"}),),
     ),
 )

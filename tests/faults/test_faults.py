@@ -48,7 +48,7 @@ FAULTS = (
         number=2,
         attack=dialling.connect_on_loopback,
         stock={"waits_for_nothing": True},
-        ours={"quick": True},
+        ours={"waits_for_nothing": False},
         workaround="dialling each address ourselves (net/libp2p/dialer.py), as far as the head start is its reason",
         marks=[pytest.mark.scenario("H3")],
     ),

@@ -89,9 +89,19 @@ async def disconnect_while_another_is_made(open_host: OpenHost) -> dict[str, obj
     async with open_host(Limits()) as subject, neighbour() as other:
         await subject.connect(other.where)
         await connection_to(other, subject.host.get_id())
+        network, second_is_up = subject.host.get_network(), trio.Event()
+        (first,) = network.get_connections(other.host.get_id())
+        closes = first.close
+
+        async def close_late() -> None:
+            await second_is_up.wait()
+            await closes()
+
+        first.close = close_late
         async with trio.open_nursery() as nursery:
             nursery.start_soon(subject.disconnect, other.host.get_id())
             await trio.testing.wait_all_tasks_blocked()
-            await subject.host.get_network().dial_addr(other.where.addrs[0], other.host.get_id())
+            await network.dial_addr(other.where.addrs[0], other.host.get_id())
+            second_is_up.set()
         await until(lambda: _connections(subject, other) == _connections(other, subject), within=1)
         return {"here": _connections(subject, other), "there": _connections(other, subject)}
