@@ -126,7 +126,7 @@ def _disk(directory: Path) -> Finding:
         )
     sentence = f"{directory} has {size(free)} free"
     if free < DISK_FULL:
-        return finding(state="bad", sentence=f"{sentence}: the disk is full", remedy="make room, or name another --data-dir")
+        return finding(state="bad", sentence=f"{sentence}: too little", remedy="make room, or name another --data-dir")
     if free < DISK_LOW:
         return finding(state="warn", sentence=sentence, remedy="make room before it is full")
     return finding(state="ok", sentence=sentence)

@@ -44,6 +44,8 @@ ELSEWHERE = {"data_dir", "config"}
 """Fields of commands that are no keys of their own: the state directory stands in [node], and the file does not name itself."""
 OF_THE_NODE = {"listen", "announce"}
 WIDTH = 100
+MOST_NAMED = 10
+"""Keys or tables that a sentence names when it is not clear which one was meant."""
 
 
 def default_path() -> Path:
@@ -102,7 +104,11 @@ def _checked(path: Path, table: str, entries: Mapping[str, Any]) -> Mapping[str,
 
 def _meant(word: str, known: Mapping[str, Any], form: str) -> str:
     close = get_close_matches(word, known, n=1)
-    return f" Did you mean {form.format(close[0])}?" if close else f" There are {', '.join(map(form.format, known))}."
+    if close:
+        return f" Did you mean {form.format(close[0])}?"
+    if len(known) > MOST_NAMED:
+        return f" There are {len(known)}: `p2pkad config` prints them."
+    return f" There are {', '.join(map(form.format, known))}."
 
 
 def apply(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:

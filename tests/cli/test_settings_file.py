@@ -82,6 +82,10 @@ def test_where_a_node_listens_is_not_where_a_command_does(type_in, node, file):
         ("[ask]\ndata_dir = '/x'\n", 'unknown key "data_dir" in [ask]. It belongs to [node].'),
         ("[nodes]\nk = 3\n", "unknown table [nodes]. Did you mean [node]?"),
         ("k = 3\n", "unknown table [k]. There are [node], [http], [log], [ask]."),
+        (
+            "[node]\nzzzzzz = 3\n",
+            f'unknown key "zzzzzz" in [node]. There are {len(settings_file.keys("node"))}: `p2pkad config` prints them.',
+        ),
         ("node = 3\n", "[node] is a table"),
         ("[node]\nk = '3'\n", 'k in [node] has to be a whole number, and is "3"'),
         ("[node]\nk = true\n", "k in [node] has to be a whole number, and is true"),
