@@ -14,7 +14,7 @@ use libp2p::{
     },
 };
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     answers::{Answer, Failure, Fields, Info, bytes_of, fields, ids, infos, text_of},
@@ -27,6 +27,9 @@ use crate::{
 
 /// How often something is looked at that has no event.
 const POLL: Duration = Duration::from_millis(10);
+
+/// How long the other end of a stream may take to close it behind this one.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 const PING: StreamProtocol = StreamProtocol::new("/ipfs/ping/1.0.0");
 
@@ -244,6 +247,10 @@ async fn ping(handle: &Handle, request: &Request) -> Answer {
     if sent != received {
         return Err(Failure::new("failed", "something else came back"));
     }
+    // Until it is over at the other end, too: with the stream that libp2p-ping keeps, the next one
+    // would be the third, and nobody has to take more than two of a peer (libp2p specification, "Ping").
+    let mut rest = [0; 1];
+    let _ = timeout(FAREWELL, stream.read(&mut rest)).await;
     Ok(fields(json!({"round_trip": round_trip})))
 }
 
