@@ -2,7 +2,7 @@
 
 level    event                  fields
 info     bootstrap peers asked  tried answered; as a warning when nobody answered, and then, for NAMED of them,
-warning  bootstrap peer failed  peer reason
+warning  bootstrap peer failed  peer reason; what comes out as it did the last time is no news, but for a reminder
 info     peer admitted          peer
 info     peer evicted           peer cause
 warning  routing table empty    whoever is evicted last
@@ -48,7 +48,9 @@ NOTABLE = (
 """What is listened to above debug. The steps of lookups are many: only at debug are they made at all."""
 
 NAMED = 5
-"""Bootstrap peers that are named when nobody answers. There is an attempt every half minute."""
+"""Bootstrap peers that are named when nobody answers."""
+REMINDER = 600.0
+"""Seconds after which it is said once more that nobody answers. There is an attempt every half minute."""
 
 MINUTE = 60.0
 LINES = 30
@@ -69,6 +71,8 @@ class EventLog:
     def __init__(self, node: KademliaService) -> None:
         self._node = node
         self._rates: dict[tuple[str, str], _Rate] = {}
+        self._bootstrap: events.BootstrapEnded | None = None
+        """The last one that was written."""
         kinds = events.NodeEvent if log.isEnabledFor(DEBUG) else NOTABLE
         self._unsubscribe: Callable[[], None] = node.subscribe(self._write, kinds)
 
@@ -84,7 +88,7 @@ class EventLog:
 
     def _write(self, event: events.NodeEvent) -> None:
         match event:
-            case events.BootstrapEnded():
+            case events.BootstrapEnded() if self._is_news(event):
                 self._write_bootstrap(event)
             case events.PeerAdmitted(at=at, peer=peer):
                 self._line(INFO, "peer admitted", at, {"peer": str(peer)}, LINES)
@@ -107,9 +111,14 @@ class EventLog:
                 if log.isEnabledFor(DEBUG):
                     log.debug(type(event).__name__, extra=_without_content(event))
 
+    def _is_news(self, event: events.BootstrapEnded) -> bool:
+        last = self._bootstrap
+        if last is None or (event.tried, event.answered, set(event.failed)) != (last.tried, last.answered, set(last.failed)):
+            return event.tried > 0
+        return not event.answered and event.at >= last.at + REMINDER
+
     def _write_bootstrap(self, event: events.BootstrapEnded) -> None:
-        if not event.tried:
-            return
+        self._bootstrap = event
         told = {"tried": event.tried, "answered": event.answered}
         log.log(INFO if event.answered else WARNING, "bootstrap peers asked", extra=told)
         for peer, reason in () if event.answered else event.failed[:NAMED]:

@@ -16,7 +16,7 @@ from p2pkad.core.peers import PeerInfo
 from p2pkad.core.records import Record
 from p2pkad.errors import InvalidRecord, NoPeers, StaleRecord, StoreFull
 from p2pkad.node.results import ProvideReceipt, PutReceipt
-from p2pkad.ops.logs import LINES, NAMED, EventLog, Throttle, hash_of
+from p2pkad.ops.logs import LINES, NAMED, REMINDER, EventLog, Throttle, hash_of
 from p2pkad.validators.opaque import OpaqueValidator
 from tests.ops.conftest import ALICE, FakeNode
 
@@ -113,6 +113,20 @@ def test_what_an_operator_would_like_to_know_is_a_line(
     caplog: pytest.LogCaptureFixture, event: events.NodeEvent, lines: Lines
 ) -> None:
     assert written(caplog, FakeNode(table=1), event) == lines
+
+
+def test_bootstrap_that_comes_out_as_before_is_no_news_but_for_a_reminder(caplog: pytest.LogCaptureFixture) -> None:
+    def ended(at: float, answered: int) -> events.BootstrapEnded:
+        return events.BootstrapEnded(at=at, tried=1, answered=answered, failed=() if answered else ((ALICE, "silent"),))
+
+    well = [ended(at, answered=1) for at in (0.0, 30.0, 10_000.0)]
+    ill = [ended(10_030 + at, answered=0) for at in (0.0, 30.0, REMINDER - 1, REMINDER, REMINDER + 30)]
+    asked = [
+        (level, told["answered"])
+        for level, name, told in written(caplog, FakeNode(), *well, *ill, ended(20_000, answered=1))
+        if name == "bootstrap peers asked"
+    ]
+    assert asked == [("INFO", 1), ("WARNING", 0), ("WARNING", 0), ("INFO", 1)]
 
 
 def test_the_last_peer_that_leaves_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
