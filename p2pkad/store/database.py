@@ -84,6 +84,12 @@ class Database:
         self._lock = lock
         self._connection = connection
 
+    @property
+    def free(self) -> int:
+        """Bytes that there are on its disk for who is not root."""
+        disk = os.statvfs(self.path.parent)
+        return disk.f_bavail * disk.f_frsize
+
     @classmethod
     def open(cls, path: Path, *, owner: str, durability: Durability) -> Self:
         """Open a file, or make it, with its directory.

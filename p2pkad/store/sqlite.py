@@ -37,7 +37,7 @@ from p2pkad.config import Durability, KademliaConfig, StoreBounds
 from p2pkad.core.keyspace import SHA256, Key, KeySpace
 from p2pkad.core.peers import Address, PeerId
 from p2pkad.core.records import StoredProvider, StoredRecord
-from p2pkad.errors import NodeClosed, StoreError
+from p2pkad.errors import NodeClosed, StoreError, StoreFull
 from p2pkad.store.base import Decide, Due, KeptPeer, Kind, Store, StoreStats
 from p2pkad.store.contents import BATCH, Change, Contents, Place
 from p2pkad.store.database import Batch, Database
@@ -47,6 +47,9 @@ MAX_WAITING = 1000
 
 CLOSING = 30.0
 """Seconds that closing waits for the disk. A writer that is stuck for longer ends with the process, or when the disk moves."""
+
+ROOM = 256 * 1024
+"""Bytes that are free where a disk is not full any more: what takes a few bytes may fit into the last page of one that is."""
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +127,7 @@ class SqliteStore:
         self._writer: threading.Thread | None = None
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._closed = False
-        self._trouble: str | None = None
+        self._trouble: StoreError | None = None
         self._database = Database.open(path, owner=f"{own_key:x}", durability=durability)
         try:
             self._contents = Contents(own_key, space, bounds, self._changed)
@@ -235,8 +238,8 @@ class SqliteStore:
 
     @property
     def trouble(self) -> str | None:
-        """Why the last commit failed; None: it did not. Each `expire` tries one, which may fit where a larger one did not."""
-        return self._trouble
+        """Why a commit failed; None: none did, or one has not since, and a disk that was full has ROOM. `expire` tries one."""
+        return None if self._trouble is None else str(self._trouble)
 
     async def aclose(self) -> None:
         """Write what is left, close the file, give the lock back, end the thread. Idempotent, and not cut short by cancelling.
@@ -323,9 +326,11 @@ class SqliteStore:
     def _written(self, error: StoreError | None, left_out: LeftOut) -> None:
         assert self._under_way is not None
         done, self._under_way = self._under_way, None
-        self._trouble = None if error is None else str(error)
         if error is not None:
+            self._trouble = error
             self._take_back(done, error)
+        elif not isinstance(self._trouble, StoreFull) or self._database.free >= ROOM:
+            self._trouble = None
         self._take_out(done, left_out)
         for waiter in done.waiters:
             waiter.over.set()

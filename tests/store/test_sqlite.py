@@ -24,7 +24,7 @@ from p2pkad.errors import NodeClosed, StoreError, StoreFailed, StoreFull
 from p2pkad.store.base import Decide, KeptPeer, Store
 from p2pkad.store.contents import Place
 from p2pkad.store.database import Batch, Database
-from p2pkad.store.sqlite import MAX_WAITING, SqliteStore, file_name, open_store
+from p2pkad.store.sqlite import MAX_WAITING, ROOM, SqliteStore, file_name, open_store
 from p2pkad.testing import STORE_PROMISES, Promise
 from p2pkad.testing.stores import FAR, MIDDLE, NEAR, SPACE, always, kept, names, provider, put, record
 
@@ -188,6 +188,31 @@ async def test_a_store_that_cannot_write_says_why_until_it_can(tmp_path: Path) -
         assert store.trouble == "no"
         mend()
         await store.expire(now=3)
+        assert store.trouble is None
+
+
+@pytest.mark.scenario("H5")
+async def test_a_disk_is_full_until_there_is_room_however_little_fits_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 0
+    monkeypatch.setattr(Database, "free", property(lambda database: free))
+    async with opened(tmp_path) as store:
+        mend = fail(store)
+        with pytest.raises(StoreFull):
+            await put(store, record(NEAR, b"v" * 1000))
+        mend()
+        await put(store, record(FAR))
+        assert store.trouble == "no"
+        free = ROOM
+        await store.expire(now=2)
+        assert store.trouble is None
+        # What is wrong with a disk that breaks is over when it takes something.
+        free, mend = 0, fail(store, StoreFailed)
+        with pytest.raises(StoreFailed):
+            await put(store, record(NEAR))
+        mend()
+        await put(store, record(NEAR))
         assert store.trouble is None
 
 
