@@ -121,8 +121,9 @@ class LocalLimit(NetworkError):
 class NotReady(NetworkError):
     """The routing table did not reach the size that was waited for."""
 
-    def __init__(self, peers: int, wanted: int, seconds: float) -> None:
-        super().__init__(f"{peers} of {wanted} peers in the routing table after {seconds:.3g} s")
+    def __init__(self, peers: int, wanted: int, seconds: float, why: str = "") -> None:
+        sentence = f"{peers} of {wanted} peers in the routing table after {seconds:.3g} s"
+        super().__init__(f"{sentence}: {why}" if why else sentence)
         self.peers = peers
         self.wanted = wanted
         self.seconds = seconds
@@ -146,10 +147,13 @@ class StaleRecord(RecordError):
 
 
 class RecordTooLarge(RecordError):
-    """The record does not fit into a message that every implementation accepts."""
+    """The record does not fit into a message: of the size that every implementation accepts, or, when large ones were allowed,
+    of any size that this node sends.
+    """
 
-    def __init__(self, key: bytes, size: int, limit: int) -> None:
-        super().__init__(key, f"the record takes {size} bytes on the wire, {limit} are accepted by every peer")
+    def __init__(self, key: bytes, size: int, limit: int, *, everywhere: bool = True) -> None:
+        most = f"{limit} are accepted by every peer, and more if large ones are allowed" if everywhere else f"{limit} at most"
+        super().__init__(key, f"the record takes {size} bytes on the wire, {most}")
         self.size = size
         self.limit = limit
 

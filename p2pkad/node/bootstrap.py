@@ -46,11 +46,23 @@ class Bootstrap:
         self._membership = membership
         self._config = config
         self._unanswered = 0
+        self._failed: Sequence[tuple[PeerId, str]] = ()
+        """In the last attempt, when nobody answered."""
         self._clock = clock
         self._tell = tell
         self._attempt = SharedRun(self._ask_all, spawn)
         self._schedule = Schedule({"attempt": config.bootstrap_interval}, clock.monotonic(), dice.random)
         self._schedule.run_at("attempt", clock.monotonic())
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody may have been met, as far as it is known; empty: it is not."""
+        if not self.peers:
+            return "there are no bootstrap peers"
+        if not self._failed:
+            return ""
+        (peer, reason), more = self._failed[0], len(self._failed) - 1
+        return f"no bootstrap peer answered ({peer}: {reason}{f'; and {more} more' if more else ''})"
 
     def due(self) -> float:
         enough = (
@@ -81,6 +93,7 @@ class Bootstrap:
         tried = len(self.peers)
         answered = tried - len(failed)
         self._unanswered = 0 if answered else self._unanswered + 1
+        self._failed = () if answered else failed
         if not answered:
             pause = self._config.bootstrap_pause * 2.0 ** min(self._unanswered - 1, 32)
             self._schedule.run_at("attempt", self._clock.monotonic() + min(pause, self._config.bootstrap_interval))

@@ -245,7 +245,7 @@ class Publishing:
         size = len(encode_request(PutValue(key, record)))
         limit = self._config.max_message if allow_large else self._config.max_reply
         if size > limit:
-            raise RecordTooLarge(key, size, limit)
+            raise RecordTooLarge(key, size, limit, everywhere=not allow_large)
         return record
 
     def _keep(self, record: Record) -> Decide:

@@ -50,6 +50,7 @@ class Rooms:
     """Those that a service itself turns to. The others are known to these."""
 
     membership: Membership
+    bootstrap: Bootstrap
     querying: Querying
     publishing: Publishing
     finding: Finding
@@ -99,4 +100,6 @@ def put_together(
     maintenance = Maintenance(membership, asking, chores, config, clock)
     meeting = Meeting(network, membership, asking, clock)
     hearing = Hearing(membership, meeting, refreshing, moving, limits, bootstrap_peers, clock, tell)
-    return Rooms(membership, querying, publishing, finding, responding, refreshing, remembering, maintenance, hearing, meeting)
+    return Rooms(
+        membership, bootstrap, querying, publishing, finding, responding, refreshing, remembering, maintenance, hearing, meeting
+    )

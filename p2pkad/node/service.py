@@ -194,7 +194,8 @@ class KademliaService:
                 while len(self._membership.table) < peers:
                     await self._membership.changed.park()
                 return
-            raise NotReady(len(self._membership.table), peers, timeout or 0.0)
+            found = len(self._membership.table)
+            raise NotReady(found, peers, timeout or 0.0, "" if found else self._bootstrap.trouble)
 
     async def set_mode(self, mode: Mode) -> None:
         """Turn server or client. Connected peers are told, and add or drop this node on it; open requests end at once.
@@ -385,7 +386,7 @@ class KademliaService:
         )
         self._membership, self._querying, self._maintenance = rooms.membership, rooms.querying, rooms.maintenance
         self._publishing, self._finding, self._refreshing = rooms.publishing, rooms.finding, rooms.refreshing
-        self._remembering, self._meeting = rooms.remembering, rooms.meeting
+        self._remembering, self._meeting, self._bootstrap = rooms.remembering, rooms.meeting, rooms.bootstrap
         for peer in self._bootstrap_peers:
             self._membership.book.pin(peer.id, Pin.BOOTSTRAP, self._clock.monotonic())
             self._learn(peer)

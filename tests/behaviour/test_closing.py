@@ -15,10 +15,12 @@ from p2pkad.config import KademliaConfig
 from p2pkad.core.messages import FindNode, FindNodeReply
 from p2pkad.core.peers import PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, NoPeers, NotReady
+from p2pkad.identity import Identity
 from p2pkad.net.base import Request
 from p2pkad.net.simulated import World
 from p2pkad.node.service import KademliaService
 from tests.behaviour.conftest import BehaviourNetwork
+from tests.support.neighbours import refused_address
 from tests.support.worlds import hosted
 
 
@@ -66,8 +68,19 @@ async def test_calls_under_way_end_when_the_node_closes(world: World, nursery: t
 
 async def test_waiting_for_peers_that_do_not_come_says_how_many_came(world: World) -> None:
     async with alone(world) as node:
-        with pytest.raises(NotReady, match="0 of 2 peers in the routing table after"):
+        with pytest.raises(NotReady) as never:
             await node.wait_ready(peers=2, timeout=0.01)
+    assert str(never.value) == "0 of 2 peers in the routing table after 0.01 s: there are no bootstrap peers"
+
+
+async def test_waiting_for_bootstrap_peers_that_do_not_answer_says_why() -> None:
+    nobody = Identity.generate().id
+    with refused_address() as address:
+        async with p2pkad.open_node(listen=(), bootstrap=[f"{address}/p2p/{nobody}"]) as node:
+            with pytest.raises(NotReady) as never:
+                await node.wait_ready(timeout=1)
+    why = f"no bootstrap peer answered ({nobody}: unreachable ({address}: connection refused))"
+    assert str(never.value) == f"0 of 1 peers in the routing table after 1 s: {why}"
 
 
 @pytest.mark.scenario("P7")

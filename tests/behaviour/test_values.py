@@ -246,7 +246,7 @@ async def test_a_reader_keeps_the_better_value_where_its_own_copy_was_worse(netw
 @pytest.mark.scenario("V9")
 async def test_a_value_that_no_frame_holds_is_refused_before_anything_is_stored(network: BehaviourNetwork) -> None:
     node, _ = await network.start(2, max_message=64 * 1024)
-    with pytest.raises(RecordTooLarge, match="65536 are accepted"):
+    with pytest.raises(RecordTooLarge, match="65536 at most"):
         await node.put_value(KEY, b"x" * 64 * 1024, allow_large=True)
     assert node.stats().records == 0
 
