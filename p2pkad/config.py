@@ -312,7 +312,7 @@ def _positive(config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if not 0 < value < float("inf"):
-            raise ConfigError(f"{name}={value!r}: must be above 0")
+            raise ConfigError(f"{name}={value!r}: must be above 0, and finite")
 
 
 def _at_least(config: object, least: int, *names: str) -> None:

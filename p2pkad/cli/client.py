@@ -20,8 +20,8 @@ import trio
 import p2pkad
 from p2pkad.cli.control.client import running_node
 from p2pkad.cli.exits import UsageError
-from p2pkad.cli.options import Asking, AskOptions, Namespaces, TypedHere, settings
-from p2pkad.cli.output import progress
+from p2pkad.cli.options import OFFERED_AT, Asking, AskOptions, Namespaces, TypedHere, settings
+from p2pkad.cli.output import progress, remark
 from p2pkad.cli.process import execute
 from p2pkad.cli.requests import GRACE, Asked
 
@@ -37,7 +37,7 @@ class Plan:
     """config: of a node that is opened for the command. here: bootstrap peers were typed, so that the running one is not asked.
 
     as_somebody: such a node has the key of the state directory: it is to be found. alone: it may be that nobody but the peer
-    that was named is asked. doing: for whoever waits.
+    that was named is asked. stays: only a node that stays can do it. doing: for whoever waits.
     """
 
     config: p2pkad.Config
@@ -47,6 +47,7 @@ class Plan:
     namespaces: tuple[str, ...]
     doing: str
     alone: bool
+    stays: bool
 
 
 def ask(
@@ -57,6 +58,7 @@ def ask(
     doing: str,
     namespaces: Namespaces | None = None,
     alone: bool = False,
+    stays: bool = False,
 ) -> int:
     """Let a node `work`; returns the exit code. options: `AskOptions` or `OfferOptions`, the others as in `Plan`."""
     if not 0 < asking.timeout < inf:
@@ -72,6 +74,7 @@ def ask(
         namespaces=() if namespaces is None else namespaces.validator,
         doing=doing,
         alone=alone,
+        stays=stays,
     )
     return execute(partial(_ask, work, plan))
 
@@ -83,13 +86,15 @@ async def _ask(work: Work, plan: Plan) -> int:
             if node is not None:
                 return await work(node)
             if not plan.config.bootstrap and not plan.alone:
-                raise UsageError(_nobody(plan.asking.state))
+                raise UsageError(_nobody(plan))
             return await _ask_with_a_client(work, plan)
     raise TimeoutError(f"{plan.doing}: no result within {plan.asking.timeout:g} s")
 
 
-def _nobody(state: str) -> str:
-    where = f"no node runs with {state}" if state else "no state directory is named"
+def _nobody(plan: Plan) -> str:
+    where = f"no node runs with {plan.asking.state}" if plan.asking.state else "no state directory is named"
+    if plan.stays:
+        return f"{where}. Start one with `p2pkad run`, or name its --data-dir"
     return f"{where}. Start one with `p2pkad run`, name its --data-dir, or ask a peer with --bootstrap ADDRESS"
 
 
@@ -105,9 +110,12 @@ async def _ask_with_a_client(work: Work, plan: Plan) -> int:
         config = replace(config, identity=p2pkad.Identity.in_directory(plan.asking.data_dir))
     async with p2pkad.open_node(config) as node:
         try:
-            return await work(LocalNode(node, config, plan.namespaces, stays=False, directory=plan.asking.state or None))
+            code = await work(LocalNode(node, config, plan.namespaces, stays=False, directory=plan.asking.state or None))
         except p2pkad.NoPeers as nobody:
             raise await _why(nobody, node, plan.config) from nobody
+    if plan.as_somebody and not config.announce and config.listen == OFFERED_AT:
+        remark("p2pkad: warning: the addresses that were announced end with this command; name lasting ones with --announce")
+    return code
 
 
 async def _why(nobody: p2pkad.NoPeers, node: KademliaService, config: p2pkad.Config) -> p2pkad.P2pkadError:

@@ -70,7 +70,8 @@ COMMANDS = (
     Command(
         "provide",
         "p2pkad.cli.providers:provide",
-        f"Announce that content is provided; prints who was told.\n\n{LASTS}",
+        f"Announce that content is provided; prints who was told.\n\n{LASTS} "
+        "The addresses announced then end with the command, unless --announce names others.",
         f"p2pkad provide {CONTENT}",
     ),
     Command(

@@ -39,6 +39,8 @@ ASKING = {
     "dial_timeout",
 }
 OFFERING = {"listen", "announce"}
+OFFERED_AT = ("/ip4/0.0.0.0/tcp/0",)
+"""Where one who offers something for the time of a command listens."""
 
 BESIDE = " (with --bootstrap: the running node has its own)"
 
@@ -102,7 +104,7 @@ if TYPE_CHECKING:
 else:
     NodeOptions = flags("NodeOptions", {each.name for each in fields(Config)} - OBJECTS, data_dir=state_home())
     AskOptions = flags("AskOptions", ASKING, only=BESIDE)
-    OfferOptions = flags("OfferOptions", ASKING | OFFERING, only=BESIDE, listen=("/ip4/0.0.0.0/tcp/0",))
+    OfferOptions = flags("OfferOptions", ASKING | OFFERING, only=BESIDE, listen=OFFERED_AT)
 
 
 @Parameter(name="*")

@@ -81,7 +81,8 @@ def ping(
     Parameters
     ----------
     peer
-        An address that ends in /p2p/<peer id>, or a peer id, which takes a running node or --bootstrap to be found.
+        An address that ends in /p2p/<peer id>, or a peer id, which takes a running node or --bootstrap to be found. A running
+        node that is connected to the peer asks it there; with --data-dir '' the address is dialled.
     count
         How many times.
     """

@@ -30,7 +30,10 @@ def provide(
     async def work(node: Asked) -> int:
         receipt = await ask_once(node, request)
         output.receipt(asking.json, receipt)
-        return DONE if receipt["sent"] else FAILED
+        if any(receipt[fate] for fate in ("sent", "refused", "unreachable")):
+            return DONE if receipt["sent"] else FAILED
+        output.remark(f"p2pkad: {content}: nobody was told, there is nobody yet. The node keeps it, and tells others later")
+        return DONE
 
     return ask(work, options=options, asking=asking, doing=f"announcing {content}")
 
@@ -84,4 +87,4 @@ def stop_providing(content: str, /, *, asking: Asking = Asking()) -> int:
     async def work(node: Asked) -> int:
         return output.stopped(asking.json, await ask_once(node, request), f"{content}: the node does not provide it")
 
-    return ask(work, options=AskOptions(), asking=asking, doing=f"giving up {content}")
+    return ask(work, options=AskOptions(), asking=asking, stays=True, doing=f"giving up {content}")

@@ -53,7 +53,7 @@ def lines(said: Answer) -> Iterator[str]:
     )
     if said["store_trouble"]:
         yield f"             {said['store_trouble']}"
-    yield f"publishing   {said['published']} records and provided keys"
+    yield f"publishing   {counted(said['published'], 'key')}"
 
 
 def _listed(name: str, texts: list[str]) -> Iterator[str]:

@@ -99,4 +99,4 @@ def stop_publishing(key: str, /, *, asking: Asking = Asking()) -> int:
     async def work(node: Asked) -> int:
         return output.stopped(asking.json, await ask_once(node, request), f"{key}: the node publishes nothing there")
 
-    return ask(work, options=AskOptions(), asking=asking, doing=f"giving up {key}")
+    return ask(work, options=AskOptions(), asking=asking, stays=True, doing=f"giving up {key}")

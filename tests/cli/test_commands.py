@@ -82,6 +82,12 @@ def test_a_namespace_without_rules_is_refused_with_the_option_that_gives_them(ty
     assert "Known namespaces: pk=pk, demo=opaque; --validator NS=KIND adds one." in ended.err
 
 
+def test_what_the_rules_of_a_namespace_refuse_takes_no_other_option(type_in, node):
+    node.answers["put_value"] = p2pkad.InvalidRecord(b"/demo/x", "an empty value")
+    ended = type_in("put", "/demo/x", "", *DEMO)
+    assert (ended.code, ended.err) == (exits.USAGE, "p2pkad: /demo/x: an empty value\n")
+
+
 def test_provide_prints_who_was_told(type_in, node):
     node.answers["provide"] = p2pkad.ProvideReceipt(key=b"\x12\x20", sent=(ALICE,), unreachable=(BOB,), confirmed=(ALICE,))
     assert type_in("provide", CONTENT, "--bootstrap", PEER).out == f"sent {ALICE}\nunreachable {BOB}\nconfirmed {ALICE}\n"
@@ -95,6 +101,31 @@ def test_provide_prints_who_was_told(type_in, node):
 def test_provide_that_reached_nobody_has_failed(type_in, node):
     node.answers["provide"] = p2pkad.ProvideReceipt(key=b"\x12\x20", sent=(), unreachable=(BOB,))
     assert type_in("provide", CONTENT, "--bootstrap", PEER).code == exits.FAILED
+
+
+def test_provide_where_nobody_is_yet_is_kept_by_the_node_which_says_so(type_in, node):
+    node.answers["provide"] = p2pkad.ProvideReceipt(key=b"\x12\x20", sent=())
+    ended = type_in("provide", CONTENT, "--bootstrap", PEER, "--announce", "/ip4/192.0.2.1/tcp/4001")
+    said = f"p2pkad: {CONTENT}: nobody was told, there is nobody yet. The node keeps it, and tells others later\n"
+    assert (ended.code, ended.out, ended.err) == (exits.DONE, "", said)
+
+
+def test_addresses_that_end_with_the_command_are_a_warning_unless_others_are_named(type_in, node):
+    node.answers["provide"] = p2pkad.ProvideReceipt(key=b"\x12\x20", sent=(ALICE,))
+    lasting = ["--announce", "/ip4/192.0.2.1/tcp/4001"], ["--listen", "/ip4/0.0.0.0/tcp/4001"]
+    told = [type_in("provide", CONTENT, "--bootstrap", PEER, *words).err for words in ([], *lasting)]
+    assert told == [
+        "p2pkad: warning: the addresses that were announced end with this command; name lasting ones with --announce\n",
+        "",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("command", [["stop-publishing", "/demo/x"], ["stop-providing", CONTENT]])
+def test_what_takes_a_node_that_stays_is_not_sent_to_the_network(type_in, node, command, tmp_path):
+    ended = type_in(*command, "--data-dir", str(tmp_path))
+    said = f"p2pkad: no node runs with {tmp_path}. Start one with `p2pkad run`, or name its --data-dir\n"
+    assert (ended.code, ended.err) == (exits.USAGE, said)
 
 
 def test_findprovs_prints_each_provider_with_complete_addresses(type_in, node):
