@@ -85,9 +85,12 @@ class Database:
         self._connection = connection
 
     @property
-    def free(self) -> int:
-        """Bytes that there are on its disk for who is not root."""
-        disk = os.statvfs(self.path.parent)
+    def free(self) -> float:
+        """Bytes that there are on its disk for who is not root; infinite when the disk does not say."""
+        try:
+            disk = os.statvfs(self.path.parent)
+        except OSError:
+            return inf
         return disk.f_bavail * disk.f_frsize
 
     @classmethod

@@ -217,6 +217,23 @@ async def test_a_disk_is_full_until_there_is_room_however_little_fits_on_it(
 
 
 @pytest.mark.scenario("H5")
+async def test_a_disk_that_does_not_say_what_is_free_is_full_until_it_takes_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(path: Path) -> None:
+        raise OSError
+
+    async with opened(tmp_path) as store:
+        mend = fail(store)
+        with pytest.raises(StoreFull):
+            await put(store, record(NEAR))
+        mend()
+        monkeypatch.setattr("os.statvfs", gone)
+        await put(store, record(NEAR))
+        assert store.trouble is None
+
+
+@pytest.mark.scenario("H5")
 async def test_what_is_firm_is_written_when_the_disk_takes_it_again(tmp_path: Path) -> None:
     member = KeptPeer(peer=PeerInfo(PeerId(b"member")))
     async with opened(tmp_path) as store:
