@@ -73,6 +73,11 @@ async def progress(what: str) -> AsyncIterator[None]:
 async def _spin(what: str) -> None:
     await trio.sleep(PATIENCE)
     from rich.console import Console  # noqa: PLC0415 - most commands are done by now
+    from rich.live import Live  # noqa: PLC0415
+    from rich.spinner import Spinner  # noqa: PLC0415
 
-    with Console(stderr=True).status(f"{what} ..."):
+    # rich takes what is printed meanwhile above its line, to standard error: right on one terminal, and nowhere else.
+    same = sys.stdout.isatty()
+    spinner, console = Spinner("dots", f"{what} ..."), Console(stderr=True)
+    with Live(spinner, console=console, refresh_per_second=12.5, transient=True, redirect_stdout=same):
         await trio.sleep_forever()

@@ -8,7 +8,7 @@ import sys
 import pytest
 import trio
 
-from p2pkad.cli.output import PATIENCE, progress, raw
+from p2pkad.cli.output import PATIENCE, line, progress, raw, record
 
 
 class Terminal(io.StringIO):
@@ -52,3 +52,14 @@ async def test_a_file_or_a_pipe_is_told_nothing(monkeypatch, autojump_clock):
     async with progress("looking for /demo/x"):
         await trio.sleep(2 * PATIENCE)
     assert log.getvalue() == ""
+
+
+async def test_what_is_printed_meanwhile_goes_to_standard_output_as_it_is(monkeypatch, autojump_clock):
+    screen, out = stderr_on(Terminal(), monkeypatch), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    async with progress("looking for /demo/x"):
+        await trio.sleep(2 * PATIENCE)
+        line("found")
+        record({"id": "x" * 200})
+    assert out.getvalue() == f'found\n{{"id": "{"x" * 200}"}}\n'
+    assert "found" not in screen.getvalue()
