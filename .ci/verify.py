@@ -77,10 +77,10 @@ def pytest(*words: str) -> Step:
         ok = run(BIN / "pytest", *words, f"--junitxml={report}")
         if not report.exists():
             return Outcome(False, "the run broke off")
-        cases = list(ElementTree.parse(report).iter("testcase"))
-        counts = Counter(map(_ending, cases))
+        cases = [(_ending(case), case) for case in ElementTree.parse(report).iter("testcase")]
+        counts = Counter(ending for ending, _ in cases)
         note = ", ".join(f"{count} {ending}" for ending, count in counts.most_common())
-        return Outcome(ok, note, tuple(_what(case) for case in cases if _ending(case) in {"failed", "broken"}))
+        return Outcome(ok, note, tuple(_what(case) for ending, case in cases if ending in {"failed", "broken"}))
 
     return step
 
@@ -254,8 +254,8 @@ def main(what: str) -> int:
     print(f"\n{'-' * 30} make {what} {'-' * 30}")
     for name, outcome, seconds in rows:
         print(f"{'ok    ' if outcome.ok else 'FAILED'} {name:18} {seconds:6.1f} s   {outcome.note}".rstrip())
-        for what in () if outcome.ok else outcome.wrong[:MOST_WRONG]:
-            print(f"       {shorten(what, LONGEST_WRONG)}")
+        for each in () if outcome.ok else outcome.wrong[:MOST_WRONG]:
+            print(f"       {shorten(each, LONGEST_WRONG)}")
     for name in missing:
         print(f"ABSENT there is no {name} on the PATH: NO {TOOLCHAINS[name]} PEER WAS TALKED TO")
     print("all passed" if not failed else f"failed: {', '.join(failed)}")

@@ -46,7 +46,7 @@ async def own_id(scene: Scene) -> str:
         case [first, *_] if trials.reaches(first, where):
             return ITSELF
         case _:
-            return "others are named"
+            return READABLE
 
 
 async def crowded_answer(scene: Scene) -> str:

@@ -15,6 +15,7 @@ a peer does, and each ends within a few of the node's own time-outs.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -117,7 +118,7 @@ def _disk(directory: Path) -> Finding:
             file.write(bytes(64 * 1024))
             file.flush()
             os.fsync(file.fileno())
-        free = _free(directory)
+        free = shutil.disk_usage(directory).free
     except OSError as error:
         return finding(
             state="bad",
@@ -130,11 +131,6 @@ def _disk(directory: Path) -> Finding:
     if free < DISK_LOW:
         return finding(state="warn", sentence=sentence, remedy="make room before it is full")
     return finding(state="ok", sentence=sentence)
-
-
-def _free(directory: Path) -> int:
-    at = os.statvfs(directory)
-    return at.f_bavail * at.f_frsize
 
 
 async def bootstrap(subject: Subject) -> Findings:

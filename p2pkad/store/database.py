@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -88,10 +89,9 @@ class Database:
     def free(self) -> float:
         """Bytes that there are on its disk for who is not root; infinite when the disk does not say."""
         try:
-            disk = os.statvfs(self.path.parent)
+            return shutil.disk_usage(self.path.parent).free
         except OSError:
             return inf
-        return disk.f_bavail * disk.f_frsize
 
     @classmethod
     def open(cls, path: Path, *, owner: str, durability: Durability) -> Self:

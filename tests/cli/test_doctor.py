@@ -252,7 +252,7 @@ def until_it_says(health: str, *, ready: bool) -> str:
     ("free", "state"), [(checks.DISK_FULL - 1, "bad"), (checks.DISK_LOW - 1, "warn"), (checks.DISK_LOW, "ok")]
 )
 async def test_a_disk_is_full_before_nothing_fits_on_it(tmp_path, monkeypatch, free, state):
-    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=free, f_frsize=1))
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_blocks=free, f_bfree=free, f_bavail=free, f_frsize=1))
     (found,) = await checks.disk(subject(directory=str(tmp_path)))
     assert (found.state, found.remedy is None) == (state, state == "ok")
     assert list(tmp_path.iterdir()) == []
