@@ -149,7 +149,7 @@ class Store(Protocol):
 
     @property
     def trouble(self) -> str | None:
-        """Why nothing could be written when it was tried last, in a sentence; None: it could, or there is no disk."""
+        """Why nothing can be stored, or soon nothing, in a sentence; None: nothing is wrong, or there is no disk."""
         ...
 
     async def aclose(self) -> None:

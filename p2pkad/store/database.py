@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -84,14 +83,6 @@ class Database:
         self.path = path
         self._lock = lock
         self._connection = connection
-
-    @property
-    def free(self) -> float:
-        """Bytes that there are on its disk for who is not root; infinite when the disk does not say."""
-        try:
-            return shutil.disk_usage(self.path.parent).free
-        except OSError:
-            return inf
 
     @classmethod
     def open(cls, path: Path, *, owner: str, durability: Durability) -> Self:
@@ -192,6 +183,22 @@ class Database:
             with suppress(*UNFIT):
                 self._replace(table, [row])
         return left_out
+
+    def room(self) -> float:
+        """Bytes that can still be written: free ones of its disk, and pages of the file in which nothing is.
+
+        Infinite when the disk does not say, as some in user space do not.
+        """
+        try:
+            disk = os.statvfs(self.path.parent)
+            (pages,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+            (size,) = self._connection.execute("PRAGMA page_size").fetchone()
+        except (OSError, sqlite3.Error):
+            return inf
+        if not disk.f_blocks:
+            return inf
+        free = disk.f_bavail if os.geteuid() else disk.f_bfree  # some are kept for root
+        return float(free * disk.f_frsize + pages * size)
 
     def close(self) -> None:
         """Move the log into the file, and give the lock back."""

@@ -49,7 +49,8 @@ CLOSING = 30.0
 """Seconds that closing waits for the disk. A writer that is stuck for longer ends with the process, or when the disk moves."""
 
 ROOM = 256 * 1024
-"""Bytes that are free where a disk is not full any more: what takes a few bytes may fit into the last page of one that is."""
+"""Bytes for which there is room on a disk that is not full any more. What takes a few may fit into the last page of one that
+is: that some were written tells nothing."""
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,25 @@ class _Job:
         """From the thread."""
         with suppress(trio.RunFinishedError):  # who asked is gone
             self.token.run_sync_soon(self.report, error, left_out)
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """What is wrong with the disk. It is full until there is ROOM, and broken until it takes something."""
+
+    full: StoreFull | None = None
+    broken: StoreError | None = None
+
+    def failed(self, error: StoreError) -> None:
+        self.full, self.broken = (error, None) if isinstance(error, StoreFull) else (self.full, error)
+
+    def written(self, room: Callable[[], float]) -> None:
+        self.broken = None
+        if self.full is not None and room() >= ROOM:
+            self.full = None
+
+    def __str__(self) -> str:
+        return str(self.broken or self.full or "")
 
 
 @dataclass(slots=True, eq=False)
@@ -127,7 +147,7 @@ class SqliteStore:
         self._writer: threading.Thread | None = None
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._closed = False
-        self._trouble: StoreError | None = None
+        self._trouble = _Trouble()
         self._database = Database.open(path, owner=f"{own_key:x}", durability=durability)
         try:
             self._contents = Contents(own_key, space, bounds, self._changed)
@@ -238,8 +258,8 @@ class SqliteStore:
 
     @property
     def trouble(self) -> str | None:
-        """Why a commit failed; None: none did, or one has not since, and a disk that was full has ROOM. `expire` tries one."""
-        return None if self._trouble is None else str(self._trouble)
+        """Why nothing can be stored, or soon nothing; None: nothing is wrong. `expire` tries whether it still is."""
+        return str(self._trouble) or None
 
     async def aclose(self) -> None:
         """Write what is left, close the file, give the lock back, end the thread. Idempotent, and not cut short by cancelling.
@@ -327,10 +347,7 @@ class SqliteStore:
         assert self._under_way is not None
         done, self._under_way = self._under_way, None
         if error is not None:
-            self._trouble = error
             self._take_back(done, error)
-        elif not isinstance(self._trouble, StoreFull) or self._database.free >= ROOM:
-            self._trouble = None
         self._take_out(done, left_out)
         for waiter in done.waiters:
             waiter.over.set()
@@ -379,9 +396,13 @@ class SqliteStore:
     def _write_all(self) -> None:
         while (job := self._jobs.get()).batch is not None:
             try:
-                job.answer(None, self._database.write(job.batch))
+                left_out = self._database.write(job.batch)
             except StoreError as failure:
+                self._trouble.failed(failure)
                 job.answer(failure)
+            else:
+                self._trouble.written(self._database.room)
+                job.answer(None, left_out)
         try:
             self._database.close()
         finally:

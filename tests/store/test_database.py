@@ -9,7 +9,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -215,6 +217,47 @@ def tmpfs(directory: Path, size: str) -> Iterator[Path]:
         yield directory
     finally:
         subprocess.run(["umount", directory], check=True)
+
+
+def a_disk(monkeypatch: pytest.MonkeyPatch, *, blocks: int = 9, free: int = 0, kept_for_root: int = 0, user: int = 0) -> None:
+    """What the system says of each disk, and who asks."""
+    told = SimpleNamespace(f_blocks=blocks, f_bfree=free + kept_for_root, f_bavail=free, f_frsize=1000)
+    monkeypatch.setattr(os, "statvfs", lambda path: told)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+
+
+@pytest.mark.scenario("H5")
+def test_room_is_what_is_free_of_the_disk_also_what_is_kept_for_root_if_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path / "store.db") as database:
+        a_disk(monkeypatch, free=3, kept_for_root=2, user=0)
+        assert database.room() == 5000
+        a_disk(monkeypatch, free=3, kept_for_root=2, user=1000)
+        assert database.room() == 3000
+
+
+@pytest.mark.scenario("H5")
+def test_room_is_also_what_holds_nothing_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_disk(monkeypatch, free=0)
+    keys = [b"%d" % number for number in range(100)]
+    with opened(tmp_path / "store.db") as database:
+        database.write(Batch(0, records=[record(key, b"v" * 5000) for key in keys]))
+        assert database.room() == 0
+        database.write(Batch(0, gone_records=keys))
+        assert database.room() >= 100 * 5000
+
+
+@pytest.mark.scenario("H5")
+def test_a_disk_that_does_not_say_what_is_free_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(path: Path) -> None:
+        raise OSError
+
+    with opened(tmp_path / "store.db") as database:
+        a_disk(monkeypatch, blocks=0)
+        assert database.room() == inf
+        monkeypatch.setattr(os, "statvfs", gone)
+        assert database.room() == inf
 
 
 @pytest.mark.scenario("H5")

@@ -110,12 +110,12 @@ async def test_narrower_bounds_drop_the_farthest_and_the_first_to_expire_but_not
 # The disk fails
 
 
-def fail(store: SqliteStore, error: type[Exception] = StoreFull) -> Callable[[], None]:
+def fail(store: SqliteStore, error: type[Exception] = StoreFull, sentence: str = "no") -> Callable[[], None]:
     """Let nothing be written from now on; returns what mends it."""
     write = store._database.write
 
     def refuse(batch: Batch) -> None:
-        raise error("no")
+        raise error(sentence)
 
     store._database.write = refuse  # type: ignore[method-assign]
     return lambda: setattr(store._database, "write", write)
@@ -196,41 +196,29 @@ async def test_a_disk_is_full_until_there_is_room_however_little_fits_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = 0
-    monkeypatch.setattr(Database, "free", property(lambda database: free))
-    async with opened(tmp_path) as store:
-        mend = fail(store)
-        with pytest.raises(StoreFull):
+    monkeypatch.setattr(Database, "room", lambda database: free)
+
+    async def refused(error: type[StoreError], sentence: str) -> None:
+        mend = fail(store, error, sentence)
+        with pytest.raises(error):
             await put(store, record(NEAR, b"v" * 1000))
         mend()
+
+    async with opened(tmp_path) as store:
+        await refused(StoreFull, "full")
         await put(store, record(FAR))
-        assert store.trouble == "no"
+        assert store.trouble == "full"
+        await refused(StoreFailed, "broken")
+        assert store.trouble == "broken"
+        await put(store, record(FAR))
+        assert store.trouble == "full", "it was before, and still is"
         free = ROOM
         await store.expire(now=2)
         assert store.trouble is None
-        # What is wrong with a disk that breaks is over when it takes something.
-        free, mend = 0, fail(store, StoreFailed)
-        with pytest.raises(StoreFailed):
-            await put(store, record(NEAR))
-        mend()
+        free = 0
+        await refused(StoreFailed, "broken")
         await put(store, record(NEAR))
-        assert store.trouble is None
-
-
-@pytest.mark.scenario("H5")
-async def test_a_disk_that_does_not_say_what_is_free_is_full_until_it_takes_something(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone(path: Path) -> None:
-        raise OSError
-
-    async with opened(tmp_path) as store:
-        mend = fail(store)
-        with pytest.raises(StoreFull):
-            await put(store, record(NEAR))
-        mend()
-        monkeypatch.setattr("os.statvfs", gone)
-        await put(store, record(NEAR))
-        assert store.trouble is None
+        assert store.trouble is None, "what is wrong with a disk that breaks is over when it takes something"
 
 
 @pytest.mark.scenario("H5")
