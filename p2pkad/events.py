@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 RequestResult = Literal["answered", "unreachable", "busy", "silent", "refused", "malformed", "limited", "cancelled"]
 """How a request of this node ends; `RequestEnded` says what each means."""
 
+MOST_NAMED = 3
+"""Peers that a sentence about an event names."""
+
 ServedResult = Literal["answered", "refused", "full", "limited", "failed", "cancelled"]
 """How a request of a peer ends; `RequestServed` says what each means."""
 
@@ -204,12 +207,25 @@ class LookupCancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapEnded:
-    """The bootstrap peers were tried: how many there are, and how many answered. failed: who did not, and why."""
+    """The bootstrap peers were tried: how many there are, and how many answered. failed: who did not, and why.
+
+    given_up: so many attempts in a row were in vain (`bootstrap_attempts`) that the node makes no more by itself.
+    """
 
     at: float
     tried: int
     answered: int
     failed: tuple[tuple[PeerId, str], ...] = ()
+    given_up: bool = False
+
+    def __str__(self) -> str:
+        """What came of it, for people. MOST_NAMED of those who did not answer are named."""
+        if self.answered:
+            return f"{self.answered} of {self.tried} bootstrap peers answered"
+        named = [f"{peer}: {reason}" for peer, reason in self.failed[:MOST_NAMED]]
+        if len(self.failed) > MOST_NAMED:
+            named.append(f"and {len(self.failed) - MOST_NAMED} more")
+        return f"no bootstrap peer answered ({'; '.join(named)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

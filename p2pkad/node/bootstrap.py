@@ -42,12 +42,12 @@ class Bootstrap:
         spawn: Callable[..., None],
     ) -> None:
         self.peers = tuple(info for info in peers if info.id != membership.own)
+        self._only_itself = bool(peers) and not self.peers
         self._asking = asking
         self._membership = membership
         self._config = config
         self._unanswered = 0
-        self._failed: Sequence[tuple[PeerId, str]] = ()
-        """In the last attempt, when nobody answered."""
+        self._last: BootstrapEnded | None = None
         self._clock = clock
         self._tell = tell
         self._attempt = SharedRun(self._ask_all, spawn)
@@ -58,17 +58,16 @@ class Bootstrap:
     def trouble(self) -> str:
         """Why nobody may have been met, as far as it is known; empty: it is not."""
         if not self.peers:
-            return "there are no bootstrap peers"
-        if not self._failed:
-            return ""
-        (peer, reason), more = self._failed[0], len(self._failed) - 1
-        return f"no bootstrap peer answered ({peer}: {reason}{f'; and {more} more' if more else ''})"
+            return f"there are no bootstrap peers{' but this node itself' if self._only_itself else ''}"
+        return "" if self._last is None or self._last.answered else str(self._last)
 
     def due(self) -> float:
-        enough = (
-            not self.peers or self._membership.usable >= LOW_TABLE or 0 < self._config.bootstrap_attempts <= self._unanswered
-        )
+        enough = not self.peers or self._membership.usable >= LOW_TABLE or self._given_up
         return float("inf") if enough else self._schedule.at("attempt")
+
+    @property
+    def _given_up(self) -> bool:
+        return 0 < self._config.bootstrap_attempts <= self._unanswered
 
     async def run(self) -> None:
         await self._attempt()
@@ -93,11 +92,13 @@ class Bootstrap:
         tried = len(self.peers)
         answered = tried - len(failed)
         self._unanswered = 0 if answered else self._unanswered + 1
-        self._failed = () if answered else failed
         if not answered:
             pause = self._config.bootstrap_pause * 2.0 ** min(self._unanswered - 1, 32)
             self._schedule.run_at("attempt", self._clock.monotonic() + min(pause, self._config.bootstrap_interval))
-        self._tell(BootstrapEnded(at=self._clock.monotonic(), tried=tried, answered=answered, failed=tuple(failed)))
+        self._last = BootstrapEnded(
+            at=self._clock.monotonic(), tried=tried, answered=answered, failed=tuple(failed), given_up=self._given_up
+        )
+        self._tell(self._last)
         return answered
 
     async def _ask(self, peer: PeerInfo, failed: list[tuple[PeerId, str]]) -> None:

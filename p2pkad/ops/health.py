@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 ALONE = "alone: no bootstrap peers are configured, and nobody has come yet"
 
-NAMED = 3
-"""Bootstrap peers that a sentence names with what is wrong with each; of the others it says how many there are."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
@@ -85,12 +82,7 @@ class HealthWatch:
         attempt = self._attempt
         if attempt is None:
             return f"{counted(configured, 'bootstrap peer')} asked, and not one has answered yet"
-        if attempt.answered:
-            return f"{attempt.answered} of {counted(attempt.tried, 'bootstrap peer')} answered, and none is there now"
-        named = [f"{peer}: {reason}" for peer, reason in attempt.failed[:NAMED]]
-        if len(attempt.failed) > NAMED:
-            named.append(f"and {len(attempt.failed) - NAMED} more")
-        return f"{counted(attempt.tried, 'bootstrap peer')} did not answer ({'; '.join(named)})"
+        return f"{attempt}, and none is there now" if attempt.answered else str(attempt)
 
     def _remember(self, event: BootstrapEnded) -> None:
         self._attempt = event

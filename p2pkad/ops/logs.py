@@ -1,8 +1,9 @@
 """A line in the log for each event that an operator would like to know of: a name that stays, and fields beside it.
 
 level    event                  fields
-info     bootstrap peers asked  tried answered; as a warning when nobody answered, and then, for NAMED of them,
-warning  bootstrap peer failed  peer reason; what comes out as it did the last time is no news, but for a reminder
+info     bootstrap peers asked  tried answered; as a warning when nobody answered, with given_up when it was the last attempt,
+warning  bootstrap peer failed  peer reason; for NAMED of them. Where the same fail as the last time that is no news, but for a
+                                reminder
 info     peer admitted          peer
 info     peer evicted           peer cause
 warning  routing table empty    whoever is evicted last
@@ -112,14 +113,18 @@ class EventLog:
                     log.debug(type(event).__name__, extra=_without_content(event))
 
     def _is_news(self, event: events.BootstrapEnded) -> bool:
+        if not event.tried:
+            return False
         last = self._bootstrap
-        if last is None or (event.tried, event.answered, set(event.failed)) != (last.tried, last.answered, set(last.failed)):
-            return event.tried > 0
+        if last is None or _who_failed(event) != _who_failed(last) or event.given_up != last.given_up:
+            return True
         return not event.answered and event.at >= last.at + REMINDER
 
     def _write_bootstrap(self, event: events.BootstrapEnded) -> None:
         self._bootstrap = event
         told = {"tried": event.tried, "answered": event.answered}
+        if event.given_up:
+            told["given_up"] = True
         log.log(INFO if event.answered else WARNING, "bootstrap peers asked", extra=told)
         for peer, reason in () if event.answered else event.failed[:NAMED]:
             log.warning("bootstrap peer failed", extra={"peer": str(peer), "reason": reason})
@@ -185,6 +190,11 @@ class _Rate:
         left_out, self.left_out = self.left_out, 0
         self.written += 1
         return left_out
+
+
+def _who_failed(event: events.BootstrapEnded) -> set[PeerId]:
+    # Not why: a reason has seconds in it, and addresses in whatever order they failed.
+    return {peer for peer, _ in event.failed}
 
 
 def hash_of(key: bytes) -> str:

@@ -83,6 +83,13 @@ async def test_waiting_for_bootstrap_peers_that_do_not_answer_says_why() -> None
     assert str(never.value) == f"0 of 1 peers in the routing table after 1 s: {why}"
 
 
+async def test_the_first_node_that_names_itself_waits_for_nobody_and_says_so() -> None:
+    own = Identity.generate()
+    async with p2pkad.open_node(identity=own, listen=(), bootstrap=[f"/ip4/127.0.0.1/tcp/4001/p2p/{own.id}"]) as node:
+        with pytest.raises(NotReady, match="there are no bootstrap peers but this node itself"):
+            await node.wait_ready(timeout=0.01)
+
+
 @pytest.mark.scenario("P7")
 async def test_leaving_a_stream_of_providers_early_cancels_its_lookup(network: BehaviourNetwork) -> None:
     node, other = await network.start(2)

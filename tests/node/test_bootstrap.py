@@ -37,6 +37,7 @@ class Stage:
     usable: int = 0
     own: bytes = Identity.generate().id
     told: list[float] = field(default_factory=list)
+    given_up: list[bool] = field(default_factory=list)
 
     async def ask(self, peer: PeerInfo, message: object, deadline: float) -> None:
         await trio.lowlevel.checkpoint()
@@ -46,6 +47,7 @@ class Stage:
     def note(self, event: NodeEvent) -> None:
         assert isinstance(event, BootstrapEnded)
         self.told.append(event.at)
+        self.given_up.append(event.given_up)
 
     async def pauses(self, seconds: float, **options: Any) -> list[float]:
         """Seconds between the attempts of so long a time."""
@@ -78,7 +80,9 @@ async def test_who_was_answered_begins_again_with_the_first_pause(autojump_clock
 
 @pytest.mark.scenario("L4")
 async def test_a_limited_number_of_attempts_ends_with_the_last_that_nobody_answered(autojump_clock):
-    assert await Stage().pauses(1000, bootstrap_attempts=3) == [5, 10]
+    stage = Stage()
+    assert await stage.pauses(1000, bootstrap_attempts=3) == [5, 10]
+    assert stage.given_up == [False, False, True]
     assert await Stage(answers={1}).pauses(1000, bootstrap_attempts=3) == [5, 30, 5, 10]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,7 +118,8 @@ def test_what_an_operator_would_like_to_know_is_a_line(
 
 def test_bootstrap_that_comes_out_as_before_is_no_news_but_for_a_reminder(caplog: pytest.LogCaptureFixture) -> None:
     def ended(at: float, answered: int) -> events.BootstrapEnded:
-        return events.BootstrapEnded(at=at, tried=1, answered=answered, failed=() if answered else ((ALICE, "silent"),))
+        why = ((ALICE, f"no answer within {at} s"),)
+        return events.BootstrapEnded(at=at, tried=1, answered=answered, failed=() if answered else why)
 
     well = [ended(at, answered=1) for at in (0.0, 30.0, 10_000.0)]
     ill = [ended(10_030 + at, answered=0) for at in (0.0, 30.0, REMINDER - 1, REMINDER, REMINDER + 30)]
@@ -127,6 +129,13 @@ def test_bootstrap_that_comes_out_as_before_is_no_news_but_for_a_reminder(caplog
         if name == "bootstrap peers asked"
     ]
     assert asked == [("INFO", 1), ("WARNING", 0), ("WARNING", 0), ("INFO", 1)]
+
+
+def test_the_last_attempt_to_reach_a_bootstrap_peer_is_told_to_be(caplog: pytest.LogCaptureFixture) -> None:
+    failed = events.BootstrapEnded(at=1.0, tried=1, answered=0, failed=((ALICE, "silent"),))
+    lines = written(caplog, FakeNode(), failed, failed, replace(failed, given_up=True))
+    asked = [told for _, name, told in lines if name == "bootstrap peers asked"]
+    assert asked == [{"tried": 1, "answered": 0}, {"tried": 1, "answered": 0, "given_up": True}]
 
 
 def test_the_last_peer_that_leaves_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
