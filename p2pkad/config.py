@@ -88,13 +88,11 @@ class HostConfig:
         _at_least(self, 1, "max_connections_per_prefix", "max_streams_per_peer", "max_inbound_streams")
         _at_least(self, 0, "connection_reserve")
         if self.connection_reserve >= self.max_connections:
-            raise ConfigError(
-                f"connection_reserve={self.connection_reserve}: must be below max_connections={self.max_connections}"
-            )
+            raise _unfit(self, "connection_reserve", f"must be below max_connections={self.max_connections}")
         if not self.security or not set(self.security) <= {"noise", "tls"}:
-            raise ConfigError(f"security={self.security!r}: name one or both of 'noise' and 'tls'")
+            raise _unfit(self, "security", "name one or both of 'noise' and 'tls'")
         if not self.dial_transports or not set(self.dial_transports) <= {"tcp", "quic", "ws"}:
-            raise ConfigError(f"dial_transports={self.dial_transports!r}: name one or more of 'tcp', 'quic' and 'ws'")
+            raise _unfit(self, "dial_transports", "name one or more of 'tcp', 'quic' and 'ws'")
         if not isinstance(self.identity, Identity | None):
             # Only its type is shown: what was given may be a private key.
             given = type(self.identity).__name__
@@ -223,7 +221,7 @@ class KademliaConfig:
     def validate(self) -> None:
         """Raises ConfigError for the first value out of its range."""
         if not self.protocol.startswith("/") or len(self.protocol) < 2:
-            raise ConfigError(f"protocol={self.protocol!r}: a protocol id begins with a slash, as /p2pkad/kad/1.0.0")
+            raise _unfit(self, "protocol", "a protocol id begins with a slash, as /p2pkad/kad/1.0.0")
         _one_of(self, "mode", ("server", "client"))
         _one_of(self, "scope", ("auto", "wan", "lan", "all"))
         _one_of(self, "durability", ("normal", "full"))
@@ -308,30 +306,31 @@ class Config(HostConfig, KademliaConfig):
         return cls(**options)
 
 
+def _unfit(config: object, name: str, why: str) -> ConfigError:
+    return ConfigError(f"{name}={getattr(config, name)!r}: {why}", option=name)
+
+
 def _positive(config: object, *names: str) -> None:
     for name in names:
-        value = getattr(config, name)
-        if not 0 < value < float("inf"):
-            raise ConfigError(f"{name}={value!r}: must be above 0, and finite")
+        if not 0 < getattr(config, name) < float("inf"):
+            raise _unfit(config, name, "must be above 0, and finite")
 
 
 def _at_least(config: object, least: int, *names: str) -> None:
     for name in names:
-        value = getattr(config, name)
-        if value < least:
-            raise ConfigError(f"{name}={value!r}: must be {least} or more")
+        if getattr(config, name) < least:
+            raise _unfit(config, name, f"must be {least} or more")
 
 
 def _below(config: object, name: str, bound: str) -> None:
-    value, limit = getattr(config, name), getattr(config, bound)
-    if value >= limit:
-        raise ConfigError(f"{name}={value!r}: must be below {bound}={limit!r}, or it is forgotten in between")
+    limit = getattr(config, bound)
+    if getattr(config, name) >= limit:
+        raise _unfit(config, name, f"must be below {bound}={limit!r}, or it is forgotten in between")
 
 
 def _one_of(config: object, name: str, choices: tuple[str, ...]) -> None:
-    value = getattr(config, name)
-    if value not in choices:
-        raise ConfigError(f"{name}={value!r}: must be one of {', '.join(choices)}")
+    if getattr(config, name) not in choices:
+        raise _unfit(config, name, f"must be one of {', '.join(choices)}")
 
 
 def _tuples(config: object, *names: str) -> None:
@@ -339,5 +338,5 @@ def _tuples(config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if isinstance(value, str):
-            raise ConfigError(f"{name}={value!r}: give a list, also for one")
+            raise _unfit(config, name, "give a list, also for one")
         object.__setattr__(config, name, tuple(value))

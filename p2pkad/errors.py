@@ -13,6 +13,7 @@ P2pkadError
 │   └── LocalLimit                this node's own bound; says nothing about the peer
 ├── RecordError
 │   ├── InvalidRecord
+│   │   └── NoValidator           nobody knows the rules for its key
 │   ├── StaleRecord
 │   └── RecordTooLarge
 ├── LookupFailed
@@ -42,7 +43,14 @@ class P2pkadError(Exception):
 
 
 class ConfigError(P2pkadError):
-    """An option has a value that cannot work, or the machine refuses it. The sentence says what to do."""
+    """An option has a value that cannot work, or the machine refuses it. The sentence says what to do.
+
+    option: the one whose value it is, where it is about one.
+    """
+
+    def __init__(self, sentence: str, *, option: str | None = None) -> None:
+        super().__init__(sentence)
+        self.option = option
 
 
 class ProtocolError(P2pkadError):
@@ -142,6 +150,10 @@ class InvalidRecord(RecordError):
     """The validator of the key's namespace refuses the value, or there is no validator for it."""
 
 
+class NoValidator(InvalidRecord):
+    """There is no validator for the key's namespace, or the key has none, and no default validator."""
+
+
 class StaleRecord(RecordError):
     """A better record for the key is stored already."""
 
@@ -152,8 +164,8 @@ class RecordTooLarge(RecordError):
     """
 
     def __init__(self, key: bytes, size: int, limit: int, *, everywhere: bool = True) -> None:
-        most = f"{limit} are accepted by every peer, and more if large ones are allowed" if everywhere else f"{limit} at most"
-        super().__init__(key, f"the record takes {size} bytes on the wire, {most}")
+        most = "the most that every peer takes; some take more, if large records are allowed" if everywhere else "the limit"
+        super().__init__(key, f"the record takes {size} bytes on the wire, and {limit} is {most}")
         self.size = size
         self.limit = limit
 

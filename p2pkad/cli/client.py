@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -20,7 +19,7 @@ import trio
 import p2pkad
 from p2pkad.cli.control.client import running_node
 from p2pkad.cli.exits import UsageError
-from p2pkad.cli.options import OFFERED_AT, Asking, AskOptions, Namespaces, TypedHere, settings
+from p2pkad.cli.options import Asking, AskOptions, Namespaces, TypedHere, settings
 from p2pkad.cli.output import progress, remark
 from p2pkad.cli.process import execute
 from p2pkad.cli.requests import GRACE, Asked
@@ -61,8 +60,6 @@ def ask(
     stays: bool = False,
 ) -> int:
     """Let a node `work`; returns the exit code. options: `AskOptions` or `OfferOptions`, the others as in `Plan`."""
-    if not 0 < asking.timeout < inf:
-        raise UsageError(f"--timeout {asking.timeout}: must be above 0")
     chosen = {"listen": (), **settings(options), "mode": "client"}
     if namespaces is not None:
         chosen |= namespaces.settings()
@@ -113,9 +110,14 @@ async def _ask_with_a_client(work: Work, plan: Plan) -> int:
             code = await work(LocalNode(node, config, plan.namespaces, stays=False, directory=plan.asking.state or None))
         except p2pkad.NoPeers as nobody:
             raise await _why(nobody, node, plan.config) from nobody
-    if plan.as_somebody and not config.announce and config.listen == OFFERED_AT:
+    if plan.as_somebody and not config.announce and not any(map(_lasts, config.listen)):
         remark("p2pkad: warning: the addresses that were announced end with this command; name lasting ones with --announce")
     return code
+
+
+def _lasts(address: str) -> bool:
+    """Whether whoever listens there again, another time, is at the same address."""
+    return not any(part in f"{address}/" for part in ("/tcp/0/", "/udp/0/"))
 
 
 async def _why(nobody: p2pkad.NoPeers, node: KademliaService, config: p2pkad.Config) -> p2pkad.P2pkadError:

@@ -21,6 +21,8 @@ def doctor(
     With --bootstrap a client of the command is looked at.
     """
 
+    request = Doctor(timeout=asking.timeout)
+
     async def work(node: Asked) -> int:
         bad = 0
 
@@ -33,7 +35,7 @@ def doctor(
                 for text in lines(finding):
                     output.line(text)
 
-        await node.ask(Doctor(timeout=asking.timeout), show)
+        await node.ask(request, show)
         if bad:
             output.remark(f"p2pkad: {bad} {'thing is' if bad == 1 else 'things are'} wrong")
         return FAILED if bad else DONE

@@ -1,4 +1,4 @@
-"""Options from the environment, --dial-timeout as P2PKAD_DIAL_TIMEOUT, and from a file after them."""
+"""Options from the environment, --dial-timeout as P2PKAD_DIAL_TIMEOUT, and from a file after them; and what came from where."""
 
 from __future__ import annotations
 
@@ -35,6 +35,16 @@ class File:
         from p2pkad.cli.settings_file import apply  # noqa: PLC0415 - see above
 
         apply(app, commands, arguments)
+
+
+class Origins(dict[str, str]):
+    """Notes of each option that was not typed where its value comes from: the variable, or the file. Comes after both."""
+
+    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        for each in arguments:
+            if each.tokens and each.tokens[-1].source != "cli":
+                name = each.name.removeprefix("--").replace("-", "_")
+                self[name] = each.tokens[-1].source if each.tokens[-1].source != "env" else each.tokens[-1].keyword or ""
 
 
 def strangers(variables: Iterable[str], places: Iterable[str]) -> Iterator[str]:

@@ -194,13 +194,10 @@ class LocalNode:
 
     @contextmanager
     def _rules_named(self) -> Iterator[None]:
-        """Add to an error about a record of a namespace without rules which ones this node knows."""
+        """Add to an error about a namespace without rules which ones this node knows."""
         try:
             yield
-        except p2pkad.InvalidRecord as error:
-            spaces = [each.partition("=")[0] for each in self._namespaces]
-            if error.key.startswith(tuple(f"/{space}/".encode() for space in spaces)):
-                raise UsageError(str(error)) from error
+        except p2pkad.NoValidator as error:
             known, how = ", ".join(self._namespaces), "p2pkad run --validator" if self.stays else "--validator"
             raise UsageError(f"{error}. Known namespaces: {known}; {how} NS=KIND adds one.") from error
 

@@ -7,19 +7,20 @@ trio nor libp2p. Data goes to standard output, everything else to standard error
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from p2pkad import __version__
-from p2pkad.cli.environment import Environment, File, strangers
+from p2pkad.cli.environment import Environment, File, Origins, strangers
 from p2pkad.cli.exits import FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE, exit_code, leaf
 from p2pkad.cli.words import state_home
-from p2pkad.errors import P2pkadError
+from p2pkad.errors import ConfigError, P2pkadError
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ COMMANDS = (
         "provide",
         "p2pkad.cli.providers:provide",
         f"Announce that content is provided; prints who was told.\n\n{LASTS} "
-        "The addresses announced then end with the command, unless --announce names others.",
+        "The addresses announced then end with the command, unless --announce, or --listen with a port, names lasting ones.",
         f"p2pkad provide {CONTENT}",
     ),
     Command(
@@ -168,15 +169,15 @@ Ctrl-C or SIGTERM (run: 0), 141 nobody reads the output any more. P2PKAD_DEBUG=1
 shows the traceback of an error."""
 
 
-def make_app() -> App:
-    """The command line, without anything behind it yet."""
+def make_app(origins: Origins | None = None) -> App:
+    """The command line, without anything behind it yet. origins: where options that are not typed come from is noted there."""
     app = App(
         name="p2pkad",
         help="A libp2p-compatible Kademlia node.",
         help_epilogue=MORE,
         help_format="plaintext",
         version=__version__,
-        config=[Environment("P2PKAD_", command=False, show=False), File()],
+        config=[Environment("P2PKAD_", command=False, show=False), File(), Origins() if origins is None else origins],
         default_parameter=Parameter(negative=(), show_default=shown),
         exit_on_error=False,
         print_error=False,
@@ -214,8 +215,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started this: nobody wants to read it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as the process
+    origins = Origins()
     try:
-        command, bound, _ = make_app().parse_args(arguments)
+        command, bound, _ = make_app(origins).parse_args(arguments)
         if command.__module__.startswith("p2pkad.cli."):  # else it shows the help, or the version
             for sentence in strangers(os.environ, (each.place for each in COMMANDS)):
                 _complain(f"warning: {sentence}")
@@ -227,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        return _report(leaf(error))
+        return _report(leaf(error), origins)
     except BaseExceptionGroup as group:
         if isinstance(leaf(group), KeyboardInterrupt):  # while the event loop began
             return INTERRUPTED
@@ -235,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _report(error: BaseException) -> int:
+def _report(error: BaseException, origins: Origins) -> int:
     """One line on standard error, and the exit code."""
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has left. The interpreter must not find that out a second time while it shuts down.
@@ -244,10 +246,13 @@ def _report(error: BaseException) -> int:
     if os.environ.get("P2PKAD_DEBUG"):
         traceback.print_exception(error)
     if isinstance(error, CycloptsError):
-        _complain(f"{error} Try: {' '.join(('p2pkad', *(error.command_chain or ())))} --help")
+        superfluous = error.unused_tokens if isinstance(error, UnusedCliTokensError) else None
+        what = f"{shlex.join(superfluous)}: nothing more is expected." if superfluous else str(error)
+        _complain(f"{what} Try: {' '.join(('p2pkad', *(error.command_chain or ())))} --help")
         return USAGE
     if isinstance(error, P2pkadError | TimeoutError | OSError):
-        _complain(str(error))
+        origin = origins.get(error.option or "") if isinstance(error, ConfigError) else None
+        _complain(f"{error} (from {origin})" if origin else str(error))
         return exit_code(error)
     _complain(f"this is a bug in p2pkad: {error!r}. P2PKAD_DEBUG=1 shows where it happened.")
     return FAILED

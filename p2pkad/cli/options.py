@@ -39,8 +39,6 @@ ASKING = {
     "dial_timeout",
 }
 OFFERING = {"listen", "announce"}
-OFFERED_AT = ("/ip4/0.0.0.0/tcp/0",)
-"""Where one who offers something for the time of a command listens."""
 
 BESIDE = " (with --bootstrap: the running node has its own)"
 
@@ -104,7 +102,7 @@ if TYPE_CHECKING:
 else:
     NodeOptions = flags("NodeOptions", {each.name for each in fields(Config)} - OBJECTS, data_dir=state_home())
     AskOptions = flags("AskOptions", ASKING, only=BESIDE)
-    OfferOptions = flags("OfferOptions", ASKING | OFFERING, only=BESIDE, listen=OFFERED_AT)
+    OfferOptions = flags("OfferOptions", ASKING | OFFERING, only=BESIDE, listen=("/ip4/0.0.0.0/tcp/0",))
 
 
 @Parameter(name="*")
@@ -113,14 +111,18 @@ class Namespaces:
     """Whose rules hold for which keys."""
 
     validator: tuple[str, ...] = ()
-    """NS=KIND, the rules for keys /NS/...: pk (public keys), ipns (names), signed (envelopes), newest (dated JSON), opaque."""
+    """NS=KIND, the rules for keys /NS/...: pk (public keys), ipns (names), signed (envelopes), newest (dated JSON),
+    opaque (anything; the larger value is the better one)."""
     default_validator: Kind | None = None
     """The rules for keys without a namespace, or with an unknown one; without it they are refused."""
 
     def settings(self) -> dict[str, Any]:
         """The fields of `Config` that say the same. Raises UsageError."""
         default = None if self.default_validator is None else _validator(self.default_validator)
-        return {"validators": dict(map(_namespace, self.validator)), "default_validator": default}
+        named = dict(map(_namespace, self.validator))
+        if len(named) < len(self.validator):
+            raise UsageError(f"--validator {' '.join(self.validator)}: name each namespace once")
+        return {"validators": named, "default_validator": default}
 
 
 def _namespace(text: str) -> tuple[str, p2pkad.Validator]:

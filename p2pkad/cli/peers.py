@@ -111,6 +111,7 @@ def peers(
     A line of JSON each; on a terminal, without --json, a table: bucket, in the routing table (T), who dialled
     (> this node, < the peer), id, program, first address.
     """
+    request = Peers(timeout=asking.timeout)
     as_table = sys.stdout.isatty() and not asking.json
 
     async def work(node: Asked) -> int:
@@ -120,7 +121,7 @@ def peers(
             else:
                 output.record(peer)
 
-        await node.ask(Peers(timeout=asking.timeout), show)
+        await node.ask(request, show)
         return DONE
 
     return ask(work, options=options, asking=asking, doing="looking at the peers")

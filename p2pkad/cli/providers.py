@@ -6,7 +6,7 @@ import trio
 
 from p2pkad.cli import output
 from p2pkad.cli.client import ask
-from p2pkad.cli.exits import DONE, FAILED, NOT_FOUND, TIMED_OUT
+from p2pkad.cli.exits import DONE, NOT_FOUND, TIMED_OUT
 from p2pkad.cli.options import Asking, AskOptions, OfferOptions
 from p2pkad.cli.requests import Answer, Asked, FindProviders, Provide, StopProviding, ask_once
 
@@ -30,9 +30,8 @@ def provide(
     async def work(node: Asked) -> int:
         receipt = await ask_once(node, request)
         output.receipt(asking.json, receipt)
-        if any(receipt[fate] for fate in ("sent", "refused", "unreachable")):
-            return DONE if receipt["sent"] else FAILED
-        output.remark(f"p2pkad: {content}: nobody was told, there is nobody yet. The node keeps it, and tells others later")
+        if not receipt["sent"]:  # of a node that may be alone
+            output.remark(f"p2pkad: {content}: nobody was told, there is nobody yet. The node keeps it, and tells others later")
         return DONE
 
     return ask(work, options=options, asking=asking, doing=f"announcing {content}")

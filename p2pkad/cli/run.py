@@ -48,6 +48,8 @@ def run(
     config = p2pkad.Config(**settings(options), **namespaces.settings())
     if config.data_dir is not None:
         socket_path(config.data_dir)  # refuses what lies too deep, before there is a key, a database, a node
+    if watching.http is None and (watching.http_hosts or watching.http_remote):
+        output.remark("p2pkad: warning: http_hosts and http_remote are for --http, and there is none")
     configure(logging.log_level, logging.log_format)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return execute(partial(_serve, config, namespaces.validator, watching, json), stopped=DONE)

@@ -23,8 +23,10 @@ def status(
 ) -> int:
     """Print who and where the node is, whom it knows, what it keeps and what it does."""
 
+    request = Status(timeout=asking.timeout)
+
     async def work(node: Asked) -> int:
-        said = await ask_once(node, Status(timeout=asking.timeout))
+        said = await ask_once(node, request)
         if asking.json:
             output.record(said)
         else:

@@ -162,7 +162,7 @@ def keep(
         if not rules.accepts(record.key, stored.record.value, now):
             return fresh
         if rules.select(record.key, [stored.record.value, record.value]) == 0:
-            raise StaleRecord(record.key, "a better record is stored")
+            raise StaleRecord(record.key, "a better record is stored, by the rules of its namespace")
         return fresh
 
     return decide

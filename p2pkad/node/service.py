@@ -65,7 +65,7 @@ class KademliaService:
         self._clock = clock
         self._random = random or Random()  # noqa: S311 - it shuffles answers and picks refresh targets, no secrets
         self._given_store = store
-        self._bootstrap_peers = merged(parse_peer(text) for text in self._config.bootstrap)
+        self._bootstrap_peers = _bootstrap_peers(self._config)
         self._tell = Telling()
         self._stack = AsyncExitStack()
         self._calls: dict[trio.CancelScope, None] = {}
@@ -430,3 +430,10 @@ async def _contained(work: Callable[..., Awaitable[object]], *arguments: object)
         await work(*arguments)
     except Exception:
         log.exception("a background task failed")
+
+
+def _bootstrap_peers(config: KademliaConfig) -> tuple[PeerInfo, ...]:
+    try:
+        return merged(map(parse_peer, config.bootstrap))
+    except ConfigError as error:
+        raise ConfigError(f"bootstrap: {error}", option="bootstrap") from error

@@ -63,5 +63,7 @@ def _parse(bind: str) -> tuple[IPv4Address | IPv6Address, int]:
         if not colon or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
             raise ValueError(port)
     except ValueError:
-        raise ConfigError(f"http={bind!r}: write an IP address and a port, as 127.0.0.1:8080 or [::1]:8080") from None
+        raise ConfigError(
+            f"http={bind!r}: write an IP address and a port, as 127.0.0.1:8080 or [::1]:8080", option="http"
+        ) from None
     return address, int(port)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from traceback import extract_tb
 from typing import Protocol, runtime_checkable
 
-from p2pkad.errors import InvalidRecord, key_text
+from p2pkad.errors import InvalidRecord, NoValidator, key_text
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Validators:
         self._default = default
 
     def validate(self, key: bytes, value: bytes, now: float) -> None:
-        """Raises InvalidRecord when no validator is responsible for `key`, or the one that is refuses `value`."""
+        """Raises NoValidator: none is responsible for `key`. InvalidRecord: the one that is refuses `value`."""
         validator = self._for(key)
         with _refusing(key, validator):
             validator.validate(key, value, now)
@@ -73,7 +73,7 @@ class Validators:
         return expires is None or now < expires
 
     def require(self, key: bytes) -> None:
-        """Raises InvalidRecord when no validator is responsible for `key`."""
+        """Raises NoValidator: none is responsible for `key`. InvalidRecord: the key is empty."""
         self._for(key)
 
     def select(self, key: bytes, values: Sequence[bytes]) -> int:
@@ -106,8 +106,8 @@ class Validators:
         if validator is not None:
             return validator
         if name is None:
-            raise InvalidRecord(key, "the key has no namespace (/ns/...) and there is no default validator")
-        raise InvalidRecord(key, f"no validator is registered for the namespace {key_text(b'/' + name)}")
+            raise NoValidator(key, "the key has no namespace (/ns/...) and there is no default validator")
+        raise NoValidator(key, f"no validator is registered for the namespace {key_text(b'/' + name)}")
 
 
 @contextmanager

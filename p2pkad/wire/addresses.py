@@ -1,7 +1,8 @@
 """Multiaddrs: binary or text <-> `Address`, parsed once at the border.
 
 decode_address   from a message; None for what cannot be used
-parse_address    from an option or a command line; ConfigError says what is wrong
+parse_multiaddr  from an option or a command line, for the library; ConfigError says what is wrong
+parse_address    the same for our own use
 parse_peer       the same with /p2p/<peer id> at the end
 address_text     what `parse_peer` reads
 
@@ -53,17 +54,20 @@ def decode_address(raw: bytes, owner: PeerId) -> Address | None:
     return address if named is None or named == owner else None
 
 
-def parse_address(text: str) -> Address:
-    """The address that people write as /ip4/192.0.2.1/tcp/4001. Raises ConfigError with the text and what is wrong."""
+def parse_multiaddr(text: str) -> Multiaddr:
+    """What the library makes of a text. Raises ConfigError with the text and what is wrong."""
     if not text.startswith("/"):  # the library would take it
         raise ConfigError(f"{text!r} is no multiaddr: it does not begin with a slash")
     try:
-        # The library raises whatever the codec of a protocol happens to raise.
-        raw = Multiaddr(text).to_bytes()
-    except Exception as error:
-        raise ConfigError(f"{text!r} is no multiaddr: {error}") from error
+        return Multiaddr(text)
+    except Exception as error:  # whatever the codec of a protocol happens to raise
+        raise ConfigError(f"{text!r} is no multiaddr: {getattr(error, 'message', error)}") from error
+
+
+def parse_address(text: str) -> Address:
+    """The address that people write as /ip4/192.0.2.1/tcp/4001. Raises ConfigError with the text and what is wrong."""
     try:
-        address, named = _split(raw)
+        address, named = _split(parse_multiaddr(text).to_bytes())
     except ValueError as error:
         raise ConfigError(f"{text!r} cannot be used: {error}") from error
     if named is not None:

@@ -10,7 +10,7 @@ import trio
 from p2pkad.core.messages import AnyReply, FindNodeReply, GetValue, GetValueReply, PutValue, PutValueReply
 from p2pkad.core.peers import PeerInfo
 from p2pkad.core.records import Record
-from p2pkad.errors import InvalidRecord, NotFound
+from p2pkad.errors import InvalidRecord, NotFound, NoValidator
 from p2pkad.net.base import Handler, Request
 from p2pkad.node.service import KademliaService
 from p2pkad.validators.opaque import OpaqueValidator
@@ -94,7 +94,7 @@ async def test_keys_of_no_namespace_and_of_one_that_nobody_registered_need_a_def
     picky, _ = await network.start(2)
     with pytest.raises(InvalidRecord, match="the key has no namespace"):
         await picky.put_value(b"\xff\xfe", b"value")
-    with pytest.raises(InvalidRecord, match="no validator is registered for the namespace /other"):
+    with pytest.raises(NoValidator, match="no validator is registered for the namespace /other"):
         await picky.put_value(b"/other/key", b"value")
     broad = await network.start(2, default_validator=OpaqueValidator())
     for key in (b"\xff\xfe", b"/other/key"):

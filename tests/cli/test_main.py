@@ -78,7 +78,7 @@ def test_the_version_is_that_of_the_package(type_in):
     [
         (["gett", "/demo/x"], "gett"),
         (["get"], "KEY"),
-        (["get", "/demo/x", "and more"], "and more"),
+        (["get", "/demo/x", "and more"], "'and more': nothing more is expected. Try: p2pkad get --help"),
         (["get", "/demo/x", "--kay", "3"], "--kay"),
         (["get", "/demo/x", "--k", "three"], "three"),
         (["get", "/demo/x", "--scope", "galaxy"], "galaxy"),
@@ -89,6 +89,10 @@ def test_the_version_is_that_of_the_package(type_in):
         (["get", "/demo/x", "--bootstrap", PEER, "--timeout", "nan"], "--timeout"),
         (["get", "/demo/x", "--bootstrap", PEER, "--k", "0"], "k=0"),
         (["get", "/demo/x", "--bootstrap", PEER, "--validator", "demo"], "NS=KIND"),
+        (
+            ["get", "/demo/x", "--bootstrap", PEER, "--validator", "a=pk", "--validator", "a=ipns"],
+            "a=pk a=ipns: name each namespace once",
+        ),
         (["get", "/demo/x", "--bootstrap", PEER, "--validator", "demo=magic"], "opaque"),
         (["get", "/demo/x", "--bootstrap", PEER, "--default-validator", "magic"], "magic"),
         (["put", "/demo/x", "@/no/such/file", "--bootstrap", PEER], "/no/such/file"),
@@ -165,7 +169,7 @@ def test_a_reader_that_has_left_is_no_error_worth_a_line():
         "async def work(): output.line('data')\n"
         "app = App(exit_on_error=False)\n"
         "app.default(lambda: process.execute(work))\n"
-        "main.make_app = lambda: app\n"
+        "main.make_app = lambda origins: app\n"
         "sys.exit(main.main([]))"
     )
     read_end, write_end = os.pipe()

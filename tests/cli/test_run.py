@@ -185,6 +185,15 @@ def test_a_node_is_served_over_http_where_it_is_asked_for(type_in, stopped_soon,
     ]
 
 
+@pytest.mark.parametrize("words", [["--http-remote"], ["--http-hosts", "node.internal"]])
+def test_what_is_said_of_http_where_there_is_none_is_a_warning(type_in, stopped_soon, words):
+    ended = type_in("run", *words)
+    assert (ended.code, ended.err) == (
+        exits.DONE,
+        "p2pkad: warning: http_hosts and http_remote are for --http, and there is none\n",
+    )
+
+
 def test_an_address_that_cannot_be_served_on_ends_it_in_a_line(type_in, node):
     ended = type_in("run", "--http", "0.0.0.0:8080")
     assert (ended.code, ended.out, node.closed) == (exits.USAGE, "", True)

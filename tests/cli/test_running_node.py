@@ -68,6 +68,17 @@ def test_content_is_provided_found_and_given_up(at, state, type_in, other):
     assert at("stop-providing", CONTENT).code == exits.DONE
 
 
+def test_a_node_that_may_be_alone_keeps_what_it_provides_and_says_so(type_in, tmp_path):
+    node = Running("--json", "--allow-zero-peers", "--data-dir", str(tmp_path))
+    try:
+        node.ready()
+        ended = type_in("provide", CONTENT, "--data-dir", str(tmp_path))
+    finally:
+        node.kill()
+    said = f"p2pkad: {CONTENT}: nobody was told, there is nobody yet. The node keeps it, and tells others later\n"
+    assert (ended.code, ended.out, ended.err) == (exits.DONE, "", said)
+
+
 def test_peers_are_found_pinged_and_listed(at, other):
     peer = other.rpartition("/")[2]
     assert at("findpeer", peer).objects == [{"id": peer, "addresses": [other]}]

@@ -103,10 +103,27 @@ def test_what_cannot_stand_in_it_is_named_with_file_and_table(asked, file, text,
     assert f"{file}: {sentence}" in ended.err
 
 
-def test_a_value_out_of_its_range_is_refused_as_when_it_is_typed(asked, file):
-    file.write_text("[node]\nk = 0\n")
-    ended = asked("--bootstrap", PEER)
-    assert (ended.code, "k=0" in ended.err) == (exits.USAGE, True)
+def test_a_value_that_cannot_work_is_refused_with_where_it_comes_from(asked, file, monkeypatch):
+    file.write_text("[node]\nk = 0\nrequest_timeout = 0\n")
+    words = ("--bootstrap", PEER)
+    refusal = "p2pkad: k=0: must be 1 or more"
+    ended = asked(*words)
+    assert (ended.code, ended.err) == (exits.USAGE, f"{refusal} (from {file})\n")
+    monkeypatch.setenv("P2PKAD_K", "0")
+    assert asked(*words).err == f"{refusal} (from P2PKAD_K)\n"
+    assert asked(*words, "--k", "0").err == f"{refusal}\n"
+    assert asked(*words, "--k", "1").err == f"p2pkad: request_timeout=0.0: must be above 0, and finite (from {file})\n"
+
+
+def test_an_address_that_is_none_is_named_with_its_option_and_where_it_comes_from(type_in, file):
+    file.write_text('[node]\nlisten = ["/ip4/0.0.0.0/tcp/99999"]\n')
+    ended = type_in("run", "--data-dir", "")
+    why = "listen: '/ip4/0.0.0.0/tcp/99999' is no multiaddr: integer not in range [0, 65536). Write it as /ip4/0.0.0.0/tcp/4001"
+    assert (ended.code, ended.err) == (exits.USAGE, f"p2pkad: {why} (from {file})\n")
+    file.write_text('[node]\nbootstrap = ["/ip4/127.0.0.1/tcp/1"]\n')
+    ended = type_in("run", "--data-dir", "")
+    assert (ended.code, ended.err.startswith("p2pkad: bootstrap: '/ip4/127.0.0.1/tcp/1'")) == (exits.USAGE, True)
+    assert ended.err.endswith(f"(from {file})\n")
 
 
 BROKEN = "[nodes]\nk = 7\n"

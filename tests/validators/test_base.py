@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from p2pkad.errors import InvalidRecord, NotFound
+from p2pkad.errors import InvalidRecord, NotFound, NoValidator
 from p2pkad.validators.base import Validators, namespace
 from p2pkad.validators.opaque import OpaqueValidator
 
@@ -184,5 +184,5 @@ def test_what_is_invalid_or_dead_is_not_accepted() -> None:
 def test_a_key_needs_a_validator() -> None:
     Validators({"any": OpaqueValidator()}).require(b"/any/key")
     Validators({}, OpaqueValidator()).require(b"key")
-    with pytest.raises(InvalidRecord, match="no validator is registered"):
+    with pytest.raises(NoValidator, match="no validator is registered"):
         Validators({}).require(b"/any/key")

@@ -86,8 +86,8 @@ def new_host(
     Raises ConfigError: an address or the key file in the data directory cannot be used.
     """
     keep_quiet()
-    announce = parse(config.announce)
-    parse(config.listen)
+    announce = parse(config.announce, "announce")
+    parse(config.listen, "listen")
     key_pair = _key_pair(config)
     peer = ID.from_pubkey(key_pair.public_key)
     # Never without a list: py-libp2p would offer plaintext, too.
@@ -234,7 +234,7 @@ class ArmouredHost(BasicHost):
         Raises ConfigError when an address cannot be listened on; nothing stays open.
         Leaving the block, in whatever way, closes connections and listeners within `config.close_timeout`.
         """
-        return self._run(parse(self.config.listen) if listen_addrs is None else list(listen_addrs))
+        return self._run(parse(self.config.listen, "listen") if listen_addrs is None else list(listen_addrs))
 
     @asynccontextmanager
     async def _run(self, listen: list[Multiaddr]) -> AsyncIterator[None]:

@@ -18,20 +18,18 @@ from libp2p.utils.address_validation import expand_wildcard_address
 from multiaddr import Multiaddr
 
 from p2pkad.errors import ConfigError
+from p2pkad.wire.addresses import parse_multiaddr
 
 _ANYWHERE = {4: "/ip4/0.0.0.0", 6: "/ip6/::"}
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 
-def parse(texts: Iterable[str]) -> list[Multiaddr]:
-    """Multiaddrs from text. Raises ConfigError, which names the text."""
-    parsed = []
-    for text in texts:
-        try:
-            parsed.append(Multiaddr(text))
-        except Exception as error:  # multiaddr raises many kinds
-            raise ConfigError(f"{text!r} is no multiaddr; write it as /ip4/0.0.0.0/tcp/4001") from error
-    return parsed
+def parse(texts: Iterable[str], option: str) -> list[Multiaddr]:
+    """The multiaddrs of an option. Raises ConfigError, which names it, the text, and what is wrong."""
+    try:
+        return list(map(parse_multiaddr, texts))
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {error}. Write it as /ip4/0.0.0.0/tcp/4001", option=option) from error
 
 
 def probe(addresses: Sequence[Multiaddr]) -> None:
