@@ -8,7 +8,7 @@ written     in one transaction a batch. Where one fails for what an entry in it 
             those that SQLite cannot hold are left out; else a batch is written whole or not at all
 versions    `PRAGMA user_version` says how many of MIGRATIONS a file has gone through; a new one goes through all of them
 
-Everything here blocks: `sqlite.py` calls it from a thread. sqlite.org/wal.html, sqlite.org/pragma.html.
+Everything here blocks: `writer.py` calls it from a thread. sqlite.org/wal.html, sqlite.org/pragma.html.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ MIGRATIONS = (
     """,
 )
 """What makes a file of version n one of version n + 1. What has been released is not changed any more."""
+
+ROOM = 256 * 1024
+"""Bytes that fit on a disk which is not full any more. What takes a few may fit into the last page of one that is: that some
+were written tells nothing."""
 
 ROWS = 100
 """Rows in one statement. The interpreter is given up and waited for once a statement, not once a row: beside a busy event loop
@@ -184,21 +188,21 @@ class Database:
                 self._replace(table, [row])
         return left_out
 
-    def room(self) -> float:
-        """Bytes that can still be written: free ones of its disk, and pages of the file in which nothing is.
+    def has_room(self) -> bool:
+        """Whether ROOM bytes can be written, to the log and from there to the file: it tries, and keeps the place in the file.
 
-        Infinite when the disk does not say, as some in user space do not.
+        What the system says is free may be kept for root, who need not be root in a container; and what goes into a free page
+        of the file has to stand in the log first.
         """
         try:
-            disk = os.statvfs(self.path.parent)
-            (pages,) = self._connection.execute("PRAGMA freelist_count").fetchone()
-            (size,) = self._connection.execute("PRAGMA page_size").fetchone()
-        except (OSError, sqlite3.Error):
-            return inf
-        if not disk.f_blocks:
-            return inf
-        free = disk.f_bavail if os.geteuid() else disk.f_bfree  # some are kept for root
-        return float(free * disk.f_frsize + pages * size)
+            self._connection.execute("REPLACE INTO about VALUES ('room', zeroblob(?))", (ROOM,))
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint")
+            finally:
+                self._connection.execute("DELETE FROM about WHERE name = 'room'")
+        except sqlite3.Error:
+            return False
+        return True
 
     def close(self) -> None:
         """Move the log into the file, and give the lock back."""

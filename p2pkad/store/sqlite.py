@@ -4,7 +4,7 @@ All of it is in memory, too (`contents.py`): reads wait for nothing, and decisio
 that changes something returns when the change is committed:
 
     loop      changes the contents, and waits
-    writer    the store's one thread: writes what has changed in one commit, all that came meanwhile in the next
+    writer    the store's one thread (`writer.py`): writes what has changed in one commit, all that came meanwhile in the next
     loop      wakes those whose changes are written, or takes the changes back and says why
 
 One commit at a time is under way, with any number of callers; so many share one as came during the last. No more than
@@ -22,14 +22,13 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
+from math import inf
 from pathlib import Path
-from queue import SimpleQueue
 
 import trio
 
@@ -37,62 +36,20 @@ from p2pkad.config import Durability, KademliaConfig, StoreBounds
 from p2pkad.core.keyspace import SHA256, Key, KeySpace
 from p2pkad.core.peers import Address, PeerId
 from p2pkad.core.records import StoredProvider, StoredRecord
-from p2pkad.errors import NodeClosed, StoreError, StoreFull
+from p2pkad.errors import NodeClosed, StoreError
 from p2pkad.store.base import Decide, Due, KeptPeer, Kind, Store, StoreStats
 from p2pkad.store.contents import BATCH, Change, Contents, Place
 from p2pkad.store.database import Batch, Database
+from p2pkad.store.writer import LeftOut, Writer
 
 MAX_WAITING = 1000
 """Calls that wait for one commit: what a quick disk takes in a tenth of a second."""
 
-CLOSING = 30.0
-"""Seconds that closing waits for the disk. A writer that is stuck for longer ends with the process, or when the disk moves."""
-
-ROOM = 256 * 1024
-"""Bytes for which there is room on a disk that is not full any more. What takes a few may fit into the last page of one that
-is: that some were written tells nothing."""
+PATIENCE = 30.0
+"""Seconds that a commit may take before something is wrong, and that closing waits for the disk. A writer that is stuck for
+longer ends with the process, or when the disk moves."""
 
 log = logging.getLogger(__name__)
-
-LeftOut = Mapping[Place, StoreError]
-"""Entries that SQLite cannot hold, and why."""
-
-NOTHING: LeftOut = {}
-
-Report = Callable[[StoreError | None, LeftOut], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """For the writer. batch: None closes the database. report: called on the loop of `token` afterwards."""
-
-    batch: Batch | None
-    token: trio.lowlevel.TrioToken
-    report: Report
-
-    def answer(self, error: StoreError | None, left_out: LeftOut = NOTHING) -> None:
-        """From the thread."""
-        with suppress(trio.RunFinishedError):  # who asked is gone
-            self.token.run_sync_soon(self.report, error, left_out)
-
-
-@dataclass(slots=True)
-class _Trouble:
-    """What is wrong with the disk. It is full until there is ROOM, and broken until it takes something."""
-
-    full: StoreFull | None = None
-    broken: StoreError | None = None
-
-    def failed(self, error: StoreError) -> None:
-        self.full, self.broken = (error, None) if isinstance(error, StoreFull) else (self.full, error)
-
-    def written(self, room: Callable[[], float]) -> None:
-        self.broken = None
-        if self.full is not None and room() >= ROOM:
-            self.full = None
-
-    def __str__(self) -> str:
-        return str(self.broken or self.full or "")
 
 
 @dataclass(slots=True, eq=False)
@@ -108,7 +65,7 @@ class _Waiter:
 class _Changes:
     """What one commit is about: what can be taken back, in order; where firm changes were; who waits.
 
-    owned: how many of the loose ones belong to somebody who waits.
+    owned: how many of the loose ones belong to somebody who waits. began: when it was handed to the writer.
     """
 
     loose: list[Change] = field(default_factory=list)
@@ -116,6 +73,7 @@ class _Changes:
     peers: bool = False
     waiters: list[_Waiter] = field(default_factory=list)
     owned: int = 0
+    began: float = inf
 
     def wait(self) -> _Waiter:
         """Somebody more waits, whose are the changes that are nobody's so far."""
@@ -143,11 +101,9 @@ class SqliteStore:
     ) -> None:
         self._next = _Changes()
         self._under_way: _Changes | None = None
-        self._room = trio.lowlevel.ParkingLot()
-        self._writer: threading.Thread | None = None
-        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._turns = trio.lowlevel.ParkingLot()
         self._closed = False
-        self._trouble = _Trouble()
+        self._ended = trio.Event()
         self._database = Database.open(path, owner=f"{own_key:x}", durability=durability)
         try:
             self._contents = Contents(own_key, space, bounds, self._changed)
@@ -155,6 +111,7 @@ class SqliteStore:
         except BaseException:
             self._database.close()
             raise
+        self._writer = Writer(self._database)
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._database.path} {self._contents!r}{' closed' if self._closed else ''}>"
@@ -259,7 +216,9 @@ class SqliteStore:
     @property
     def trouble(self) -> str | None:
         """Why nothing can be stored, or soon nothing; None: nothing is wrong. `expire` tries whether it still is."""
-        return str(self._trouble) or None
+        if self._under_way is not None and trio.current_time() - self._under_way.began > PATIENCE:
+            return f"{self._database.path}: its disk has not answered for more than {PATIENCE:g} s. What is stored is served"
+        return self._writer.trouble
 
     async def aclose(self) -> None:
         """Write what is left, close the file, give the lock back, end the thread. Idempotent, and not cut short by cancelling.
@@ -269,19 +228,17 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
-        self._room.unpark_all()
-        with trio.move_on_after(CLOSING) as patience:
+        self._turns.unpark_all()
+        self._next.wait()
+        if self._under_way is None:
+            self._write()
+        with trio.move_on_after(PATIENCE) as patience:
             patience.shield = True
-            with suppress(StoreError):
-                await self._commit()
-            closed = trio.Event()
-            self._hand_over(None, lambda error, left_out: closed.set())
-            await closed.wait()
-            assert self._writer is not None
-            self._writer.join()  # it has nothing left to do
+            await self._ended.wait()
+            self._writer.join()
             self._contents.clear()
             return
-        log.error("the store did not close in time", extra={"path": str(self._database.path), "seconds": CLOSING})
+        log.error("the store did not close in time", extra={"path": str(self._database.path), "seconds": PATIENCE})
 
     # On the loop
 
@@ -309,7 +266,7 @@ class SqliteStore:
         """Before a change: whether it may be made, and that there is room for one more that waits."""
         self._check_open()
         while len(self._next.waiters) >= MAX_WAITING:
-            await self._room.park()
+            await self._turns.park()
             self._check_open()
 
     async def _commit(self) -> None:
@@ -328,6 +285,7 @@ class SqliteStore:
 
     def _write(self) -> None:
         changes = self._under_way = self._next
+        changes.began = trio.current_time()
         self._next = _Changes()
         batch = Batch(self._contents.latest, peers=self._contents.peers if changes.peers else None)
         for place in dict.fromkeys([*changes.firm, *(change.place for change in changes.loose)]):
@@ -340,8 +298,8 @@ class SqliteStore:
                     batch.gone_records.append(place.key)
                 case None:
                     batch.gone_providers.append((place.key, place.peer))
-        self._hand_over(batch, self._written)
-        self._room.unpark_all()
+        self._writer.write(batch, self._written)
+        self._turns.unpark_all()
 
     def _written(self, error: StoreError | None, left_out: LeftOut) -> None:
         assert self._under_way is not None
@@ -353,6 +311,8 @@ class SqliteStore:
             waiter.over.set()
         if self._next.waiters:
             self._write()
+        elif self._closed:
+            self._writer.close(lambda error, left_out: self._ended.set())
 
     def _take_back(self, failed: _Changes, error: StoreError) -> None:
         """Undo what was not written, and all that was built on it."""
@@ -384,29 +344,6 @@ class SqliteStore:
         for waiter in done.waiters:
             for place in waiter.places & left_out.keys():
                 waiter.error = type(left_out[place])(*left_out[place].args)
-
-    def _hand_over(self, batch: Batch | None, report: Report) -> None:
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._write_all, name="p2pkad store", daemon=True)
-            self._writer.start()
-        self._jobs.put(_Job(batch, trio.lowlevel.current_trio_token(), report))
-
-    # On the thread
-
-    def _write_all(self) -> None:
-        while (job := self._jobs.get()).batch is not None:
-            try:
-                left_out = self._database.write(job.batch)
-            except StoreError as failure:
-                self._trouble.failed(failure)
-                job.answer(failure)
-            else:
-                self._trouble.written(self._database.room)
-                job.answer(None, left_out)
-        try:
-            self._database.close()
-        finally:
-            job.answer(None)
 
 
 @asynccontextmanager

@@ -9,9 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from math import inf
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -219,53 +217,29 @@ def tmpfs(directory: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", directory], check=True)
 
 
-def a_disk(monkeypatch: pytest.MonkeyPatch, *, blocks: int = 9, free: int = 0, kept_for_root: int = 0, user: int = 0) -> None:
-    """What the system says of each disk, and who asks."""
-    told = SimpleNamespace(f_blocks=blocks, f_bfree=free + kept_for_root, f_bavail=free, f_frsize=1000)
-    monkeypatch.setattr(os, "statvfs", lambda path: told)
-    monkeypatch.setattr(os, "geteuid", lambda: user)
-
-
 @pytest.mark.scenario("H5")
-def test_room_is_what_is_free_of_the_disk_also_what_is_kept_for_root_if_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with opened(tmp_path / "store.db") as database:
-        a_disk(monkeypatch, free=3, kept_for_root=2, user=0)
-        assert database.room() == 5000
-        a_disk(monkeypatch, free=3, kept_for_root=2, user=1000)
-        assert database.room() == 3000
-
-
-@pytest.mark.scenario("H5")
-def test_room_is_also_what_holds_nothing_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    a_disk(monkeypatch, free=0)
+def test_there_is_room_where_a_quarter_of_a_mebibyte_fits_also_in_pages_that_hold_nothing(tmp_path: Path) -> None:
     keys = [b"%d" % number for number in range(100)]
     with opened(tmp_path / "store.db") as database:
         database.write(Batch(0, records=[record(key, b"v" * 5000) for key in keys]))
-        assert database.room() == 0
+        (pages,) = database._connection.execute("PRAGMA page_count").fetchone()
+        database._connection.execute(f"PRAGMA max_page_count = {pages + 10}")  # SQLite says then what it says of a full disk
+        assert not database.has_room()
+        database.write(Batch(0, records=[record(NEAR)]))
+        assert not database.has_room(), "what is small has fitted"
+        assert len(list(database.records())) == 101
         database.write(Batch(0, gone_records=keys))
-        assert database.room() >= 100 * 5000
-
-
-@pytest.mark.scenario("H5")
-def test_a_disk_that_does_not_say_what_is_free_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(path: Path) -> None:
-        raise OSError
-
-    with opened(tmp_path / "store.db") as database:
-        a_disk(monkeypatch, blocks=0)
-        assert database.room() == inf
-        monkeypatch.setattr(os, "statvfs", gone)
-        assert database.room() == inf
+        assert database.has_room()
+        assert database.has_room(), "it keeps nothing"
+        assert database._connection.execute("SELECT name FROM about").fetchall() == [("latest",), ("owner",)]
 
 
 @pytest.mark.scenario("H5")
 def test_on_a_disk_that_is_really_full_nothing_is_lost_and_it_works_again_when_there_is_room(tmp_path: Path) -> None:
-    with tmpfs(tmp_path / "small", "1m") as small:
+    with tmpfs(tmp_path / "small", "2m") as small:
         written: list[StoredRecord] = []
         ballast = small / "ballast"
-        ballast.write_bytes(bytes(300_000))
+        ballast.write_bytes(bytes(1_500_000))
         with opened(small / "store.db") as database:
 
             def fill() -> None:
@@ -277,7 +251,9 @@ def test_on_a_disk_that_is_really_full_nothing_is_lost_and_it_works_again_when_t
             with pytest.raises(StoreFull, match="the disk is full"):
                 fill()
             assert sorted(database.records(), key=str) == sorted(written, key=str)
+            assert not database.has_room()
             ballast.unlink()
+            assert database.has_room()
             database.write(Batch(0, records=[record(NEAR)]))
         with opened(small / "store.db") as database:
             assert sorted(database.records(), key=str) == sorted([*written, record(NEAR)], key=str)

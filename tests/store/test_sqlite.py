@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count
@@ -24,7 +24,7 @@ from p2pkad.errors import NodeClosed, StoreError, StoreFailed, StoreFull
 from p2pkad.store.base import Decide, KeptPeer, Store
 from p2pkad.store.contents import Place
 from p2pkad.store.database import Batch, Database
-from p2pkad.store.sqlite import MAX_WAITING, ROOM, SqliteStore, file_name, open_store
+from p2pkad.store.sqlite import MAX_WAITING, PATIENCE, SqliteStore, file_name, open_store
 from p2pkad.testing import STORE_PROMISES, Promise
 from p2pkad.testing.stores import FAR, MIDDLE, NEAR, SPACE, always, kept, names, provider, put, record
 
@@ -195,8 +195,8 @@ async def test_a_store_that_cannot_write_says_why_until_it_can(tmp_path: Path) -
 async def test_a_disk_is_full_until_there_is_room_however_little_fits_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = 0
-    monkeypatch.setattr(Database, "room", lambda database: free)
+    room = False
+    monkeypatch.setattr(Database, "has_room", lambda database: room)
 
     async def refused(error: type[StoreError], sentence: str) -> None:
         mend = fail(store, error, sentence)
@@ -212,10 +212,10 @@ async def test_a_disk_is_full_until_there_is_room_however_little_fits_on_it(
         assert store.trouble == "broken"
         await put(store, record(FAR))
         assert store.trouble == "full", "it was before, and still is"
-        free = ROOM
+        room = True
         await store.expire(now=2)
         assert store.trouble is None
-        free = 0
+        room = False
         await refused(StoreFailed, "broken")
         await put(store, record(NEAR))
         assert store.trouble is None, "what is wrong with a disk that breaks is over when it takes something"
@@ -237,7 +237,7 @@ async def test_what_is_firm_is_written_when_the_disk_takes_it_again(tmp_path: Pa
         mend()
         await put(store, record(MIDDLE, b"other"))
         store._database.close()  # as after kill -9: nothing is written at the end
-        store._database = Database.open(tmp_path / "store.db", owner="0", durability="normal")
+        store._writer._database = store._database = Database.open(tmp_path / "store.db", owner="0", durability="normal")
     async with opened(tmp_path) as store:
         assert await store.next_due() == 30
         assert await store.saved_peers() == (member,)
@@ -507,13 +507,56 @@ async def test_it_shows_its_state_on_one_line(tmp_path: Path) -> None:
     assert "closed" in repr(store)
 
 
-async def test_nobody_waits_for_a_disk_that_hangs_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2pkad.store.sqlite.CLOSING", 0.01)
+@pytest.mark.scenario("H5")
+async def test_nobody_waits_for_a_disk_that_hangs_and_all_of_it_is_written_when_it_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pkad.store.sqlite.PATIENCE", 0.01)
     store = SqliteStore(tmp_path / "store.db", 0, BOUNDS, space=SPACE)
-    with held(store):
-        with suppress(trio.TooSlowError), trio.fail_after(0.01):
-            await put(store, record(NEAR))
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            with held(store):
+                nursery.start_soon(put, store, record(NEAR))
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(put, store, record(FAR))
+                await trio.testing.wait_all_tasks_blocked()
+                await store.aclose()
+            await store._ended.wait()
+    store._writer.join(10)
+    async with opened(tmp_path) as store:
+        assert await kept(store, NEAR, FAR) == [NEAR, FAR]
+
+
+@pytest.mark.scenario("H8")
+def test_a_writer_whose_loop_is_over_gives_the_file_back_when_the_disk_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pkad.store.sqlite.PATIENCE", 0.01)
+
+    async def begun() -> tuple[SqliteStore, ExitStack]:
+        store, hung = SqliteStore(tmp_path / "store.db", 0, BOUNDS, space=SPACE), ExitStack()
+        hung.enter_context(held(store))
         await store.aclose()
-    for thread in threading.enumerate():
-        if thread.name.startswith("p2pkad"):
-            thread.join(10)
+        return store, hung
+
+    async def again() -> None:
+        async with opened(tmp_path) as store:
+            await put(store, record(NEAR))
+
+    store, hung = trio.run(begun)
+    hung.close()
+    store._writer.join(10)
+    trio.run(again)
+
+
+@pytest.mark.scenario("H5")
+async def test_a_disk_that_hangs_is_trouble_until_it_moves(tmp_path: Path, mock_clock: trio.testing.MockClock) -> None:
+    async with opened(tmp_path) as store, trio.open_nursery() as nursery:
+        with held(store):
+            nursery.start_soon(put, store, record(NEAR))
+            await trio.testing.wait_all_tasks_blocked()
+            assert store.trouble is None
+            mock_clock.jump(PATIENCE + 1)
+            why = "its disk has not answered for more than 30 s. What is stored is served"
+            assert store.trouble == f"{tmp_path}/store.db: {why}"
+    assert store.trouble is None
