@@ -88,7 +88,7 @@ class HostConfig:
         _at_least(self, 1, "max_connections_per_prefix", "max_streams_per_peer", "max_inbound_streams")
         _at_least(self, 0, "connection_reserve")
         if self.connection_reserve >= self.max_connections:
-            raise _unfit(self, "connection_reserve", f"must be below max_connections={self.max_connections}")
+            raise _unfit(self, "connection_reserve", f"must be below max_connections={self.max_connections}", "max_connections")
         if not self.security or not set(self.security) <= {"noise", "tls"}:
             raise _unfit(self, "security", "name one or both of 'noise' and 'tls'")
         if not self.dial_transports or not set(self.dial_transports) <= {"tcp", "quic", "ws"}:
@@ -306,8 +306,8 @@ class Config(HostConfig, KademliaConfig):
         return cls(**options)
 
 
-def _unfit(config: object, name: str, why: str) -> ConfigError:
-    return ConfigError(f"{name}={getattr(config, name)!r}: {why}", option=name)
+def _unfit(config: object, name: str, why: str, *others: str) -> ConfigError:
+    return ConfigError(f"{name}={getattr(config, name)!r}: {why}", name, *others)
 
 
 def _positive(config: object, *names: str) -> None:
@@ -325,7 +325,7 @@ def _at_least(config: object, least: int, *names: str) -> None:
 def _below(config: object, name: str, bound: str) -> None:
     limit = getattr(config, bound)
     if getattr(config, name) >= limit:
-        raise _unfit(config, name, f"must be below {bound}={limit!r}, or it is forgotten in between")
+        raise _unfit(config, name, f"must be below {bound}={limit!r}, or it is forgotten in between", bound)
 
 
 def _one_of(config: object, name: str, choices: tuple[str, ...]) -> None:

@@ -45,12 +45,12 @@ class P2pkadError(Exception):
 class ConfigError(P2pkadError):
     """An option has a value that cannot work, or the machine refuses it. The sentence says what to do.
 
-    option: the one whose value it is, where it is about one.
+    options: those whose values do not work, where it is known; several where they do not go together.
     """
 
-    def __init__(self, sentence: str, *, option: str | None = None) -> None:
+    def __init__(self, sentence: str, *options: str) -> None:
         super().__init__(sentence)
-        self.option = option
+        self.options = options
 
 
 class ProtocolError(P2pkadError):
@@ -164,7 +164,7 @@ class RecordTooLarge(RecordError):
     """
 
     def __init__(self, key: bytes, size: int, limit: int, *, everywhere: bool = True) -> None:
-        most = "the most that every peer takes; some take more, if large records are allowed" if everywhere else "the limit"
+        most = "the most that every peer takes; with allow_large it is sent, and some take it" if everywhere else "the limit"
         super().__init__(key, f"the record takes {size} bytes on the wire, and {limit} is {most}")
         self.size = size
         self.limit = limit

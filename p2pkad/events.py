@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 RequestResult = Literal["answered", "unreachable", "busy", "silent", "refused", "malformed", "limited", "cancelled"]
 """How a request of this node ends; `RequestEnded` says what each means."""
 
-MOST_NAMED = 3
-"""Peers that a sentence about an event names."""
-
 ServedResult = Literal["answered", "refused", "full", "limited", "failed", "cancelled"]
 """How a request of a peer ends; `RequestServed` says what each means."""
 
@@ -205,6 +202,10 @@ class LookupCancelled:
     seconds: float
 
 
+MOST_NAMED = 3
+"""Bootstrap peers that are named when nobody answered."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapEnded:
     """The bootstrap peers were tried: how many there are, and how many answered. failed: who did not, and why.
@@ -225,7 +226,8 @@ class BootstrapEnded:
         named = [f"{peer}: {reason}" for peer, reason in self.failed[:MOST_NAMED]]
         if len(self.failed) > MOST_NAMED:
             named.append(f"and {len(self.failed) - MOST_NAMED} more")
-        return f"no bootstrap peer answered ({'; '.join(named)})"
+        more = "; the node makes no more attempts by itself" if self.given_up else ""
+        return f"no bootstrap peer answered ({'; '.join(named)}){more}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

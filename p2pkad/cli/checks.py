@@ -118,17 +118,19 @@ def _disk(directory: Path) -> Finding:
             file.write(bytes(64 * 1024))
             file.flush()
             os.fsync(file.fileno())
-        free = shutil.disk_usage(directory).free
+        disk = shutil.disk_usage(directory)
     except OSError as error:
         return finding(
             state="bad",
             sentence=f"{directory} cannot be written: {error.strerror}",
             remedy="make room there, let the node's user write to it, or name another --data-dir",
         )
-    sentence = f"{directory} has {size(free)} free"
-    if free < DISK_FULL:
+    if not disk.total:
+        return finding(state="ok", sentence=f"{directory} can be written; its disk does not say how much is free")
+    sentence = f"{directory} has {size(disk.free)} free"
+    if disk.free < DISK_FULL:
         return finding(state="bad", sentence=f"{sentence}: too little", remedy="make room, or name another --data-dir")
-    if free < DISK_LOW:
+    if disk.free < DISK_LOW:
         return finding(state="warn", sentence=sentence, remedy="make room before it is full")
     return finding(state="ok", sentence=sentence)
 

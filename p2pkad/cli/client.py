@@ -111,7 +111,10 @@ async def _ask_with_a_client(work: Work, plan: Plan) -> int:
         except p2pkad.NoPeers as nobody:
             raise await _why(nobody, node, plan.config) from nobody
     if plan.as_somebody and not config.announce and not any(map(_lasts, config.listen)):
-        remark("p2pkad: warning: the addresses that were announced end with this command; name lasting ones with --announce")
+        remark(
+            "p2pkad: warning: the addresses that were announced end with this command; name lasting ones with --announce, "
+            "or a port that stays with --listen"
+        )
     return code
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import signature
@@ -45,6 +45,13 @@ class Origins(dict[str, str]):
             if each.tokens and each.tokens[-1].source != "cli":
                 name = each.name.removeprefix("--").replace("-", "_")
                 self[name] = each.tokens[-1].source if each.tokens[-1].source != "env" else each.tokens[-1].keyword or ""
+
+    def of(self, options: Sequence[str]) -> str:
+        """What a sentence about these options ends in; empty where they were typed, or are what they are by themselves."""
+        known = [option for option in options if option in self]
+        if len(options) == 1:
+            return "".join(f" (from {self[option]})" for option in known)
+        return f" ({', '.join(f'{option} from {self[option]}' for option in known)})" if known else ""
 
 
 def strangers(variables: Iterable[str], places: Iterable[str]) -> Iterator[str]:

@@ -30,7 +30,11 @@ TERMINATED = 128 + SIGTERM
 
 
 class UsageError(P2pkadError):
-    """What was typed cannot be done. The sentence says what would be."""
+    """What was typed cannot be done. The sentence says what would be. options: as in ConfigError."""
+
+    def __init__(self, sentence: str, *options: str) -> None:
+        super().__init__(sentence)
+        self.options = options
 
 
 class NodeSaid(P2pkadError):

@@ -199,7 +199,9 @@ class LocalNode:
             yield
         except p2pkad.NoValidator as error:
             known, how = ", ".join(self._namespaces), "p2pkad run --validator" if self.stays else "--validator"
-            raise UsageError(f"{error}. Known namespaces: {known}; {how} NS=KIND adds one.") from error
+            raise UsageError(
+                f"{error}. Known namespaces: {known}; {how} NS=KIND adds one, --default-validator KIND is for the rest"
+            ) from error
 
 
 def place(info: PeerInfo) -> Answer:

@@ -121,14 +121,15 @@ class Namespaces:
         default = None if self.default_validator is None else _validator(self.default_validator)
         named = dict(map(_namespace, self.validator))
         if len(named) < len(self.validator):
-            raise UsageError(f"--validator {' '.join(self.validator)}: name each namespace once")
+            raise UsageError(f"--validator {' '.join(self.validator)}: name each namespace once", "validator")
         return {"validators": named, "default_validator": default}
 
 
 def _namespace(text: str) -> tuple[str, p2pkad.Validator]:
     name, equals, kind = text.partition("=")
     if not name or not equals or kind not in get_args(Kind):
-        raise UsageError(f"--validator {text}: write NS=KIND, with a kind of {', '.join(get_args(Kind))}; as demo=opaque")
+        kinds = ", ".join(get_args(Kind))
+        raise UsageError(f"--validator {text}: write NS=KIND, with a kind of {kinds}; as demo=opaque", "validator")
     return name, _validator(kind)
 
 

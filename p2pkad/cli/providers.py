@@ -31,7 +31,7 @@ def provide(
         receipt = await ask_once(node, request)
         output.receipt(asking.json, receipt)
         if not receipt["sent"]:  # of a node that may be alone
-            output.remark(f"p2pkad: {content}: nobody was told, there is nobody yet. The node keeps it, and tells others later")
+            output.remark(f"p2pkad: {content}: nobody was told. The node keeps it, and tells others when somebody is there")
         return DONE
 
     return ask(work, options=options, asking=asking, doing=f"announcing {content}")

@@ -32,7 +32,7 @@ class Timed:
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout <= MAX_TIMEOUT:
-            raise UsageError(f"--timeout {self.timeout:g}: must be above 0, and {MAX_TIMEOUT:.0f} at most")
+            raise UsageError(f"--timeout {self.timeout:.15g}: must be above 0, and {MAX_TIMEOUT:.0f} at most", "timeout")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,7 @@ def run(
     if config.data_dir is not None:
         socket_path(config.data_dir)  # refuses what lies too deep, before there is a key, a database, a node
     if watching.http is None and (watching.http_hosts or watching.http_remote):
-        output.remark("p2pkad: warning: http_hosts and http_remote are for --http, and there is none")
+        output.remark("p2pkad: warning: --http-hosts and --http-remote count with --http alone, and there is none")
     configure(logging.log_level, logging.log_format)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return execute(partial(_serve, config, namespaces.validator, watching, json), stopped=DONE)

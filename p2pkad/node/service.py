@@ -436,4 +436,4 @@ def _bootstrap_peers(config: KademliaConfig) -> tuple[PeerInfo, ...]:
     try:
         return merged(map(parse_peer, config.bootstrap))
     except ConfigError as error:
-        raise ConfigError(f"bootstrap: {error}", option="bootstrap") from error
+        raise ConfigError(f"bootstrap: {error}", "bootstrap") from error

@@ -21,9 +21,10 @@ def open_listener(bind: str, *, remote: bool) -> trio.SocketListener:
     """
     address, port = _parse(bind)
     if not remote and not is_loopback(address):
-        raise ConfigError(
-            f"http={bind!r}: other machines reach this address, and would read everything there without a password. "
-            "Take 127.0.0.1, or say --http-remote (serve_http: remote=True)"
+        raise _unfit(
+            bind,
+            "other machines reach this address, and would read everything there without a password. "
+            "Take 127.0.0.1, or say --http-remote (serve_http: remote=True)",
         )
     family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -36,9 +37,7 @@ def open_listener(bind: str, *, remote: bool) -> trio.SocketListener:
     except OSError as error:
         listening.close()
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigError(
-            f"http={bind!r}: cannot listen there: {reason}. Stop the other program, or take port 0 for a free one"
-        ) from error
+        raise _unfit(bind, f"cannot listen there: {reason}. Stop the other program, or take port 0 for a free one") from error
 
 
 def bound(listener: trio.SocketListener) -> str:
@@ -63,7 +62,9 @@ def _parse(bind: str) -> tuple[IPv4Address | IPv6Address, int]:
         if not colon or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
             raise ValueError(port)
     except ValueError:
-        raise ConfigError(
-            f"http={bind!r}: write an IP address and a port, as 127.0.0.1:8080 or [::1]:8080", option="http"
-        ) from None
+        raise _unfit(bind, "write an IP address and a port, as 127.0.0.1:8080 or [::1]:8080") from None
     return address, int(port)
+
+
+def _unfit(bind: str, why: str) -> ConfigError:
+    return ConfigError(f"http={bind!r}: {why}", "http")

@@ -2,8 +2,8 @@
 
 level    event                  fields
 info     bootstrap peers asked  tried answered; as a warning when nobody answered, with given_up when it was the last attempt,
-warning  bootstrap peer failed  peer reason; for NAMED of them. Where the same fail as the last time that is no news, but for a
-                                reminder
+warning  bootstrap peer failed  peer reason; for MOST_NAMED of them. Where the same fail as the last time, that is no news, but
+                                for a reminder
 info     peer admitted          peer
 info     peer evicted           peer cause
 warning  routing table empty    whoever is evicted last
@@ -48,8 +48,6 @@ NOTABLE = (
 )
 """What is listened to above debug. The steps of lookups are many: only at debug are they made at all."""
 
-NAMED = 5
-"""Bootstrap peers that are named when nobody answers."""
 REMINDER = 600.0
 """Seconds after which it is said once more that nobody answers. There is an attempt every half minute."""
 
@@ -113,8 +111,6 @@ class EventLog:
                     log.debug(type(event).__name__, extra=_without_content(event))
 
     def _is_news(self, event: events.BootstrapEnded) -> bool:
-        if not event.tried:
-            return False
         last = self._bootstrap
         if last is None or _who_failed(event) != _who_failed(last) or event.given_up != last.given_up:
             return True
@@ -126,7 +122,7 @@ class EventLog:
         if event.given_up:
             told["given_up"] = True
         log.log(INFO if event.answered else WARNING, "bootstrap peers asked", extra=told)
-        for peer, reason in () if event.answered else event.failed[:NAMED]:
+        for peer, reason in () if event.answered else event.failed[: events.MOST_NAMED]:
             log.warning("bootstrap peer failed", extra={"peer": str(peer), "reason": reason})
 
     def _write_publishing(self, event: events.RepublishFailed) -> None:

@@ -120,7 +120,7 @@ class Metrics:
                 self._add("p2pkad_table_evictions_total", cause)
             case events.PeerReturned():
                 self._add("p2pkad_table_returns_total")
-            case events.BootstrapEnded(tried=tried, answered=answered) if tried:
+            case events.BootstrapEnded(answered=answered):
                 self._add("p2pkad_bootstraps_total", "answered" if answered else "failed")
             case events.Published() | events.PublishFailed():
                 name = "p2pkad_puts_total" if event.kind == "record" else "p2pkad_provides_total"

@@ -9,6 +9,7 @@ import trio
 
 import p2pkad
 from p2pkad.cli import exits
+from p2pkad.cli.words import key_of
 from tests.cli.conftest import ALICE, BOB, OWN, PEER, info
 
 DEMO = ["--validator", "demo=opaque", "--bootstrap", PEER]
@@ -79,14 +80,14 @@ def test_a_namespace_without_rules_is_refused_with_the_option_that_gives_them(ty
     node.answers["put_value"] = node.answers["get_record"] = p2pkad.NoValidator(b"/other/x", "no validator")
     ended = type_in(*command, *DEMO)
     assert ended.code == exits.USAGE
-    assert "Known namespaces: pk=pk, demo=opaque; --validator NS=KIND adds one." in ended.err
+    assert "Known namespaces: pk=pk, demo=opaque; --validator NS=KIND adds one, --default-validator KIND" in ended.err
 
 
 @pytest.mark.parametrize("key", ["/demo/x", "/other/x", "hex:00"])
 def test_what_rules_refuse_takes_no_other_option(type_in, node, key):
-    node.answers["put_value"] = p2pkad.InvalidRecord(b"/demo/x", "an empty value")
+    node.answers["put_value"] = p2pkad.InvalidRecord(key_of(key), "an empty value")
     ended = type_in("put", key, "", *DEMO)
-    assert (ended.code, ended.err) == (exits.USAGE, "p2pkad: /demo/x: an empty value\n")
+    assert (ended.code, ended.err) == (exits.USAGE, f"p2pkad: {key}: an empty value\n")
 
 
 def test_provide_prints_who_was_told(type_in, node):
@@ -115,7 +116,7 @@ def test_addresses_that_end_with_the_command_are_a_warning_unless_others_are_nam
     )
     for words in fleeting:
         said = type_in("provide", CONTENT, "--bootstrap", PEER, *words).err
-        assert said.endswith("the addresses that were announced end with this command; name lasting ones with --announce\n")
+        assert said.startswith("p2pkad: warning: the addresses that were announced end with this command; name lasting ones")
     for words in lasting:
         assert type_in("provide", CONTENT, "--bootstrap", PEER, *words).err == ""
 

@@ -190,7 +190,7 @@ def test_what_is_said_of_http_where_there_is_none_is_a_warning(type_in, stopped_
     ended = type_in("run", *words)
     assert (ended.code, ended.err) == (
         exits.DONE,
-        "p2pkad: warning: http_hosts and http_remote are for --http, and there is none\n",
+        "p2pkad: warning: --http-hosts and --http-remote count with --http alone, and there is none\n",
     )
 
 

@@ -75,7 +75,7 @@ def test_a_node_that_may_be_alone_keeps_what_it_provides_and_says_so(type_in, tm
         ended = type_in("provide", CONTENT, "--data-dir", str(tmp_path))
     finally:
         node.kill()
-    said = f"p2pkad: {CONTENT}: nobody was told, there is nobody yet. The node keeps it, and tells others later\n"
+    said = f"p2pkad: {CONTENT}: nobody was told. The node keeps it, and tells others when somebody is there\n"
     assert (ended.code, ended.out, ended.err) == (exits.DONE, "", said)
 
 

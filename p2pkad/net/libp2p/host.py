@@ -46,7 +46,7 @@ from p2pkad.identity import Identity
 from p2pkad.net.libp2p.arrivals import Arrivals
 from p2pkad.net.libp2p.backbone import Backbone
 from p2pkad.net.libp2p.guard import Dispatcher, Guard
-from p2pkad.net.libp2p.listening import expand, missing, parse, probe
+from p2pkad.net.libp2p.listening import expand, missing, parse, probe, unfit
 from p2pkad.net.libp2p.logs import keep_quiet
 from p2pkad.net.libp2p.mdns import Mdns
 from p2pkad.net.libp2p.names import Resolver
@@ -271,7 +271,7 @@ class ArmouredHost(BasicHost):
         await self._swarm.listen(*addresses)
         lacking = missing(addresses, self.get_transport_addrs())
         if lacking is not None:
-            raise ConfigError(f"cannot listen on {lacking}: the system refused it. Pass --listen /ip4/0.0.0.0/tcp/0")
+            raise unfit(lacking, "the system refused it. Pass --listen /ip4/0.0.0.0/tcp/0")
 
     async def close(self) -> None:
         """Close listeners and connections. A second call does nothing; leaving `run()` does it, too."""

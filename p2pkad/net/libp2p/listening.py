@@ -27,9 +27,15 @@ _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 def parse(texts: Iterable[str], option: str) -> list[Multiaddr]:
     """The multiaddrs of an option. Raises ConfigError, which names it, the text, and what is wrong."""
     try:
-        return list(map(parse_multiaddr, texts))
+        return [parse_multiaddr(str(text)) for text in texts]
     except ConfigError as error:
-        raise ConfigError(f"{option}: {error}. Write it as /ip4/0.0.0.0/tcp/4001", option=option) from error
+        example = _ANYWHERE[4] if option == "listen" else "/ip4/192.0.2.1"
+        raise ConfigError(f"{option}: {error}. Write it as {example}/tcp/4001", option) from error
+
+
+def unfit(address: Multiaddr, why: str) -> ConfigError:
+    """What is raised where an address cannot be listened on."""
+    return ConfigError(f"cannot listen on {address}: {why}", "listen")
 
 
 def probe(addresses: Sequence[Multiaddr]) -> None:
@@ -39,7 +45,7 @@ def probe(addresses: Sequence[Multiaddr]) -> None:
         end = _endpoint(address)
         other = taken.setdefault((str(end.host), end.port, end.is_udp), address)
         if other is not address and end.port != 0:
-            raise ConfigError(f"cannot listen on {address}: {other} has that port. Give each a port of its own")
+            raise unfit(address, f"{other} has that port. Give each a port of its own")
         family = socket.AF_INET6 if end.host.version == 6 else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM if end.is_udp else socket.SOCK_STREAM) as probing:
             if end.is_udp and end.host.version == 6:
@@ -50,7 +56,7 @@ def probe(addresses: Sequence[Multiaddr]) -> None:
             try:
                 probing.bind((str(end.host), end.port))
             except OSError as error:
-                raise ConfigError(f"cannot listen on {address}: {_advice(error, end)}") from error
+                raise unfit(address, _advice(error, end)) from error
 
 
 def missing(addresses: Sequence[Multiaddr], bound: Sequence[Multiaddr]) -> Multiaddr | None:
@@ -105,9 +111,10 @@ def _endpoint(address: Multiaddr) -> _Endpoint:
     family, *names = [protocol.name for protocol in address.protocols()]
     transport = "/".join(names)
     if family not in ("ip4", "ip6") or transport not in ("tcp", "tcp/ws", "udp/quic-v1"):
-        raise ConfigError(
-            f"cannot listen on {address}: TCP, QUIC and WebSocket are supported, "
-            "as /ip4/0.0.0.0/tcp/4001, /ip4/0.0.0.0/udp/4001/quic-v1 and /ip4/0.0.0.0/tcp/4002/ws"
+        raise unfit(
+            address,
+            "TCP, QUIC and WebSocket are supported, as /ip4/0.0.0.0/tcp/4001, /ip4/0.0.0.0/udp/4001/quic-v1 and "
+            "/ip4/0.0.0.0/tcp/4002/ws",
         )
     host = address.value_for_protocol(family)
     port = address.value_for_protocol(names[0])
