@@ -146,10 +146,12 @@ class Database:
                 self._connection.execute("BEGIN IMMEDIATE")
                 left_out = self._write_each(batch)
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:
             with suppress(sqlite3.Error):  # where there is nothing to roll back, SQLite has done so
                 self._connection.execute("ROLLBACK")
-            raise _as_ours(self.path, error) from error
+            if isinstance(error, sqlite3.Error | MemoryError):
+                raise _as_ours(self.path, error) from error
+            raise
         return left_out
 
     def _write_all(self, batch: Batch) -> None:
@@ -200,7 +202,7 @@ class Database:
                 self._connection.execute("PRAGMA wal_checkpoint")
             finally:
                 self._connection.execute("DELETE FROM about WHERE name = 'room'")
-        except sqlite3.Error:
+        except (sqlite3.Error, MemoryError):
             return False
         return True
 
@@ -306,7 +308,7 @@ def _as_ours(path: Path, error: Exception) -> StoreError:
     # Python's module raises some without a code of SQLite's.
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return StoreFull(f"{path}: the disk is full. Nothing more is stored until there is room; what is stored is served")
-    return StoreFailed(f"{path}: cannot be written ({error}). What is stored is served")
+    return StoreFailed(f"{path}: cannot be written ({str(error) or type(error).__name__}). What is stored is served")
 
 
 def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

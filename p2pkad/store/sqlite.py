@@ -324,6 +324,7 @@ class SqliteStore:
         for waiter in failed.waiters + later.waiters:
             waiter.error = type(error)(*error.args)
         failed.waiters += later.waiters
+        self._turns.unpark_all()  # those who waited for room have it, and no commit comes that would say so
         log.warning("the store cannot be written", extra={"reason": str(error), "calls": len(failed.waiters)})
 
     def _take_out(self, done: _Changes, left_out: LeftOut) -> None:

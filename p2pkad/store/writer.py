@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from queue import SimpleQueue
 
 import trio
 
-from p2pkad.errors import StoreError, StoreFull
+from p2pkad.errors import StoreError, StoreFailed, StoreFull
 from p2pkad.store.contents import Place
 from p2pkad.store.database import Batch, Database
+
+log = logging.getLogger(__name__)
 
 LeftOut = Mapping[Place, StoreError]
 """Entries that SQLite cannot hold, and why."""
@@ -69,7 +72,8 @@ class Writer:
         while told and (job := self._jobs.get()).batch is not None:
             try:
                 left_out = self._database.write(job.batch)
-            except StoreError as failure:
+            except Exception as error:
+                failure = error if isinstance(error, StoreError) else self._mistaken(error)
                 self._failed(failure)
                 told = job.tell(failure)
             else:
@@ -79,6 +83,11 @@ class Writer:
             self._database.close()
         finally:
             job.tell(None)
+
+    def _mistaken(self, error: Exception) -> StoreError:
+        # Whatever it is, those who wait are told, and the next batch is written.
+        log.error("a batch could not be written", exc_info=error)
+        return StoreFailed(f"{self._database.path}: a batch could not be written ({type(error).__name__}), which is a bug")
 
     def _failed(self, failure: StoreError) -> None:
         if isinstance(failure, StoreFull):

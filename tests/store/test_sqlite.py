@@ -222,6 +222,51 @@ async def test_a_disk_is_full_until_there_is_room_however_little_fits_on_it(
 
 
 @pytest.mark.scenario("H5")
+async def test_those_who_have_not_begun_when_the_disk_fails_begin_and_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pkad.store.sqlite.MAX_WAITING", 2)
+    async with opened(tmp_path) as store:
+        fail(store)
+        failures = 0
+
+        async def refused() -> None:
+            nonlocal failures
+            with pytest.raises(StoreFull):
+                await put(store, record(NEAR))
+            failures += 1
+
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(refused)
+        assert failures == 20
+
+
+@pytest.mark.scenario("H5")
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(MemoryError(), "cannot be written (MemoryError)"), (ZeroDivisionError(), "(ZeroDivisionError), which is a bug")],
+)
+async def test_whatever_else_goes_wrong_is_told_and_the_next_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, why: str
+) -> None:
+    def fails(database: Database, batch: Batch) -> None:
+        raise error
+
+    monkeypatch.setattr("p2pkad.store.sqlite.PATIENCE", 0.1)
+    async with opened(tmp_path) as store:
+        with monkeypatch.context() as ill:
+            ill.setattr(Database, "_write_all", fails)
+            with trio.fail_after(5), pytest.raises(StoreFailed) as told:
+                await put(store, record(NEAR))
+        assert why in str(told.value)
+        assert await kept(store, NEAR) == []
+        await put(store, record(NEAR))
+        assert await kept(store, NEAR) == [NEAR]
+
+
+@pytest.mark.scenario("H5")
 async def test_what_is_firm_is_written_when_the_disk_takes_it_again(tmp_path: Path) -> None:
     member = KeptPeer(peer=PeerInfo(PeerId(b"member")))
     async with opened(tmp_path) as store:
