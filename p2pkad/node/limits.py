@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from hashlib import sha256
 
 import trio
 
@@ -161,7 +162,7 @@ def _costs_of_put(peer: PeerId, stored: StoredRecord | None, chosen: StoredRecor
         return [("stored_per_peer", peer, 1), ("stored_bytes_per_peer", peer, size)]
     if stored.record.value == chosen.record.value:
         return []
-    costs: list[Cost] = [("updates_per_key", chosen.record.key, 1)]
+    costs: list[Cost] = [("updates_per_key", sha256(chosen.record.key).digest(), 1)]  # of any length, and remembered
     costs += [("updates_per_publisher", name, 1) for name in _publishers(peer, chosen.record)]
     growth = size - _size(stored.record)
     return [*costs, ("stored_bytes_per_peer", peer, growth)] if growth > 0 else costs
@@ -182,7 +183,7 @@ def _costs_of_provider(key: bytes, provider: StoredProvider) -> list[Cost]:
 
 
 def _size(record: Record) -> int:
-    return len(record.key) + len(record.value)
+    return len(record.key) + len(record.value) + len(record.publisher)
 
 
 class Lane(Enum):

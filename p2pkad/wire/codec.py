@@ -194,18 +194,26 @@ def _decode_record(wire: pb.Message, key: bytes) -> Record:
     record = wire.record
     if record.key != key:
         raise RemoteProtocolError("a record that belongs under another key")
-    return Record(key, record.value, record.timeReceived, record.publisher, record.ttl)
+    return Record(key, record.value, record.timeReceived, _publisher(record.publisher), record.ttl)
 
 
 def _encode_record(record: Record) -> pb.Record:
-    # rust refuses the whole message for a publisher that is no peer id; others do not look.
-    publisher = record.publisher if PeerId.valid(record.publisher) else b""
     try:
         return pb.Record(
-            key=record.key, value=record.value, timeReceived=record.time_received, publisher=publisher, ttl=record.ttl
+            key=record.key,
+            value=record.value,
+            timeReceived=record.time_received,
+            publisher=_publisher(record.publisher),
+            ttl=record.ttl,
         )
     except ValueError as error:
         raise LocalProtocolError(f"a record that the protocol cannot express: {error}") from error
+
+
+def _publisher(told: bytes) -> bytes:
+    # rust refuses the whole message for a publisher that is no peer id; others do not look. Here it is none, in both
+    # directions: it may be as long as a message, and is remembered.
+    return told if PeerId.valid(told) else b""
 
 
 def _decode_peers(entries: Sequence[bytes]) -> tuple[PeerInfo, ...]:

@@ -135,6 +135,26 @@ async def test_none_of_them_takes_so_long_to_read_that_others_wait(ours: OurHost
             await push(liar, message)
 
 
+@pytest.mark.scenario("H1")
+async def test_thousands_of_addresses_in_its_own_signed_record_stop_nobody_either(ours: OurHost, stalls: StallWatcher) -> None:
+    own = create_new_key_pair()
+    addresses = [Multiaddr(number.to_bytes(2)) for number in range(10_000)]
+    record = create_signed_peer_record(ID.from_pubkey(own.public_key), addresses, own.private_key).marshal_envelope()
+    async with raw_peer(ours.where, key_pair=own) as liar:
+        await push(liar, frame(identify(signedPeerRecord=record, protocols=[KAD])))
+        assert await until(lambda: liar.id in ours.servers())
+        assert len(ours.addresses_of(liar.id)) <= 64
+
+
+@pytest.mark.scenario("H1")
+async def test_of_what_a_peer_says_so_much_is_kept_and_no_more(ours: OurHost) -> None:
+    lies = identify(protocols=["/" + "p" * 20_000] + [f"/{n}" for n in range(2000)])
+    async with raw_peer(ours.where) as liar:
+        await push(liar, frame(lies))
+        assert len(protocols := ours.host.get_peerstore().get_protocols(liar.id)) == 127
+        assert max(map(len, protocols)) <= 128
+
+
 def key_on_record(ours: OurHost, peer: ID) -> ID | None:
     """Whose public key the host has on record for a peer."""
     try:

@@ -10,12 +10,13 @@ import trio.testing
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.peers import PeerInfo
-from p2pkad.core.records import StoredProvider
+from p2pkad.core.records import Record, StoredProvider, StoredRecord
 from p2pkad.errors import LocalLimit
 from p2pkad.node.clock import SYSTEM
 from p2pkad.node.limits import Lane, Limits, Turns
 from p2pkad.node.rooms import store_of
 from p2pkad.node.telling import Telling
+from p2pkad.testing.stores import always
 from tests.support.worlds import address, peer_id
 
 pytestmark = pytest.mark.scenario("H4")
@@ -118,3 +119,12 @@ async def test_a_place_that_came_as_the_wait_ended_is_not_lost(autojump_clock: t
             turns.give_back()
             scope.cancel()  # in the same moment
     assert came == ["a"], "it has the place, and gives it back as always"
+
+
+async def test_of_a_long_key_little_is_remembered(limits: Limits) -> None:
+    key, store = b"/v/" + b"k" * 2**20, store_of(peer_id(0), KademliaConfig())
+    for value in (b"1", b"2", b"3"):
+        await limits.put(store, peer_id(1), key, always(StoredRecord(Record(key, value), 0.0, 1e9)))
+    names = [name for allowance in limits._allowed.values() for name in allowance._full_at]
+    assert len(names) == 4  # two limits on what it stored, two on what it changed
+    assert max(map(len, names)) < 100

@@ -38,7 +38,7 @@ from p2pkad.net.libp2p.border import FOREIGN
 from p2pkad.net.libp2p.ids import foreign_id, peer_of, remote_address
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
-from p2pkad.wire.addresses import decode_address
+from p2pkad.wire.addresses import MAX_ADDRESS, decode_address
 from p2pkad.wire.framing import FrameDecoder, encode_frame
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,14 @@ MAX_MESSAGE = 64 * 1024
 """Bytes of one identify answer, all its parts together. go reads at most ten messages of 8 KiB."""
 MAX_ADDRESSES = 64
 """Addresses of a peer that are looked at."""
-MAX_AGENT = 128
-"""Characters of the name of its program that are kept."""
+MAX_PROTOCOLS = 128
+"""Protocols of a peer that are looked at."""
+MAX_NAME = 128
+"""Characters of the name of a program, or of a protocol: a longer agent is cut, a longer protocol is none."""
+MAX_KEY = 2048
+"""Bytes of a public key; one of RSA with 8192 bits has 1,080."""
+MAX_RECORD = 2048
+"""Bytes of a signed peer record, some forty addresses."""
 ASK_TIMEOUT = 10.0
 """Seconds for a peer's answer, and for a push to arrive whole."""
 PUSH_TIMEOUT = 2.0
@@ -165,11 +171,11 @@ class Identifier:
 
     async def _absorb(self, peer: PeerId, message: Identify) -> None:
         await update_peerstore_from_identify(self._host.get_peerstore(), foreign_id(peer), message)
-        found = (decode_address(raw, peer) for raw in message.listen_addrs[:MAX_ADDRESSES])
+        found = (decode_address(raw, peer) for raw in message.listen_addrs)
         addresses = tuple(address for address in found if address is not None)
         observed = decode_address(message.observed_addr, peer) if message.observed_addr else None
         news = PeerDescription(
-            agent=message.agent_version[:MAX_AGENT],
+            agent=message.agent_version,
             protocols=frozenset(message.protocols),
             addresses=addresses,
             observed=observed,
@@ -208,18 +214,32 @@ class Identifier:
 
 
 def parse(received: bytes) -> Identify:
-    """An answer is one length-prefixed message, or several, which belong together (go splits long ones)."""
+    """An answer is one length-prefixed message, or several, which belong together (go splits long ones).
+
+    Bounded: py-libp2p compares each address of a record with each other one, and keeps what was said of a thousand peers.
+    """
     decoder = FrameDecoder(MAX_MESSAGE)
     decoder.feed(received)
-    message = Identify()
-    parts = 0
+    parts = []
     while (part := decoder.next_frame()) is not None:
-        try:
-            message.MergeFromString(part)
-        except Exception as error:  # protobuf: DecodeError, and others for text that is not UTF-8
-            raise RemoteProtocolError("identify: it cannot be read") from error
-        parts += 1
+        parts.append(part)
     decoder.eof()
     if not parts:
         raise RemoteProtocolError("identify: it is empty")
-    return message
+    try:
+        return _bounded(Identify.FromString(b"".join(parts)))  # what belongs together may be read as one
+    except Exception as error:  # protobuf: DecodeError, and others for text that is not UTF-8
+        raise RemoteProtocolError("identify: it cannot be read") from error
+
+
+def _bounded(said: Identify) -> Identify:
+    kept = Identify(
+        agent_version=said.agent_version[:MAX_NAME],
+        listen_addrs=[raw for raw in said.listen_addrs[:MAX_ADDRESSES] if len(raw) <= MAX_ADDRESS],
+        protocols=[name for name in said.protocols[:MAX_PROTOCOLS] if len(name) <= MAX_NAME],
+    )
+    for name, most in (("observed_addr", MAX_ADDRESS), ("public_key", MAX_KEY), ("signedPeerRecord", MAX_RECORD)):
+        value = getattr(said, name)
+        if value and len(value) <= most:
+            setattr(kept, name, value)
+    return kept
