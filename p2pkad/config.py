@@ -73,6 +73,9 @@ class HostConfig:
     """Inbound streams that one peer may hold open; 1 or more. Beyond it its new streams are reset."""
     max_inbound_streams: int = 2048
     """Inbound streams of one protocol, all peers together; 1 or more. Beyond it new ones are reset. go has 2,048 with 6 GiB."""
+    max_arriving_bytes: int = 64 * MIB
+    """Bytes of requests over 64 KiB of one protocol that may be arriving at a time, a quarter of them from one peer; 1 MiB or
+    more. Others are read on in turn."""
     idle_stream_timeout: float = 60.0
     """Seconds without a request after which an inbound stream is reset; above 0. As go."""
     close_timeout: float = 3.0
@@ -86,6 +89,7 @@ class HostConfig:
         _positive(self, "dial_timeout", "idle_stream_timeout", "close_timeout")
         _at_least(self, 4, "max_connections")
         _at_least(self, 1, "max_connections_per_prefix", "max_streams_per_peer", "max_inbound_streams")
+        _at_least(self, MIB, "max_arriving_bytes")
         _at_least(self, 0, "connection_reserve")
         if self.connection_reserve >= self.max_connections:
             raise _unfit(self, "connection_reserve", f"must be below max_connections={self.max_connections}", "max_connections")

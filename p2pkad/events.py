@@ -258,6 +258,7 @@ Limit = Literal[
     "connections_per_prefix",
     "streams",
     "streams_per_peer",
+    "arriving_bytes",
     "requests_in_flight",
     "requests_to_peer",
     "requests_per_peer",
@@ -273,8 +274,8 @@ Limit = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReached:
-    """A limit of this node turned something away, or made it wait: requests_in_flight, requests_to_peer, lookups, mostly
-    requests_per_peer.
+    """A limit of this node turned something away, or made it wait: requests_in_flight, requests_to_peer, lookups,
+    arriving_bytes, mostly requests_per_peer.
 
     peer: who was held back, or whom this node wanted to reach; None for lookups, and while nobody knows who connects.
     """

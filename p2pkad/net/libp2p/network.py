@@ -45,6 +45,7 @@ from p2pkad.net.connections import Held
 from p2pkad.net.libp2p.border import FOREIGN, reason
 from p2pkad.net.libp2p.deadlines import Deadlines
 from p2pkad.net.libp2p.ids import peer_of, remote_address
+from p2pkad.net.libp2p.intake import Intake
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.net.libp2p.serving import Server
@@ -269,6 +270,7 @@ class Libp2pNetwork:
             idle_timeout=config.idle_stream_timeout,
             most=config.max_inbound_streams,
             crowded=lambda peer: self._tell(Limited("streams", peer)),
+            intake=Intake(config.max_arriving_bytes, lambda peer: self._tell(Limited("arriving_bytes", peer))),
         )
         self._host.set_stream_handler(TProtocol(self._protocol), self._backbone.bounded(self._server.serve))
 
