@@ -32,7 +32,7 @@ import trio
 
 import p2pkad
 from p2pkad.cli.text import duration, plain, size
-from p2pkad.ops.health import ALONE, counted, is_first
+from p2pkad.ops.health import ALONE, counted, is_first, silence
 
 if TYPE_CHECKING:
     from p2pkad.cli.requests import Tell
@@ -209,7 +209,17 @@ async def table(subject: Subject) -> Findings:
                 remedy="name bootstrap peers that answer on its protocol; what is said of bootstrap tells why there are none",
             )
         ]
+    if stats.silent == stats.table:
+        return [
+            finding(
+                state="warn" if is_first(subject.node) else "bad",
+                sentence=silence(stats),
+                remedy="look at this machine's network, and whether those peers run",
+            )
+        ]
     sentence = f"{counted(stats.table, 'peer')} in {counted(len(stats.buckets), 'bucket')}, {stats.peers} connected"
+    if stats.silent:
+        sentence += f", {stats.silent} silent"
     if stats.table < FEW:
         return [finding(state="warn", sentence=f"only {sentence}", remedy="name more bootstrap peers, if there are more")]
     return [finding(state="ok", sentence=sentence)]

@@ -169,6 +169,7 @@ class LocalNode:
             "addresses": list(self.node.addresses),
             "observed": self.node.observed_addresses(),
             "table": stats.table,
+            "silent": stats.silent,
             "buckets": {str(bucket): peers for bucket, peers in stats.buckets.items()},
             "connections": stats.peers,
             "max_connections": self.config.max_connections,

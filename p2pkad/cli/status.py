@@ -46,7 +46,8 @@ def lines(said: Answer) -> Iterator[str]:
     yield from _listed("seen at", [f"{address} by {peers}" for address, peers in said["observed"].items()])
     yield f"connections  {said['connections']} of {said['max_connections']}"
     buckets = " ".join(f"{bucket}:{peers}" for bucket, peers in said["buckets"].items())
-    yield f"table        {counted(said['table'], 'peer')}" + (f"; by bucket {buckets}" if buckets else "")
+    silent = f", {said['silent']} silent" if said["silent"] else ""
+    yield f"table        {counted(said['table'], 'peer')}{silent}" + (f"; by bucket {buckets}" if buckets else "")
     yield f"lookups      {said['lookups']} running"
     yield (
         f"store        {counted(said['records'], 'record')}, {counted(said['providers'], 'provider')} of "

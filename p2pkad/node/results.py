@@ -103,16 +103,17 @@ class PeerState:
 class NodeStats:
     """A node in figures.
 
-    peers: connected ones; inbound: how many of these dialled this node. table: peers in the routing table; buckets: how many
-    in each that is not empty, by common prefix in bits. lookups: running now. published: records that it publishes and keys
-    that it provides. store_bytes: keys, values and addresses kept. store_trouble: why its disk takes nothing; None: it takes
-    what comes, or there is none.
+    peers: connected ones; inbound: how many of these dialled this node. table: peers in the routing table; silent: how many of
+    these did not answer when they were asked last; buckets: how many in each that is not empty, by common prefix in bits.
+    lookups: running now. published: records that it publishes and keys that it provides. store_bytes: keys, values and
+    addresses kept. store_trouble: why its disk takes nothing; None: it takes what comes, or there is none.
     """
 
     mode: str
     peers: int
     inbound: int
     table: int
+    silent: int
     buckets: dict[int, int]
     lookups: int
     records: int

@@ -20,7 +20,7 @@ import trio
 from p2pkad.config import KademliaConfig, Mode
 from p2pkad.core.address_book import Pin
 from p2pkad.core.peers import PeerDescription, PeerId, PeerInfo, merged
-from p2pkad.errors import ConfigError, NodeClosed, NotReady
+from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, NotReady
 from p2pkad.events import ModeChanged, NodeEvent
 from p2pkad.identity import peer_id
 from p2pkad.net.base import Network, Router
@@ -149,6 +149,7 @@ class KademliaService:
             peers=len(connections),
             inbound=sum(connection.inbound for connection in connections.values()),
             table=len(self._membership.table),
+            silent=len(self._membership.table) - self._membership.usable,
             buckets={bucket.prefix: len(bucket.entries) for bucket in self._membership.table.buckets()},
             lookups=self._querying.running,
             records=stored.records,
@@ -400,6 +401,8 @@ class KademliaService:
     def _learn(self, peer: PeerInfo | str) -> PeerInfo:
         """A peer that the user named: its addresses are remembered as they are, whatever their scope."""
         info = parse_peer(peer) if isinstance(peer, str) else peer
+        if info.id == self.id:
+            raise LocalProtocolError(f"{info.id} is this node's own id")
         self._membership.book.learn(info, self._clock.monotonic(), self._config.address_lifetime)
         return info
 

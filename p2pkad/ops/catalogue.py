@@ -139,6 +139,7 @@ LOOKED_AT = (
     Described("p2pkad_addresses", "gauge", "Addresses at which the node says it can be reached."),
     Described("p2pkad_connections", "gauge", "Connected peers, by who dialled.", ("direction",)),
     Described("p2pkad_table_peers", "gauge", "Peers in the routing table."),
+    Described("p2pkad_table_silent_peers", "gauge", "Of these, how many did not answer when they were asked last."),
     Described(
         "p2pkad_table_bucket_peers",
         "gauge",

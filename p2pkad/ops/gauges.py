@@ -57,6 +57,7 @@ class Gauges(Collector):
             "p2pkad_server": stats.mode == "server",
             "p2pkad_addresses": len(addresses),
             "p2pkad_table_peers": stats.table,
+            "p2pkad_table_silent_peers": stats.silent,
             "p2pkad_lookups_running": stats.lookups,
             "p2pkad_store_records": stats.records,
             "p2pkad_store_provider_keys": stats.provider_keys,

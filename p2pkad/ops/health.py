@@ -12,7 +12,7 @@ from p2pkad.events import BootstrapEnded
 if TYPE_CHECKING:
     from p2pkad import KademliaService, NodeStats
 
-ALONE = "alone: no bootstrap peers are configured, and nobody has come yet"
+ALONE = "alone: no bootstrap peers are configured, and nobody is there"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +55,8 @@ class HealthWatch:
     def health(self) -> Health:
         """As of now.
 
-        A server is ready when it has an address and a peer; a client, when it has a peer. The first node of a network has
-        nobody to wait for: a server without bootstrap peers is ready alone. Nobody is whose disk takes nothing.
+        A server is ready when it has an address and a peer that answers; a client, when it has such a peer. The first node of
+        a network has nobody to wait for: a server without bootstrap peers is ready alone. Nobody is whose disk takes nothing.
         """
         try:
             return self._judge(self._node.stats(), self._node.addresses)
@@ -69,10 +69,12 @@ class HealthWatch:
             return Health(live=True, ready=False, reason=reason)
         if stats.store_trouble:
             return Health(live=True, ready=False, reason=stats.store_trouble)
-        if stats.table:
+        if stats.silent < stats.table:
             return Health(live=True, ready=True, reason=f"{counted(stats.table, 'peer')} in the routing table")
         if is_first(self._node):
-            return Health(live=True, ready=True, reason=ALONE)
+            return Health(live=True, ready=True, reason=f"{ALONE}; {silence(stats)}" if stats.table else ALONE)
+        if stats.table:
+            return Health(live=True, ready=False, reason=silence(stats))
         if others := others_in_bootstrap(self._node):
             return Health(live=True, ready=False, reason=f"no peers in the routing table: {self._of_attempt(len(others))}")
         reason = "no peers in the routing table, and no bootstrap peers: a client alone has nobody to ask"
@@ -86,6 +88,11 @@ class HealthWatch:
 
     def _remember(self, event: BootstrapEnded) -> None:
         self._attempt = event
+
+
+def silence(stats: NodeStats) -> str:
+    """What there is to say where nobody of the routing table answers any more."""
+    return f"of {counted(stats.table, 'peer')} in the routing table none answers"
 
 
 def counted(number: int, thing: str) -> str:

@@ -89,6 +89,10 @@ async def test_asking_for_the_own_id_is_an_error_that_says_so(network: Behaviour
     (node,) = await network.start()
     with pytest.raises(LocalProtocolError, match="own id"):
         await node.find_peer(node.id)
+    for ask in (node.connect, node.ping, node.identify):
+        with pytest.raises(LocalProtocolError, match="own id"):
+            await ask(node.addresses[0])  # else it would be connected to itself
+    assert not node.peers()
 
 
 @pytest.mark.scenario("L3")

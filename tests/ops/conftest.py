@@ -20,7 +20,7 @@ OWN, ALICE, BOB = (PeerId(b"\x12\x20" + bytes([number]) * 32) for number in (1, 
 class FakeNode:
     """Says of itself what a test has put there. stats_now: its figures; table: how many peers, in bucket 0."""
 
-    def __init__(self, *, table: int = 0, **options: Any) -> None:
+    def __init__(self, *, table: int = 0, silent: int = 0, **options: Any) -> None:
         self.id = OWN
         self.config = Config(**options)
         self.addresses: tuple[str, ...] = (f"/ip4/127.0.0.1/tcp/4001/p2p/{OWN}",)
@@ -31,6 +31,7 @@ class FakeNode:
             peers=table,
             inbound=0,
             table=table,
+            silent=silent,
             buckets={0: table} if table else {},
             lookups=0,
             records=0,

@@ -21,16 +21,25 @@ def judged(node: FakeNode, *attempts: BootstrapEnded) -> tuple[bool, bool, str]:
     return health.live, health.ready, health.reason
 
 
+@pytest.mark.scenario("L5")
 @pytest.mark.parametrize(
     ("node", "ready", "reason"),
     [
         (FakeNode(table=1), True, "1 peer in the routing table"),
+        (FakeNode(table=3, silent=2), True, "3 peers in the routing table"),
+        (FakeNode(table=3, silent=3, bootstrap=ELSEWHERE), False, "of 3 peers in the routing table none answers"),
+        (FakeNode(table=3, silent=3, mode="client"), False, "of 3 peers in the routing table none answers"),
+        (
+            FakeNode(table=1, silent=1),
+            True,
+            "alone: no bootstrap peers are configured, and nobody is there; of 1 peer in the routing table none answers",
+        ),
         (FakeNode(table=7, mode="client", listen=()), True, "7 peers in the routing table"),
-        (FakeNode(), True, "alone: no bootstrap peers are configured, and nobody has come yet"),
+        (FakeNode(), True, "alone: no bootstrap peers are configured, and nobody is there"),
         (
             FakeNode(bootstrap=(f"/ip4/127.0.0.1/tcp/4001/p2p/{OWN}",)),
             True,
-            "alone: no bootstrap peers are configured, and nobody has come yet",
+            "alone: no bootstrap peers are configured, and nobody is there",
         ),
         (
             FakeNode(mode="client"),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import trio
 
-from p2pkad.cli.control.lines import LineReader, read_answer, request_line, socket_path
-from p2pkad.cli.exits import NodeSaid
+from p2pkad.cli.control.lines import MAX_LINE, LineReader, read_answer, request_line, socket_path
+from p2pkad.cli.exits import NodeSaid, UsageError
 from p2pkad.cli.requests import Request, Tell
 from p2pkad.errors import ConfigError
 
@@ -27,15 +27,18 @@ class RemoteNode:
 
     async def ask(self, request: Request, tell: Tell) -> None:
         """Let the node do it. Cancelled: the connection ends, and the node's work with it."""
+        line = request_line(request)
+        if len(line) > MAX_LINE:
+            raise UsageError(f"a running node is asked in {MAX_LINE} bytes at most, and this takes {len(line)}")
         stream = await _connect(self._path)
         if stream is None:
             raise NodeSaid("NodeClosed", f"the node behind {self._path} has just ended", 1)
         async with stream:
             try:
-                await stream.send_all(request_line(request))
+                await stream.send_all(line)
                 lines = LineReader(stream)
-                while (line := await lines.next()) is not None:
-                    answer = read_answer(line)
+                while (said := await lines.next()) is not None:
+                    answer = read_answer(said)
                     if answer is None:
                         return
                     await tell(answer)

@@ -112,10 +112,11 @@ class Server:
         try:
             async with stream:
                 await self._converse(stream)
-        except LEFT as error:
-            log.debug("a command left: %r", error)
-        except Exception:
-            log.exception("a connection to the control socket failed")
+        except Exception as error:
+            if isinstance(leaf(error), LEFT):  # in groups, where several tasks were at work for it
+                log.debug("a command left: %r", leaf(error))
+            else:
+                log.exception("a connection to the control socket failed")
         finally:
             self._clients -= 1
 

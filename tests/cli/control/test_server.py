@@ -16,8 +16,8 @@ from p2pkad.cli.control import client, server
 from p2pkad.cli.control.client import RemoteNode, running_node
 from p2pkad.cli.control.lines import MAX_LINE, SOCKET, request_line
 from p2pkad.cli.control.server import control_socket
-from p2pkad.cli.exits import TIMED_OUT, NodeSaid, exit_code
-from p2pkad.cli.requests import Peers, Status, ask_once
+from p2pkad.cli.exits import TIMED_OUT, NodeSaid, UsageError, exit_code
+from p2pkad.cli.requests import Peers, Put, Status, ask_once
 
 PATIENCE = 30.0
 
@@ -96,6 +96,37 @@ async def test_who_leaves_early_has_the_work_cancelled(tmp_path):
             nursery.cancel_scope.cancel()
         with trio.fail_after(PATIENCE):
             await behind.cancelled.wait()
+
+
+async def test_who_leaves_while_several_tasks_write_to_it_is_no_bug(tmp_path, caplog):
+    class Busy(Node):
+        async def ask(self, request, tell):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                self.began.set()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self.cancelled.set()
+                    raise trio.BrokenResourceError  # in a group with what cancels the other one
+
+    behind = Busy()
+    async with control_socket(tmp_path, behind) as path:
+        async with await trio.open_unix_socket(path) as stream:
+            await stream.send_all(request_line(Peers()))
+            await behind.began.wait()
+        with trio.fail_after(PATIENCE):
+            await behind.cancelled.wait()
+    assert "failed" not in caplog.text
+
+
+async def test_what_is_too_long_for_the_socket_is_not_sent(tmp_path):
+    behind = Node()
+    async with control_socket(tmp_path, behind):
+        node = await running_node(tmp_path)
+        with pytest.raises(UsageError, match=f"in {MAX_LINE} bytes at most"):
+            await ask_once(node, Put(key="/demo/x", value="A" * MAX_LINE))
+    assert not behind.began.is_set()
 
 
 async def test_work_ends_with_its_time(tmp_path, monkeypatch):
