@@ -15,6 +15,7 @@ who come and go (node/membership.py).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -22,9 +23,12 @@ import trio
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.peers import PeerId
+from p2pkad.errors import NodeClosed
 from p2pkad.node.asking import Asking
 from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
+
+log = logging.getLogger(__name__)
 
 
 class Chore(Protocol):
@@ -55,13 +59,16 @@ class Maintenance:
         self._clock = clock
 
     async def run(self) -> None:
-        """Until it is cancelled."""
-        async with trio.open_nursery() as nursery:
-            while True:
-                with trio.CancelScope() as sleep:
-                    while True:
-                        sleep.deadline = self._start_what_is_due(nursery)
-                        await self._membership.changed.park()
+        """Until it is cancelled, or the host has ended: then there is nothing left to maintain."""
+        try:
+            async with trio.open_nursery() as nursery:
+                while True:
+                    with trio.CancelScope() as sleep:
+                        while True:
+                            sleep.deadline = self._start_what_is_due(nursery)
+                            await self._membership.changed.park()
+        except* NodeClosed:
+            log.warning("the host of a service has ended, and the service is of no use any more")
 
     def _start_what_is_due(self, nursery: trio.Nursery) -> float:
         """Returns when there is something to do again, unless something changes before."""

@@ -421,6 +421,10 @@ class KademliaService:
             self._calls[scope] = None
             try:
                 yield
+            except ExceptionGroup as group:  # of a lookup's tasks, whose host has ended
+                if group.split(NodeClosed)[1] is None:
+                    raise NodeClosed from group
+                raise
             finally:
                 del self._calls[scope]
         if scope.cancelled_caught:
@@ -431,7 +435,9 @@ async def _contained(work: Callable[..., Awaitable[object]], *arguments: object)
     # What goes on behind a caller's back may fail, and must not take the service with it.
     try:
         await work(*arguments)
-    except Exception:
+    except* NodeClosed:
+        pass  # this service, or its host
+    except* Exception:
         log.exception("a background task failed")
 
 

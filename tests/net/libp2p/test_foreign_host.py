@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -336,16 +336,28 @@ async def test_a_request_that_outlives_the_host_has_its_deadline_all_the_same():
             await trio.sleep(1)
 
 
-async def test_a_service_outlives_its_host_as_a_closed_one():
+@pytest.mark.scenario("H8")
+async def test_a_service_outlives_its_host_as_a_closed_one(caplog):
     async with a_node() as node, trio.open_nursery() as nursery:
         over = trio.Event()
         host = await nursery.start(application, over)
-        async with KademliaService(host, config(bootstrap=node.addresses)) as service:
+        often = {"bootstrap_pause": 0.05, "bootstrap_interval": 0.1, "refresh_interval": 0.1}
+        async with KademliaService(host, config(bootstrap=node.addresses, **often)) as service:
             await service.wait_ready(timeout=PATIENCE)
             await ended(host, over)
             await trio.testing.wait_all_tasks_blocked()
-            with pytest.raises(NodeClosed):
-                await service.connect(node.addresses[0])
+            calls: tuple[Callable[[], Awaitable[object]], ...] = (
+                lambda: service.connect(node.addresses[0]),
+                lambda: service.get_value(b"/v/key"),
+                lambda: service.put_value(b"/v/key", b"value"),
+                lambda: service.closest_peers(b"key"),
+                service.refresh,
+            )
+            for call in calls:
+                with pytest.raises(NodeClosed):
+                    await call()
+            await eventually(lambda: "the host of a service has ended" in caplog.text)
+            assert "failed" not in caplog.text
 
 
 async def test_one_warning_says_what_is_open_and_what_helps(caplog):
