@@ -219,10 +219,10 @@ class KademliaService:
     async def connect(self, peer: PeerInfo | str, timeout: float | None = None) -> PeerId:
         """Connect to a peer: a PeerInfo, or an address that ends in /p2p/<id>. It enters the table if it is a server.
 
-        Raises PeerUnreachable, PeerBusy, RequestTimeout, LocalLimit.
+        Raises PeerUnreachable, PeerBusy, RequestTimeout, LocalLimit; LocalProtocolError: the own id.
         """
         with self._call():
-            info = self._learn(peer)
+            info = self._other(peer)
             await self._network.connect(info, self._deadline(timeout))
             return info.id
 
@@ -234,7 +234,7 @@ class KademliaService:
         with self._call():
             deadline = self._deadline(timeout)
             if isinstance(peer, PeerInfo) or (isinstance(peer, str) and peer.startswith("/")):
-                info = self._learn(peer)
+                info = self._other(peer)
             else:
                 info = self._membership.info(peer_id(peer))
                 if not info.addresses and self._network.connection(info.id) is None:
@@ -247,7 +247,7 @@ class KademliaService:
         The peer: as for `connect`. Raises as `connect`, and RequestTimeout when it is there and does not say.
         """
         with self._call():
-            return await self._meeting.identify(self._learn(peer), self._deadline(timeout))
+            return await self._meeting.identify(self._other(peer), self._deadline(timeout))
 
     async def compare_clocks(self, peer: AnyPeerId, timeout: float | None = None) -> float:
         """Seconds by which a peer's clock is ahead of this node's, about; below 0 when it is behind.
@@ -398,11 +398,16 @@ class KademliaService:
     def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
         self._nursery.start_soon(_contained, work, *arguments)
 
+    def _other(self, peer: PeerInfo | str) -> PeerInfo:
+        """A peer that is to be connected to. Raises LocalProtocolError: it is this node itself."""
+        info = self._learn(peer)
+        if info.id == self.id:
+            raise LocalProtocolError(f"{info.id} is this node's own id")
+        return info
+
     def _learn(self, peer: PeerInfo | str) -> PeerInfo:
         """A peer that the user named: its addresses are remembered as they are, whatever their scope."""
         info = parse_peer(peer) if isinstance(peer, str) else peer
-        if info.id == self.id:
-            raise LocalProtocolError(f"{info.id} is this node's own id")
         self._membership.book.learn(info, self._clock.monotonic(), self._config.address_lifetime)
         return info
 

@@ -114,8 +114,7 @@ class Contents:
         gone = known.get(peer) or self._crowded_out(key, known)
         weight = self._provider_shelf.weights.get(key, PROVIDER_KEY_OVERHEAD + len(key))
         weight += _provider_weight(provider) - _provider_weight(gone)
-        own = provider.own or any(stored.own for stored in known.values() if stored is not gone)
-        self._make_room(self._provider_shelf, key, weight, own=own)
+        self._make_room(self._provider_shelf, key, weight, own=provider.own)
         if gone is not None and gone.provider.id != peer:
             self._set_provider(key, gone.provider.id, None)
         self._set_provider(key, peer, provider)
@@ -248,7 +247,7 @@ class Contents:
         if shelf is self._record_shelf:
             self._set_record(key, None, firm=firm)
             return
-        for peer in list(self._providers[key]):
+        for peer in [peer for peer, stored in self._providers[key].items() if not stored.own]:
             self._set_provider(key, peer, None, firm=firm)
 
     def _set_record(self, key: bytes, then: StoredRecord | None, *, firm: bool = False) -> None:
@@ -276,7 +275,9 @@ class Contents:
         if known:
             weight = shelf.weights.get(key, PROVIDER_KEY_OVERHEAD + len(key))
             weight += _provider_weight(then) - _provider_weight(before)
-            self._shelves.put(shelf, key, weight, own=any(stored.own for stored in known.values()))
+            own = any(stored.own for stored in known.values())
+            guests = sum(_provider_weight(stored) for stored in known.values() if not stored.own) if own else 0
+            self._shelves.put(shelf, key, weight, own=own, guests=guests)
         else:
             del self._providers[key]
             if key in shelf.weights:

@@ -1,7 +1,10 @@
 """Who leaves a full store: what is farthest from the node's own key, records and providers alike, and never its own.
 
+Under a key of which the node keeps something itself others may have entries, too: guests. They leave as others do.
+
 `Ranking` keeps members in order, `Shelf` the keys of one kind and what they weigh, `Shelves` several kinds within one bound
-of bytes. Nothing here holds a value: `Shelves.make_room` says which keys have to go, the store lets go of what is under them.
+of bytes. Nothing here holds a value: `Shelves.make_room` says which keys have to go, the store lets go of what is under them
+and not its own.
 """
 
 from __future__ import annotations
@@ -60,21 +63,30 @@ class Ranking(Generic[Member]):
 
 
 class Shelf:
-    """The keys of one kind, what each weighs in bytes, and which are loose: not own, so that they may have to go.
+    """The keys of one kind, what each weighs in bytes, and which may have to go: those that are loose, with nothing own under
+    them, and those that are visited, whose guests alone would go.
 
-    limit: how many keys at most.
+    limit: how many keys at most. guests: what they weigh.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.weights: dict[bytes, int] = {}
+        self.guests: dict[bytes, int] = {}
         self.weight = 0
         self.loose: Ranking[bytes] = Ranking()
+        self.visited: Ranking[bytes] = Ranking()
 
     def drop(self, key: bytes) -> None:
         """Forget a key."""
         self.weight -= self.weights.pop(key)
+        self.guests.pop(key, None)
         self.loose.discard(key)
+        self.visited.discard(key)
+
+    def would_free(self, key: bytes) -> int:
+        """Bytes that there are when what is not own has gone from a key."""
+        return self.guests.get(key, self.weights[key])
 
 
 class Shelves:
@@ -105,44 +117,58 @@ class Shelves:
         if weight > self._max_bytes:
             raise StoreFull(f"{key_text(key)}: no room; the store has {self._max_bytes} bytes in all")
         # Those chosen, and the key itself, are taken off the rankings, so that the next ones show.
-        lifted = [(shelf, key)] if key in shelf.loose else []
-        shelf.loose.discard(key)
+        lifted = [(ranking, key) for ranking in (shelf.loose, shelf.visited) if key in ranking]
+        for ranking, _ in lifted:
+            ranking.discard(key)
         leaving: list[tuple[Shelf, bytes]] = []
         try:
             while crowded or over > 0:
-                left, gone = _farthest((shelf,) if crowded else self.all, key, inf if own else -self._distance(key))
-                left.loose.discard(gone)
+                among = [(shelf, shelf.loose)] if crowded else self._rankings()
+                left, ranking, gone = _farthest(among, key, inf if own else -self._distance(key))
+                ranking.discard(gone)
+                lifted.append((ranking, gone))
                 leaving.append((left, gone))
-                over -= left.weights[gone]
+                over -= left.would_free(gone)
                 crowded = False
         finally:
-            for left, gone in lifted + leaving:
-                left.loose.set(gone, -self._distance(gone))
+            for ranking, gone in lifted:
+                ranking.set(gone, -self._distance(gone))
         return leaving
 
     def surplus(self) -> tuple[Shelf, bytes] | None:
         """The farthest, while there is more than the bounds allow; None when there is not, or what is left is own."""
-        crowded = [shelf for shelf in self.all if len(shelf.weights) > shelf.limit and shelf.loose]
-        shelves = crowded[:1] or (self.all if self.weight > self._max_bytes else ())
-        firsts = [(first, shelf) for shelf in shelves if (first := shelf.loose.first()) is not None]
-        if not firsts:
-            return None
-        (_, gone), shelf = min(firsts, key=lambda entry: entry[0])
-        return shelf, gone
+        crowded = [(shelf, shelf.loose) for shelf in self.all if len(shelf.weights) > shelf.limit and shelf.loose]
+        first = _first(crowded[:1] or (self._rankings() if self.weight > self._max_bytes else []))
+        return None if first is None else (first[1], first[3])
 
-    def put(self, shelf: Shelf, key: bytes, weight: int, *, own: bool) -> None:
-        """Note a key, or what it weighs now."""
+    def put(self, shelf: Shelf, key: bytes, weight: int, *, own: bool, guests: int = 0) -> None:
+        """Note a key, or what it weighs now. guests: of an own one, what others have under it."""
         shelf.weight += weight - shelf.weights.get(key, 0)
         shelf.weights[key] = weight
-        if own:
-            shelf.loose.discard(key)
-        elif key not in shelf.loose:
-            shelf.loose.set(key, -self._distance(key))
+        if own and guests:
+            shelf.guests[key] = guests
+        else:
+            shelf.guests.pop(key, None)
+        for ranking, ranked in ((shelf.loose, not own), (shelf.visited, own and guests > 0)):
+            if not ranked:
+                ranking.discard(key)
+            elif key not in ranking:
+                ranking.set(key, -self._distance(key))
+
+    def _rankings(self) -> list[tuple[Shelf, Ranking[bytes]]]:
+        return [(shelf, ranking) for shelf in self.all for ranking in (shelf.loose, shelf.visited)]
 
 
-def _farthest(shelves: Sequence[Shelf], key: bytes, worth: float) -> tuple[Shelf, bytes]:
-    firsts = [(first, shelf) for shelf in shelves if (first := shelf.loose.first()) is not None]
-    (rank, gone), shelf = min(firsts, key=lambda entry: entry[0], default=((inf, b""), shelves[0]))
-    if rank >= worth:
+Among = Sequence[tuple[Shelf, Ranking[bytes]]]
+
+
+def _first(among: Among) -> tuple[float, Shelf, Ranking[bytes], bytes] | None:
+    firsts = [(first[0], shelf, ranking, first[1]) for shelf, ranking in among if (first := ranking.first()) is not None]
+    return min(firsts, key=lambda entry: (entry[0], entry[3]), default=None)
+
+
+def _farthest(among: Among, key: bytes, worth: float) -> tuple[Shelf, Ranking[bytes], bytes]:
+    first = _first(among)
+    if first is None or first[0] >= worth:
         raise StoreFull(f"{key_text(key)}: no room; all that is stored is the node's own or nearer to it")
-    return shelf, gone
+    return first[1:]

@@ -193,3 +193,22 @@ async def of_too_many_provider_keys_the_farthest_leaves_but_never_one_that_the_n
         await store.add_provider(MIDDLE, provider(b"one"))
         assert [await names(store, key) for key in (NEAR, MIDDLE, FAR)] == [[b"one"], [b"one"], []]
         assert store.stats().provider_keys == 2
+
+
+@SUITE.promise
+async def what_others_have_under_an_own_key_leaves_as_anything_else(make_store: MakeStore) -> None:
+    async with opened(make_store, max_bytes=20_000) as store:
+        await store.add_provider(NEAR, provider(b"own", own=True))
+        with raises(StoreFull):
+            for number in range(200):
+                await store.add_provider(NEAR, provider(b"%d" % number, addresses=2))
+        assert len(await names(store, NEAR)) > 10
+        await put(store, record(FAR, b"v" * 10_000, own=True))
+        assert await names(store, NEAR) == [b"own"]
+        assert store.stats().bytes <= 20_000
+        await put(store, record(MIDDLE, b"v" * 5_000))
+        with raises(StoreFull):  # they are as far away as the key that is the node's own
+            await store.add_provider(b"\xfe", provider(b"own", own=True))
+            for number in range(200):
+                await store.add_provider(b"\xfe", provider(b"%d" % number, addresses=2))
+        assert await kept(store, MIDDLE) == [MIDDLE]
