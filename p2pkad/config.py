@@ -275,9 +275,14 @@ class KademliaConfig:
         _at_least(self, 0, "bootstrap_attempts")
         _below(self, "republish_interval", "record_lifetime")
         _below(self, "reprovide_interval", "provider_lifetime")
-        for name in self.validators:
-            if not name or "/" in name:
-                raise ConfigError(f"validators: {name!r} is no namespace; write it without slashes")
+        if not isinstance(self.validators, Mapping):
+            raise _unfit(self, "validators", "give a dictionary, of a validator for each namespace")
+        for name, validator in self.validators.items():
+            if not isinstance(name, str) or not name or "/" in name:
+                raise ConfigError(f"validators: {name!r} is no namespace; write it without slashes", "validators")
+            _validating("validators", validator)
+        if self.default_validator is not None:
+            _validating("default_validator", self.default_validator)
 
     @property
     def store_bounds(self) -> StoreBounds:
@@ -314,16 +319,30 @@ def _unfit(config: object, name: str, why: str, *others: str) -> ConfigError:
     return ConfigError(f"{name}={getattr(config, name)!r}: {why}", name, *others)
 
 
+def _validating(option: str, validator: object) -> None:
+    # A class has both methods, too.
+    has_both = all(callable(getattr(validator, name, None)) for name in ("validate", "select"))
+    if isinstance(validator, type) or not has_both:
+        raise ConfigError(f"{option}: {validator!r} is no validator; give an object with validate and select", option)
+
+
 def _positive(config: object, *names: str) -> None:
     for name in names:
-        if not 0 < getattr(config, name) < float("inf"):
+        if not 0 < _number(config, name) < float("inf"):
             raise _unfit(config, name, "must be above 0, and finite")
 
 
 def _at_least(config: object, least: int, *names: str) -> None:
     for name in names:
-        if getattr(config, name) < least:
+        if _number(config, name) < least:
             raise _unfit(config, name, f"must be {least} or more")
+
+
+def _number(config: object, name: str) -> float:
+    value = getattr(config, name)
+    if not isinstance(value, int | float):
+        raise _unfit(config, name, "must be a number")
+    return value
 
 
 def _below(config: object, name: str, bound: str) -> None:

@@ -15,6 +15,7 @@ import os
 import stat
 import tempfile
 from dataclasses import dataclass, field
+from errno import ENOSPC
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -151,8 +152,9 @@ class Identity:
         except FileExistsError:
             raise
         except OSError as error:
+            help_ = "Make room" if error.errno == ENOSPC else "Make its directory writable"
             raise ConfigError(
-                f"{path}: cannot create the key file ({error.strerror}). Make its directory writable, or name another data_dir"
+                f"{path}: cannot create the key file ({error.strerror}). {help_}, or name another place"
             ) from error
 
     def _marshalled(self) -> bytes:

@@ -6,6 +6,7 @@ import pytest
 
 from p2pkad.config import Config
 from p2pkad.errors import ConfigError
+from p2pkad.validators.opaque import OpaqueValidator
 
 
 def test_the_defaults_are_valid() -> None:
@@ -36,6 +37,13 @@ def test_the_defaults_are_valid() -> None:
         ({"bootstrap": "/ip4/127.0.0.1/tcp/1"}, "give a list, also for one"),
         ({"listen": "/ip4/127.0.0.1/tcp/1"}, "give a list, also for one"),
         ({"validators": {"a/b": None}}, "write it without slashes"),
+        ({"validators": [1]}, "give a dictionary, of a validator for each namespace"),
+        ({"validators": {1: OpaqueValidator()}}, "validators: 1 is no namespace"),
+        ({"validators": {"v": 3}}, "validators: 3 is no validator; give an object with validate and select"),
+        ({"validators": {"v": OpaqueValidator}}, "is no validator; give an object"),
+        ({"default_validator": OpaqueValidator}, "default_validator: .* is no validator"),
+        ({"k": "3"}, "k='3': must be a number"),
+        ({"dial_timeout": None}, "dial_timeout=None: must be a number"),
         ({"max_lookups": 0}, "max_lookups=0: must be 1 or more"),
         ({"max_requests_in_flight": 0}, "max_requests_in_flight=0: must be 1 or more"),
         ({"max_requests_per_peer": 0}, "max_requests_per_peer=0: must be 1 or more"),

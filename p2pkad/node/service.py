@@ -19,12 +19,13 @@ import trio
 
 from p2pkad.config import KademliaConfig, Mode
 from p2pkad.core.address_book import Pin
-from p2pkad.core.peers import PeerDescription, PeerId, PeerInfo, merged
+from p2pkad.core.peers import PeerDescription, PeerId, PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, NotReady
 from p2pkad.events import ModeChanged, NodeEvent
 from p2pkad.identity import peer_id
 from p2pkad.net.base import Network, Router
 from p2pkad.net.hosts import AnyHost, as_host
+from p2pkad.node.arguments import as_bytes, bootstrap_peers
 from p2pkad.node.clock import SYSTEM, Clock
 from p2pkad.node.results import NodeStats, PeersFound, PeerState, ProvideReceipt, PutReceipt, ValueFound
 from p2pkad.node.rooms import put_together, store_of
@@ -65,7 +66,7 @@ class KademliaService:
         self._clock = clock
         self._random = random or Random()  # noqa: S311 - it shuffles answers and picks refresh targets, no secrets
         self._given_store = store
-        self._bootstrap_peers = _bootstrap_peers(self._config)
+        self._bootstrap_peers = bootstrap_peers(self._config)
         self._tell = Telling()
         self._stack = AsyncExitStack()
         self._calls: dict[trio.CancelScope, None] = {}
@@ -279,8 +280,11 @@ class KademliaService:
         Cancelled: streams are reset; a peer already asked may hold the value or not.
         kad-dht r2, "Value storage".
         """
+        as_bytes("value", value)
         with self._call():
-            return await self._publishing.put_value(key, value, min_stored=min_stored, allow_large=allow_large, timeout=timeout)
+            return await self._publishing.put_value(
+                as_bytes("key", key), value, min_stored=min_stored, allow_large=allow_large, timeout=timeout
+            )
 
     async def stop_publishing(self, key: bytes) -> bool:
         """Publish nothing under `key` any more; False when this node published nothing there.
@@ -288,7 +292,7 @@ class KademliaService:
         Its own copy goes at once, the copies of others with their lifetime. It stays so after a restart.
         """
         with self._call():
-            return await self._publishing.stop_publishing(key)
+            return await self._publishing.stop_publishing(as_bytes("key", key))
 
     async def get_value(self, key: bytes, *, quorum: int = 0, timeout: float | None = None) -> bytes:
         """The best value under `key`. As `get_record`, the value alone."""
@@ -303,7 +307,7 @@ class KademliaService:
         kad-dht r2, "Value retrieval" and "Entry correction".
         """
         with self._call():
-            return await self._finding.get_record(key, quorum=quorum, timeout=timeout)
+            return await self._finding.get_record(as_bytes("key", key), quorum=quorum, timeout=timeout)
 
     async def local_value(self, key: bytes) -> bytes | None:
         """The value that this node itself keeps under `key`; None when there is none. Nobody is asked."""
@@ -375,7 +379,7 @@ class KademliaService:
         Raises NoPeers; LocalProtocolError: the key is empty.
         """
         with self._call():
-            return await self._finding.closest_peers(key, count=count, timeout=timeout)
+            return await self._finding.closest_peers(as_bytes("key", key), count=count, timeout=timeout)
 
     # Between the network and the rooms
 
@@ -444,10 +448,3 @@ async def _contained(work: Callable[..., Awaitable[object]], *arguments: object)
         pass  # this service, or its host
     except* Exception:
         log.exception("a background task failed")
-
-
-def _bootstrap_peers(config: KademliaConfig) -> tuple[PeerInfo, ...]:
-    try:
-        return merged(map(parse_peer, config.bootstrap))
-    except ConfigError as error:
-        raise ConfigError(f"bootstrap: {error}", "bootstrap") from error

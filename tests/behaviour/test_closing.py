@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
@@ -81,6 +81,20 @@ async def test_waiting_for_bootstrap_peers_that_do_not_answer_says_why() -> None
                 await node.wait_ready(timeout=1)
     why = f"no bootstrap peer answered ({nobody}: unreachable ({address}: connection refused))"
     assert str(never.value) == f"0 of 1 peers in the routing table after 1 s: {why}"
+
+
+async def test_what_is_no_bytes_is_refused_with_what_to_write(world: World) -> None:
+    async with alone(world) as node:
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: node.put_value("/v/key", b"value"),  # type: ignore[arg-type]
+            lambda: node.put_value(b"/v/key", "value"),  # type: ignore[arg-type]
+            lambda: node.get_value("/v/key"),  # type: ignore[arg-type]
+            lambda: node.closest_peers("/v/key"),  # type: ignore[arg-type]
+            lambda: node.stop_publishing("/v/key"),  # type: ignore[arg-type]
+        ]
+        for call in calls:
+            with pytest.raises(LocalProtocolError, match="takes bytes, and not a str"):
+                await call()
 
 
 async def test_the_first_node_that_names_itself_waits_for_nobody_and_says_so() -> None:

@@ -46,7 +46,7 @@ from p2pkad.identity import Identity
 from p2pkad.net.libp2p.arrivals import Arrivals
 from p2pkad.net.libp2p.backbone import Backbone
 from p2pkad.net.libp2p.guard import Dispatcher, Guard
-from p2pkad.net.libp2p.listening import expand, missing, parse, probe, unfit
+from p2pkad.net.libp2p.listening import announced, expand, missing, parse, probe, unfit
 from p2pkad.net.libp2p.logs import keep_quiet
 from p2pkad.net.libp2p.mdns import Mdns
 from p2pkad.net.libp2p.names import Resolver
@@ -86,10 +86,11 @@ def new_host(
     Raises ConfigError: an address or the key file in the data directory cannot be used.
     """
     keep_quiet()
-    announce = parse(config.announce, "announce")
-    parse(config.listen, "listen")
+    for option, addresses in (("listen", config.listen), ("announce", config.announce)):
+        parse(addresses, option)  # before there is a key
     key_pair = _key_pair(config)
     peer = ID.from_pubkey(key_pair.public_key)
+    announce = announced(config.announce, PeerId(peer.to_bytes()))
     # Never without a list: py-libp2p would offer plaintext, too.
     offers: dict[str, tuple[TProtocol, ISecureTransport]] = {
         "noise": (NOISE, Noise(key_pair, noise_privkey=create_new_noise_key_pair().private_key)),

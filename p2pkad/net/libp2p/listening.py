@@ -17,8 +17,9 @@ from typing import NamedTuple
 from libp2p.utils.address_validation import expand_wildcard_address
 from multiaddr import Multiaddr
 
+from p2pkad.core.peers import PeerId
 from p2pkad.errors import ConfigError
-from p2pkad.wire.addresses import parse_multiaddr
+from p2pkad.wire.addresses import decode_address, parse_multiaddr
 
 _ANYWHERE = {4: "/ip4/0.0.0.0", 6: "/ip6/::"}
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
@@ -31,6 +32,16 @@ def parse(texts: Iterable[str], option: str) -> list[Multiaddr]:
     except ConfigError as error:
         example = _ANYWHERE[4] if option == "listen" else "/ip4/192.0.2.1"
         raise ConfigError(f"{option}: {error}. Write it as {example}/tcp/4001", option) from error
+
+
+def announced(texts: Iterable[str], own: PeerId) -> list[Multiaddr]:
+    """What is told to peers instead of where this node listens. Raises ConfigError for what leads nobody to it."""
+    addresses = parse(texts, "announce")
+    for address in addresses:
+        known = decode_address(address.to_bytes(), own)
+        if known is None or known.text.startswith((f"{_ANYWHERE[4]}/", f"{_ANYWHERE[6]}/")):
+            raise ConfigError(f"announce: {address} leads nobody to this node; write /ip4/192.0.2.1/tcp/4001, say", "announce")
+    return addresses
 
 
 def unfit(address: Multiaddr, why: str) -> ConfigError:

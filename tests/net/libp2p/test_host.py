@@ -18,6 +18,7 @@ from p2pkad.identity import KEY_FILE
 from p2pkad.net.base import Connected, Gone, Identified
 from p2pkad.net.libp2p import new_host
 from tests.net.libp2p.ends import LOOPBACK, PATIENCE, an_end, eventually
+from tests.support.worlds import peer_id
 
 
 def open_files() -> int:
@@ -129,6 +130,15 @@ async def test_a_wildcard_is_told_as_the_addresses_of_the_machine():
         assert not any("/0.0.0.0/" in text for text in texts)
         async with an_end() as other:
             await other.ask(end)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/udp/4001/quic-v1", f"/ip4/203.0.113.7/tcp/1/p2p/{peer_id(1)}"],
+)
+async def test_what_leads_nobody_here_is_not_announced(address):
+    with pytest.raises(ConfigError, match=f"announce: {address} leads nobody to this node"):
+        new_host(HostConfig(announce=(address,)))
 
 
 async def test_what_is_announced_is_told_instead_of_what_is_listened_on():
