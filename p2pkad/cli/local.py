@@ -10,6 +10,7 @@ import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 import trio
@@ -98,8 +99,7 @@ class LocalNode:
                 for state in self.node.peers():
                     await tell(described(state))
             case Doctor(timeout=timeout):
-                await self._settle(timeout)
-                await examine(Subject(node=self.node, config=self.config, directory=self._directory), tell)
+                await self._examine(timeout, tell)
             case never:
                 assert_never(never)
 
@@ -142,6 +142,17 @@ class LocalNode:
                 await trio.sleep(BETWEEN_PINGS)
             seconds = await self.node.ping(request.peer, timeout=request.timeout)
             await tell({"peer": request.peer, "milliseconds": round(1000 * seconds, 3)})
+
+    async def _examine(self, timeout: float, tell: Tell) -> None:
+        # A check asks a peer twice at most, one after the other, and what all of them find is to be told in time.
+        most = timeout / 4
+        await self._settle(most)
+        hasty = replace(
+            self.config,
+            request_timeout=min(self.config.request_timeout, most),
+            dial_timeout=min(self.config.dial_timeout, most),
+        )
+        await examine(Subject(node=self.node, config=hasty, directory=self._directory), tell)
 
     async def _settle(self, timeout: float) -> None:
         """A node that has just begun is given time to meet somebody, else there is nothing to tell of it."""

@@ -111,8 +111,7 @@ class Namespaces:
     """Whose rules hold for which keys."""
 
     validator: tuple[str, ...] = ()
-    """NS=KIND, the rules for keys /NS/...: pk (public keys), ipns (names), signed (envelopes), newest (dated JSON),
-    opaque (anything; the larger value is the better one)."""
+    """NS=KIND, the rules for keys /NS/...: pk, ipns, signed or signed:DOMAIN, newest, opaque (of two values the larger)."""
     default_validator: Kind | None = None
     """The rules for keys without a namespace, or with an unknown one; without it they are refused."""
 
@@ -126,8 +125,11 @@ class Namespaces:
 
 
 def _namespace(text: str) -> tuple[str, p2pkad.Validator]:
-    name, equals, kind = text.partition("=")
-    if not name or not equals or kind not in get_args(Kind):
+    name, equals, said = text.partition("=")
+    kind, colon, domain = said.partition(":")
+    if kind == "signed" and name and domain:
+        return name, p2pkad.SignedRecordValidator(domain=domain)
+    if not name or not equals or colon or kind not in get_args(Kind):
         kinds = ", ".join(get_args(Kind))
         raise UsageError(f"--validator {text}: write NS=KIND, with a kind of {kinds}; as demo=opaque", "validator")
     return name, _validator(kind)

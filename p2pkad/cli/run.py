@@ -18,7 +18,7 @@ import trio
 import p2pkad
 from p2pkad.cli import output
 from p2pkad.cli.control.lines import socket_path
-from p2pkad.cli.control.server import control_socket
+from p2pkad.cli.control.server import control_socket, refuse_a_second
 from p2pkad.cli.exits import DONE
 from p2pkad.cli.local import LocalNode
 from p2pkad.cli.logs import configure
@@ -47,7 +47,8 @@ def run(
     """
     config = p2pkad.Config(**settings(options), **namespaces.settings())
     if config.data_dir is not None:
-        socket_path(config.data_dir)  # refuses what lies too deep, before there is a key, a database, a node
+        # Refused before there is a key, a database, a node: what lies too deep, and where one is running.
+        refuse_a_second(socket_path(config.data_dir))
     if watching.http is None and (watching.http_hosts or watching.http_remote):
         output.remark("p2pkad: warning: --http-hosts and --http-remote count with --http alone, and there is none")
     configure(logging.log_level, logging.log_format)

@@ -79,6 +79,8 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: this is not TOML: {error}") from error
     options: dict[str, Any] = {}
     for table, entries in said.items():
+        if table not in TABLES and (homes := [other for other in TABLES if table in keys(other)]):
+            raise ConfigError(f"{path}: {table} belongs below [{homes[0]}]")
         if table not in TABLES:
             raise ConfigError(f"{path}: unknown table [{table}].{_meant(table, TABLES, '[{}]')}")
         if not isinstance(entries, dict):

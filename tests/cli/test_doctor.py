@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -99,6 +100,19 @@ def test_no_bootstrap_peer_is_reachable(doctor, start, tmp_path, runs):
     ((state, sentence, remedy),) = named(ended)["bootstrap"]
     assert (ended.code, state, remedy is not None) == (exits.FAILED, "bad", True)
     assert sentence == f"{NOBODY} cannot be reached: connection refused"
+
+
+def test_what_is_found_is_told_in_time_also_of_a_peer_that_is_silent(doctor, start, tmp_path):
+    other = Running("--json", "--data-dir", "")
+    try:
+        address = other.ready()["addresses"][0]
+        start("--data-dir", str(tmp_path), "--bootstrap", address)
+        other.process.send_signal(signal.SIGSTOP)
+        ended = doctor("--data-dir", str(tmp_path), "--timeout", "4")
+    finally:
+        other.kill()
+    assert (ended.code, "bootstrap" in bad(ended)) == (exits.FAILED, True)
+    assert list(named(ended)) == ["disk", "bootstrap", "table", "clock", "mode", "addresses", "reachability"]
 
 
 async def test_each_address_of_a_peer_has_its_own_reason():

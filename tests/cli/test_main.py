@@ -102,6 +102,8 @@ def test_the_version_is_that_of_the_package(type_in):
         (["nonsense"], "Try: p2pkad --help"),
         (["run", "--protocol", "kad"], "protocol"),
         (["closest", "/demo/x", "--count", "0", "--bootstrap", PEER], "--count"),
+        (["run", "--validator", "a=signed:"], "NS=KIND"),
+        (["run", "--validator", "a=pk:x"], "NS=KIND"),
         (["findprovs", "x", "--count", "-1", "--bootstrap", PEER], "--count"),
         (["ping", PEER, "--count", "0"], "--count"),
         (["ping", "12D3KooWPeer"], "--bootstrap"),

@@ -60,9 +60,19 @@ def test_state_lives_where_the_desktop_specification_says(monkeypatch):
     assert state_home() == "/home/me/.local/state/p2pkad"
 
 
+def test_a_domain_of_signed_records_can_be_named():
+    own, key = p2pkad.Identity.generate(), b"/profile/ada"
+    validators = Namespaces(validator=("profile=signed:profiles.example", "other=signed")).settings()["validators"]
+    record = p2pkad.sign_record(own, key, b"hello", sequence=1, lifetime=60, domain="profiles.example")
+    validators["profile"].validate(key, record, 0.001)
+    with pytest.raises(p2pkad.InvalidRecord):
+        validators["other"].validate(key, record, 0.001)
+
+
 def test_validators_are_named_by_namespace_and_kind():
     chosen = Namespaces(
-        validator=("demo=opaque", "agents=newest", "a=signed", "keys=pk", "ipns=ipns"), default_validator="opaque"
+        validator=("demo=opaque", "agents=newest", "a=signed", "keys=pk", "ipns=ipns"),
+        default_validator="opaque",
     ).settings()
     kinds = {name: type(validator) for name, validator in chosen["validators"].items()}
     assert kinds == {

@@ -81,7 +81,8 @@ def test_where_a_node_listens_is_not_where_a_command_does(type_in, node, file):
         ("[node]\nlog_level = 'info'\n", 'unknown key "log_level" in [node]. It belongs to [log].'),
         ("[ask]\ndata_dir = '/x'\n", 'unknown key "data_dir" in [ask]. It belongs to [node].'),
         ("[nodes]\nk = 3\n", "unknown table [nodes]. Did you mean [node]?"),
-        ("k = 3\n", "unknown table [k]. There are [node], [http], [log], [ask]."),
+        ("k = 3\n", "k belongs below [node]"),
+        ("[zzzzzz]\n", "unknown table [zzzzzz]. There are [node], [http], [log], [ask]."),
         (
             "[node]\nzzzzzz = 3\n",
             f'unknown key "zzzzzz" in [node]. There are {len(settings_file.keys("node"))}: `p2pkad config` prints them.',

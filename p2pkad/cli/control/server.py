@@ -64,8 +64,7 @@ async def control_socket(directory: str | Path, node: Asked) -> AsyncIterator[Pa
 def _listen(path: Path) -> tuple[trio.socket.SocketType, int]:
     """A listening socket under this path, and the number by which it is known again."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if _alive(path):
-        raise ConfigError(f"{path}: a node that runs listens there. Stop it first, or pass another --data-dir")
+    refuse_a_second(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # As long as the final name at most, so that it fits where that one does.
     unfinished = path.with_name(f".{os.getpid()}")
@@ -84,6 +83,12 @@ def _listen(path: Path) -> tuple[trio.socket.SocketType, int]:
             f"{path}: cannot make the control socket ({error.strerror}). Make its directory writable, or name another"
         ) from error
     return trio.socket.from_stdlib_socket(listener), mark
+
+
+def refuse_a_second(path: Path) -> None:
+    """Raise ConfigError when a node listens on a control socket."""
+    if _alive(path):
+        raise ConfigError(f"{path}: a node that runs listens there. Stop it first, or pass another --data-dir")
 
 
 def _alive(path: Path) -> bool:
