@@ -241,7 +241,9 @@ class StoreFull(StoreError):
 
 
 class StoreFailed(StoreError):
-    """The disk refused to write, or failed. The sentence has the system's reason."""
+    """The disk refused to write, or failed; the sentence has the system's reason. Or it has not answered for 30 seconds: then
+    what came is in use, and is stored when the disk moves, or not.
+    """
 
 
 class NodeClosed(P2pkadError):

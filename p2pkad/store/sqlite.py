@@ -36,7 +36,7 @@ from p2pkad.config import Durability, KademliaConfig, StoreBounds
 from p2pkad.core.keyspace import SHA256, Key, KeySpace
 from p2pkad.core.peers import Address, PeerId
 from p2pkad.core.records import StoredProvider, StoredRecord
-from p2pkad.errors import NodeClosed, StoreError
+from p2pkad.errors import NodeClosed, StoreError, StoreFailed
 from p2pkad.store.base import Decide, Due, KeptPeer, Kind, Store, StoreStats
 from p2pkad.store.contents import BATCH, Change, Contents, Place
 from p2pkad.store.database import Batch, Database
@@ -46,8 +46,8 @@ MAX_WAITING = 1000
 """Calls that wait for one commit: what a quick disk takes in a tenth of a second."""
 
 PATIENCE = 30.0
-"""Seconds that a commit may take before something is wrong, and that closing waits for the disk. A writer that is stuck for
-longer ends with the process, or when the disk moves."""
+"""Seconds that a commit may take before something is wrong, and that callers and closing wait for the disk. A writer that is
+stuck for longer ends with the process, or when the disk moves."""
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ class SqliteStore:
 
     async def set_due(self, kind: Kind, key: bytes, at: float) -> bool:
         """Change when an own entry is due; False when there is no such own entry."""
-        await self._turn()
+        await self._turn(firm=True)
         changed = self._contents.set_due(kind, key, at)
         await self._commit_or_later()
         return changed
@@ -185,12 +185,12 @@ class SqliteStore:
 
         Cancelled: the rest is removed by the next call.
         """
-        await self._turn()
+        await self._turn(firm=True)
         self._contents.see(now)
         removed = batch = self._contents.sweep(now, BATCH)
         await self._commit_or_later()
         while batch == BATCH:
-            await self._turn()
+            await self._turn(firm=True)
             batch = self._contents.sweep(now, BATCH)
             removed += batch
             await self._commit_or_later()
@@ -198,7 +198,7 @@ class SqliteStore:
 
     async def save_peers(self, peers: Sequence[KeptPeer]) -> None:
         """Keep these peers instead of those that were kept, the first MAX_PEERS."""
-        await self._turn()
+        await self._turn(firm=True)
         self._contents.save_peers(peers)
         self._next.peers = True
         await self._commit_or_later()
@@ -217,7 +217,7 @@ class SqliteStore:
     def trouble(self) -> str | None:
         """Why nothing can be stored, or soon nothing; None: nothing is wrong. `expire` tries whether it still is."""
         if self._under_way is not None and trio.current_time() - self._under_way.began > PATIENCE:
-            return f"{self._database.path}: its disk has not answered for more than {PATIENCE:g} s. What is stored is served"
+            return str(self._hanging())
         return self._writer.trouble
 
     async def aclose(self) -> None:
@@ -262,19 +262,33 @@ class SqliteStore:
         if self._closed:
             raise NodeClosed
 
-    async def _turn(self) -> None:
-        """Before a change: whether it may be made, and that there is room for one more that waits."""
+    async def _turn(self, *, firm: bool = False) -> None:
+        """Before a change: whether it may be made, and that there is room for one more that waits.
+
+        Raises StoreFailed: there was none for PATIENCE. What is firm goes on all the same: there is little of it.
+        """
         self._check_open()
         while len(self._next.waiters) >= MAX_WAITING:
-            await self._turns.park()
+            with trio.move_on_after(PATIENCE) as patience:
+                await self._turns.park()
             self._check_open()
+            if patience.cancelled_caught and firm:
+                return
+            if patience.cancelled_caught:
+                raise self._hanging()
 
     async def _commit(self) -> None:
-        """Return when all that has been changed so far is written. Raises StoreFull, StoreFailed: it was taken back."""
+        """Return when all that has been changed so far is written. Raises StoreFull, StoreFailed: it was taken back.
+
+        StoreFailed also after PATIENCE; then it is written when the disk moves, or not.
+        """
         waiter = self._next.wait()
         if self._under_way is None:
             self._write()
-        await waiter.over.wait()
+        with trio.move_on_after(PATIENCE) as patience:
+            await waiter.over.wait()
+        if patience.cancelled_caught:
+            raise self._hanging()
         if waiter.error is not None:
             raise waiter.error
 
@@ -282,6 +296,10 @@ class SqliteStore:
         """The same for firm changes: when this commit fails, they are part of the next."""
         with suppress(StoreError):
             await self._commit()
+
+    def _hanging(self) -> StoreFailed:
+        path = self._database.path
+        return StoreFailed(f"{path}: its disk has not answered for {PATIENCE:g} s. What is stored is served")
 
     def _write(self) -> None:
         changes = self._under_way = self._next

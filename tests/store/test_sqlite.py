@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count
@@ -552,6 +552,11 @@ async def test_it_shows_its_state_on_one_line(tmp_path: Path) -> None:
     assert "closed" in repr(store)
 
 
+async def hurried(store: SqliteStore, key: bytes) -> None:
+    with suppress(StoreFailed):
+        await put(store, record(key))
+
+
 @pytest.mark.scenario("H5")
 async def test_nobody_waits_for_a_disk_that_hangs_and_all_of_it_is_written_when_it_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -561,9 +566,9 @@ async def test_nobody_waits_for_a_disk_that_hangs_and_all_of_it_is_written_when_
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             with held(store):
-                nursery.start_soon(put, store, record(NEAR))
+                nursery.start_soon(hurried, store, NEAR)
                 await trio.testing.wait_all_tasks_blocked()
-                nursery.start_soon(put, store, record(FAR))
+                nursery.start_soon(hurried, store, FAR)
                 await trio.testing.wait_all_tasks_blocked()
                 await store.aclose()
             await store._ended.wait()
@@ -595,13 +600,42 @@ def test_a_writer_whose_loop_is_over_gives_the_file_back_when_the_disk_moves(
 
 
 @pytest.mark.scenario("H5")
+async def test_nobody_waits_longer_for_a_disk_than_it_takes_to_say_so(
+    tmp_path: Path, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pkad.store.sqlite.MAX_WAITING", 1)
+    failed: list[bytes] = []
+
+    async def fails(key: bytes) -> None:
+        with pytest.raises(StoreFailed, match="has not answered for 30 s"):
+            await put(store, record(key))
+        failed.append(key)
+
+    async with opened(tmp_path) as store:
+        with held(store):
+            async with trio.open_nursery() as nursery:
+                for key in (NEAR, MIDDLE, FAR):  # one is being written, one waits, and one has not begun
+                    nursery.start_soon(fails, key)
+                    await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(store.expire, 2)
+                await trio.testing.wait_all_tasks_blocked()
+                assert failed == []
+                mock_clock.jump(PATIENCE)
+                await trio.testing.wait_all_tasks_blocked()
+                assert sorted(failed) == [NEAR, MIDDLE, FAR]
+                mock_clock.jump(PATIENCE)  # what can be written later goes on, and ends
+        await store.expire(3)
+        assert await kept(store, NEAR, MIDDLE, FAR) == [NEAR, MIDDLE]
+
+
+@pytest.mark.scenario("H5")
 async def test_a_disk_that_hangs_is_trouble_until_it_moves(tmp_path: Path, mock_clock: trio.testing.MockClock) -> None:
     async with opened(tmp_path) as store, trio.open_nursery() as nursery:
         with held(store):
-            nursery.start_soon(put, store, record(NEAR))
+            nursery.start_soon(hurried, store, NEAR)
             await trio.testing.wait_all_tasks_blocked()
             assert store.trouble is None
             mock_clock.jump(PATIENCE + 1)
-            why = "its disk has not answered for more than 30 s. What is stored is served"
+            why = "its disk has not answered for 30 s. What is stored is served"
             assert store.trouble == f"{tmp_path}/store.db: {why}"
     assert store.trouble is None
