@@ -74,8 +74,8 @@ class HostConfig:
     max_inbound_streams: int = 2048
     """Inbound streams of one protocol, all peers together; 1 or more. Beyond it new ones are reset. go has 2,048 with 6 GiB."""
     max_arriving_bytes: int = 64 * MIB
-    """Bytes of requests over 64 KiB of one protocol that may be arriving at a time, a quarter of them from one peer; 1 MiB or
-    more. Others are read on in turn."""
+    """Bytes that have arrived of requests over 64 KiB that are not answered yet, of one protocol, all peers together; 1 MiB or
+    more. Beyond it the largest one of the peer that has the most is reset."""
     idle_stream_timeout: float = 60.0
     """Seconds without a request after which an inbound stream is reset; above 0. As go."""
     close_timeout: float = 3.0
@@ -224,8 +224,10 @@ class KademliaConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for the first value out of its range."""
-        if not self.protocol.startswith("/") or len(self.protocol) < 2:
-            raise _unfit(self, "protocol", "a protocol id begins with a slash, as /p2pkad/kad/1.0.0")
+        if not self.protocol.startswith("/") or not 2 <= len(self.protocol) <= 128:
+            raise _unfit(
+                self, "protocol", "a protocol id begins with a slash, and has 128 characters at most, as /p2pkad/kad/1.0.0"
+            )
         _one_of(self, "mode", ("server", "client"))
         _one_of(self, "scope", ("auto", "wan", "lan", "all"))
         _one_of(self, "durability", ("normal", "full"))

@@ -274,8 +274,8 @@ Limit = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReached:
-    """A limit of this node turned something away, or made it wait: requests_in_flight, requests_to_peer, lookups,
-    arriving_bytes, mostly requests_per_peer.
+    """A limit of this node turned something away, or made it wait: requests_in_flight, requests_to_peer, lookups, mostly
+    requests_per_peer.
 
     peer: who was held back, or whom this node wanted to reach; None for lookups, and while nobody knows who connects.
     """

@@ -123,7 +123,12 @@ class Found:
     info: PeerInfo
 
 
-NetworkEvent = Connected | Gone | Identified | OwnAddressesChanged | Limited | NotArmoured | Found
+@dataclass(frozen=True, slots=True)
+class HostEnded:
+    """The host under the network has ended; nothing more can be asked, and nobody asks."""
+
+
+NetworkEvent = Connected | Gone | Identified | OwnAddressesChanged | Limited | NotArmoured | Found | HostEnded
 
 
 class Network(Protocol):

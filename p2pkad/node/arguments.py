@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2pkad.config import KademliaConfig
-from p2pkad.core.peers import PeerInfo, merged
+from p2pkad.core.peers import PeerId, PeerInfo, merged
 from p2pkad.errors import ConfigError, LocalProtocolError
 from p2pkad.wire.addresses import parse_peer
 
@@ -13,6 +13,20 @@ def as_bytes(what: str, given: bytes) -> bytes:
     if not isinstance(given, bytes):
         raise LocalProtocolError(f"{what}: takes bytes, and not a {type(given).__name__}; write it as b'...'")
     return given
+
+
+def named(peer: PeerInfo | str, own: PeerId) -> PeerInfo:
+    """A peer that is to be connected to. Raises ConfigError: what it should be. LocalProtocolError: the node itself."""
+    info = parse_peer(peer) if isinstance(peer, str) else peer
+    other(info.id, own)
+    return info
+
+
+def other(peer: PeerId, own: PeerId) -> PeerId:
+    """A peer that is not the node itself. Raises LocalProtocolError."""
+    if peer == own:
+        raise LocalProtocolError(f"{peer} is this node's own id")
+    return peer
 
 
 def bootstrap_peers(config: KademliaConfig) -> tuple[PeerInfo, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import assert_never
 
 from p2pkad.core.peers import PeerId, PeerInfo
@@ -11,6 +11,7 @@ from p2pkad.net.base import (
     Connected,
     Found,
     Gone,
+    HostEnded,
     Identified,
     Limited,
     NetworkEvent,
@@ -28,7 +29,8 @@ from p2pkad.node.telling import Telling
 
 
 class Hearing:
-    """The listener of a network, and the judge of its connections. bootstrap_peers: whose connections are kept."""
+    """The listener of a network, and the judge of its connections. bootstrap_peers: whose connections are kept. end: ends the
+    service."""
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class Hearing:
         bootstrap_peers: Iterable[PeerInfo],
         clock: Clock,
         tell: Telling,
+        end: Callable[[], None],
     ) -> None:
         self._membership = membership
         self._meeting = meeting
@@ -49,6 +52,7 @@ class Hearing:
         self._bootstrap_peers = frozenset(info.id for info in bootstrap_peers)
         self._clock = clock
         self._tell = tell
+        self._end = end
 
     def on_event(self, event: NetworkEvent) -> None:
         """What `Network.subscribe` calls."""
@@ -73,6 +77,8 @@ class Hearing:
                 self._tell(HostNotArmoured(at=self._clock.monotonic(), faults=faults))
             case Found(info):
                 self._membership.found(info)
+            case HostEnded():
+                self._end()
             case never:
                 assert_never(never)
 

@@ -15,8 +15,7 @@ who come and go (node/membership.py).
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -27,8 +26,6 @@ from p2pkad.errors import NodeClosed
 from p2pkad.node.asking import Asking
 from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
-
-log = logging.getLogger(__name__)
 
 
 class Chore(Protocol):
@@ -47,19 +44,26 @@ class Chore(Protocol):
 
 
 class Maintenance:
-    """Runs chores and checks. A chore is not started again while it runs."""
+    """Runs chores and checks. A chore is not started again while it runs. end: ends the service."""
 
     def __init__(
-        self, membership: Membership, asking: Asking, chores: Sequence[Chore], config: KademliaConfig, clock: Clock
+        self,
+        membership: Membership,
+        asking: Asking,
+        chores: Sequence[Chore],
+        config: KademliaConfig,
+        clock: Clock,
+        end: Callable[[], None],
     ) -> None:
         self._membership = membership
         self._asking = asking
         self._resting = list(chores)
         self._config = config
         self._clock = clock
+        self._end = end
 
     async def run(self) -> None:
-        """Until it is cancelled, or the host has ended: then there is nothing left to maintain."""
+        """Until it is cancelled, or the host or the store is no more: then it says so, and ends."""
         try:
             async with trio.open_nursery() as nursery:
                 while True:
@@ -68,7 +72,7 @@ class Maintenance:
                             sleep.deadline = self._start_what_is_due(nursery)
                             await self._membership.changed.park()
         except* NodeClosed:
-            log.warning("the host of a service has ended, and the service is of no use any more")
+            self._end()
 
     def _start_what_is_due(self, nursery: trio.Nursery) -> float:
         """Returns when there is something to do again, unless something changes before."""

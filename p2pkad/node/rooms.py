@@ -76,8 +76,11 @@ def put_together(
     tell: Telling,
     bootstrap_peers: Sequence[PeerInfo],
     spawn: Callable[..., None],
+    end: Callable[[], None],
 ) -> Rooms:
-    """The rooms, none of which does anything yet. spawn: starts a task that lives as long as the service at most."""
+    """The rooms, none of which does anything yet. spawn: starts a task that lives as long as the service at most. end: ends
+    the service, whose host or store is no more.
+    """
     validators = Validators({"pk": PublicKeyValidator(), **config.validators}, config.default_validator)
     membership = Membership(network.id, config, clock, tell)
     limits = Limits(config, clock, tell)
@@ -97,9 +100,9 @@ def put_together(
     remembering = Remembering(membership, store, clock)
     tell.subscribe(remembering.on_event, PeerAdmitted | PeerEvicted)
     chores: list[Chore] = [bootstrap, refreshing, lookout, moving, republishing, sweeping, remembering]
-    maintenance = Maintenance(membership, asking, chores, config, clock)
+    maintenance = Maintenance(membership, asking, chores, config, clock, end)
     meeting = Meeting(network, membership, asking, clock)
-    hearing = Hearing(membership, meeting, refreshing, moving, limits, bootstrap_peers, clock, tell)
+    hearing = Hearing(membership, meeting, refreshing, moving, limits, bootstrap_peers, clock, tell, end)
     return Rooms(
         membership, bootstrap, querying, publishing, finding, responding, refreshing, remembering, maintenance, hearing, meeting
     )

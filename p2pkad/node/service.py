@@ -20,18 +20,19 @@ import trio
 from p2pkad.config import KademliaConfig, Mode
 from p2pkad.core.address_book import Pin
 from p2pkad.core.peers import PeerDescription, PeerId, PeerInfo
-from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, NotReady
+from p2pkad.errors import ConfigError, NodeClosed, NotReady
 from p2pkad.events import ModeChanged, NodeEvent
 from p2pkad.identity import peer_id
 from p2pkad.net.base import Network, Router
 from p2pkad.net.hosts import AnyHost, as_host
-from p2pkad.node.arguments import as_bytes, bootstrap_peers
+from p2pkad.node.arguments import as_bytes, bootstrap_peers, named, other
 from p2pkad.node.clock import SYSTEM, Clock
 from p2pkad.node.results import NodeStats, PeersFound, PeerState, ProvideReceipt, PutReceipt, ValueFound
 from p2pkad.node.rooms import put_together, store_of
+from p2pkad.node.shared import contained
 from p2pkad.node.telling import Telling
 from p2pkad.store.base import Store
-from p2pkad.wire.addresses import address_text, parse_peer
+from p2pkad.wire.addresses import address_text
 from p2pkad.wire.content import Content, multihash_of
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ class KademliaService:
         Raises PeerUnreachable, PeerBusy, RequestTimeout, LocalLimit; LocalProtocolError: the own id.
         """
         with self._call():
-            info = self._other(peer)
+            info = self._learn(peer)
             await self._network.connect(info, self._deadline(timeout))
             return info.id
 
@@ -235,9 +236,9 @@ class KademliaService:
         with self._call():
             deadline = self._deadline(timeout)
             if isinstance(peer, PeerInfo) or (isinstance(peer, str) and peer.startswith("/")):
-                info = self._other(peer)
+                info = self._learn(peer)
             else:
-                info = self._membership.info(peer_id(peer))
+                info = self._membership.info(other(peer_id(peer), self.id))
                 if not info.addresses and self._network.connection(info.id) is None:
                     info = await self.find_peer(info.id, timeout=deadline - self._clock.monotonic())
             return await self._network.ping(info, deadline)
@@ -248,7 +249,7 @@ class KademliaService:
         The peer: as for `connect`. Raises as `connect`, and RequestTimeout when it is there and does not say.
         """
         with self._call():
-            return await self._meeting.identify(self._other(peer), self._deadline(timeout))
+            return await self._meeting.identify(self._learn(peer), self._deadline(timeout))
 
     async def compare_clocks(self, peer: AnyPeerId, timeout: float | None = None) -> float:
         """Seconds by which a peer's clock is ahead of this node's, about; below 0 when it is behind.
@@ -259,7 +260,7 @@ class KademliaService:
         key is of a kind that is not in its peer id (RSA, ECDSA).
         """
         with self._call():
-            info = self._membership.info(peer_id(peer))
+            info = self._membership.info(other(peer_id(peer), self.id))
             return await self._meeting.compare_clocks(info, self._deadline(timeout))
 
     # Values
@@ -386,13 +387,12 @@ class KademliaService:
     def _assemble(self, network: Network) -> None:
         self._network = network
         self._store = self._given_store or store_of(network.id, self._config)
-        rooms = put_together(
-            network, self._store, self._config, self._clock, self._random, self._tell, self._bootstrap_peers, self._spawn
-        )
+        of_ours = self._config, self._clock, self._random, self._tell, self._bootstrap_peers, self._spawn, self._end
+        rooms = put_together(network, self._store, *of_ours)
         self._membership, self._querying, self._maintenance = rooms.membership, rooms.querying, rooms.maintenance
         self._publishing, self._finding, self._refreshing = rooms.publishing, rooms.finding, rooms.refreshing
         self._remembering, self._meeting, self._bootstrap = rooms.remembering, rooms.meeting, rooms.bootstrap
-        for peer in self._bootstrap_peers:
+        for peer in self._bootstrap.peers:
             self._membership.book.pin(peer.id, Pin.BOOTSTRAP, self._clock.monotonic())
             self._learn(peer)
         network.serve(rooms.responding.answer)
@@ -400,23 +400,25 @@ class KademliaService:
         network.rank_connections(rooms.hearing.usefulness)
 
     def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        self._nursery.start_soon(_contained, work, *arguments)
-
-    def _other(self, peer: PeerInfo | str) -> PeerInfo:
-        """A peer that is to be connected to. Raises LocalProtocolError: it is this node itself."""
-        info = self._learn(peer)
-        if info.id == self.id:
-            raise LocalProtocolError(f"{info.id} is this node's own id")
-        return info
+        self._nursery.start_soon(contained, work, *arguments)
 
     def _learn(self, peer: PeerInfo | str) -> PeerInfo:
         """A peer that the user named: its addresses are remembered as they are, whatever their scope."""
-        info = parse_peer(peer) if isinstance(peer, str) else peer
+        info = named(peer, self.id)
         self._membership.book.learn(info, self._clock.monotonic(), self._config.address_lifetime)
         return info
 
     def _deadline(self, timeout: float | None) -> float:
         return self._clock.monotonic() + (self._config.request_timeout if timeout is None else timeout)
+
+    def _end(self) -> None:
+        """The host, or the store, has ended before the service."""
+        if self._open:
+            log.warning("the host or the store of a service has ended before it: every call raises NodeClosed")
+        self._open = False
+        for call in self._calls:
+            call.cancel()
+        self._nursery.cancel_scope.cancel()
 
     def _require_open(self) -> None:
         if not self._open:
@@ -438,13 +440,3 @@ class KademliaService:
                 del self._calls[scope]
         if scope.cancelled_caught:
             raise NodeClosed
-
-
-async def _contained(work: Callable[..., Awaitable[object]], *arguments: object) -> None:
-    # What goes on behind a caller's back may fail, and must not take the service with it.
-    try:
-        await work(*arguments)
-    except* NodeClosed:
-        pass  # this service, or its host
-    except* Exception:
-        log.exception("a background task failed")

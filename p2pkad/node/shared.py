@@ -1,7 +1,8 @@
-"""Work that is worth doing once, however many want it at the same moment."""
+"""Work of nobody in particular: done once, however many want it at the same moment, and failing for nobody else."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -9,6 +10,8 @@ from typing import Generic, TypeVar
 import trio
 
 from p2pkad.errors import NodeClosed
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -70,3 +73,13 @@ class SharedRun(Generic[T]):
     def _forget(self, run: _Run[T]) -> None:
         if self._current is run:
             self._current = None
+
+
+async def contained(work: Callable[..., Awaitable[object]], *arguments: object) -> None:
+    """What goes on behind a caller's back may fail, and must not take the service with it."""
+    try:
+        await work(*arguments)
+    except* NodeClosed:
+        pass  # this service, or its host
+    except* Exception:
+        log.exception("a background task failed")

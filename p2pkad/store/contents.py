@@ -68,6 +68,7 @@ class Contents:
         self.peers: tuple[KeptPeer, ...] = ()
         self._records: dict[bytes, StoredRecord] = {}
         self._providers: dict[bytes, dict[PeerId, StoredProvider]] = {}
+        self._guests: dict[bytes, int] = {}  # what the providers of a key weigh that are not own
         self._provider_count = 0
         self._max_providers_per_key = bounds.max_providers_per_key
         self._shelves = Shelves(
@@ -114,8 +115,8 @@ class Contents:
         gone = known.get(peer) or self._crowded_out(key, known)
         weight = self._provider_shelf.weights.get(key, PROVIDER_KEY_OVERHEAD + len(key))
         weight += _provider_weight(provider) - _provider_weight(gone)
-        self._make_room(self._provider_shelf, key, weight, own=provider.own)
-        if gone is not None and gone.provider.id != peer:
+        self._make_room(self._provider_shelf, key, weight, own=provider.own, guests=self._guests.get(key, 0))
+        if gone is not None and gone.provider.id != peer and gone.provider.id in self._providers.get(key, {}):
             self._set_provider(key, gone.provider.id, None)
         self._set_provider(key, peer, provider)
 
@@ -229,6 +230,7 @@ class Contents:
         """Forget all of it."""
         self._records.clear()
         self._providers.clear()
+        self._guests.clear()
         self._agenda.clear()
         self.peers = ()
 
@@ -239,8 +241,8 @@ class Contents:
         self.see(now)
         self.sweep(now, BATCH)
 
-    def _make_room(self, shelf: Shelf, key: bytes, weight: int, *, own: bool) -> None:
-        for left, gone in self._shelves.make_room(shelf, key, weight, own=own):
+    def _make_room(self, shelf: Shelf, key: bytes, weight: int, *, own: bool, guests: int = 0) -> None:
+        for left, gone in self._shelves.make_room(shelf, key, weight, own=own, guests=guests):
             self._drop(left, gone)
 
     def _drop(self, shelf: Shelf, key: bytes, *, firm: bool = False) -> None:
@@ -275,11 +277,13 @@ class Contents:
         if known:
             weight = shelf.weights.get(key, PROVIDER_KEY_OVERHEAD + len(key))
             weight += _provider_weight(then) - _provider_weight(before)
-            own = any(stored.own for stored in known.values())
-            guests = sum(_provider_weight(stored) for stored in known.values() if not stored.own) if own else 0
+            guests = self._guests.get(key, 0) + _guest_weight(then) - _guest_weight(before)
+            self._guests[key] = guests
+            own = weight > PROVIDER_KEY_OVERHEAD + len(key) + guests
             self._shelves.put(shelf, key, weight, own=own, guests=guests)
         else:
             del self._providers[key]
+            self._guests.pop(key, None)
             if key in shelf.weights:
                 shelf.drop(key)
         self._agenda.set("provider", key, min((stored.due for stored in known.values() if stored.own), default=inf))
@@ -302,6 +306,10 @@ class Contents:
 def _record_weight(stored: StoredRecord) -> int:
     record = stored.record
     return RECORD_OVERHEAD + len(record.key) + len(record.value) + len(record.publisher)
+
+
+def _guest_weight(stored: StoredProvider | None) -> int:
+    return 0 if stored is None or stored.own else _provider_weight(stored)
 
 
 def _provider_weight(stored: StoredProvider | None) -> int:

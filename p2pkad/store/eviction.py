@@ -105,9 +105,10 @@ class Shelves:
         """What all keys together weigh."""
         return sum(shelf.weight for shelf in self.all)
 
-    def make_room(self, shelf: Shelf, key: bytes, weight: int, *, own: bool) -> Sequence[tuple[Shelf, bytes]]:
+    def make_room(self, shelf: Shelf, key: bytes, weight: int, *, own: bool, guests: int = 0) -> Sequence[tuple[Shelf, bytes]]:
         """Whom to drop before `key` is put with this weight: an own key displaces any loose one, others those farther away.
 
+        guests: what others have under it weighs so much, and goes last, for what is own.
         Raises StoreFull when that is not room enough; nothing has changed then.
         """
         crowded = key not in shelf.weights and len(shelf.weights) >= shelf.limit
@@ -124,6 +125,9 @@ class Shelves:
         try:
             while crowded or over > 0:
                 among = [(shelf, shelf.loose)] if crowded else self._rankings()
+                if own and not crowded and _first(among) is None and 0 < over <= guests:
+                    leaving.append((shelf, key))
+                    break
                 left, ranking, gone = _farthest(among, key, inf if own else -self._distance(key))
                 ranking.discard(gone)
                 lifted.append((ranking, gone))

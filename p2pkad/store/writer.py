@@ -72,12 +72,12 @@ class Writer:
         while told and (job := self._jobs.get()).batch is not None:
             try:
                 left_out = self._database.write(job.batch)
+                self._succeeded()
             except Exception as error:
                 failure = error if isinstance(error, StoreError) else self._mistaken(error)
                 self._failed(failure)
                 told = job.tell(failure)
             else:
-                self._succeeded()
                 told = job.tell(None, left_out)
         try:
             self._database.close()

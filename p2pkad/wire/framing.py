@@ -67,9 +67,9 @@ class FrameDecoder:
         return self._length is None and not self._buffer
 
     @property
-    def awaited(self) -> int:
-        """Bytes of the frame that has begun, as far as its length is known; else 0."""
-        return self._length or 0
+    def held(self) -> int:
+        """Bytes that have arrived and were not handed out."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> None:
         """Add what arrived. Take all frames before the next read: the decoder holds no more than a frame and a read."""

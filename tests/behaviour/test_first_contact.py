@@ -92,6 +92,9 @@ async def test_asking_for_the_own_id_is_an_error_that_says_so(network: Behaviour
     for ask in (node.connect, node.ping, node.identify):
         with pytest.raises(LocalProtocolError, match="own id"):
             await ask(node.addresses[0])  # else it would be connected to itself
+    for of_id in (node.ping, node.compare_clocks):
+        with pytest.raises(LocalProtocolError, match="own id"):
+            await of_id(node.id)
     assert not node.peers()
 
 

@@ -206,6 +206,8 @@ class GuestBackbone(Backbone):
             # A host that ends does not say so of its connections.
             for held in list(self.connections):
                 self._remove(held.handle)
+            for watcher in list(self._watchers):  # those that are there outlive it
+                watcher.host_ended()
 
     def addresses(self) -> list[Multiaddr]:
         return expand(super().addresses())

@@ -27,6 +27,8 @@ from libp2p.identity.identify_push.identify_push import ID_PUSH as PUSH
 from libp2p.identity.update import update_peerstore_from_identify
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.stream.net_stream import NetStream
+from libp2p.peer.pb.envelope_pb2 import Envelope
+from libp2p.peer.pb.peer_record_pb2 import PeerRecord
 from libp2p.peer.peerstore import create_signed_peer_record
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
@@ -53,8 +55,8 @@ MAX_NAME = 128
 """Characters of the name of a program, or of a protocol: a longer agent is cut, a longer protocol is none."""
 MAX_KEY = 2048
 """Bytes of a public key; one of RSA with 8192 bits has 1,080."""
-MAX_RECORD = 2048
-"""Bytes of a signed peer record, some forty addresses."""
+MAX_RECORD = 8 * 1024
+"""Bytes of a signed peer record; in one message of go there are no more. It has MAX_ADDRESSES at most."""
 ASK_TIMEOUT = 10.0
 """Seconds for a peer's answer, and for a push to arrive whole."""
 PUSH_TIMEOUT = 2.0
@@ -238,8 +240,15 @@ def _bounded(said: Identify) -> Identify:
         listen_addrs=[raw for raw in said.listen_addrs[:MAX_ADDRESSES] if len(raw) <= MAX_ADDRESS],
         protocols=[name for name in said.protocols[:MAX_PROTOCOLS] if len(name) <= MAX_NAME],
     )
-    for name, most in (("observed_addr", MAX_ADDRESS), ("public_key", MAX_KEY), ("signedPeerRecord", MAX_RECORD)):
-        value = getattr(said, name)
-        if value and len(value) <= most:
-            setattr(kept, name, value)
+    if len(said.observed_addr) <= MAX_ADDRESS:
+        kept.observed_addr = said.observed_addr
+    if said.public_key and len(said.public_key) <= MAX_KEY:
+        kept.public_key = said.public_key
+    if said.signedPeerRecord and len(said.signedPeerRecord) <= MAX_RECORD and _in_bounds(said.signedPeerRecord):
+        kept.signedPeerRecord = said.signedPeerRecord
     return kept
+
+
+def _in_bounds(record: bytes) -> bool:
+    payload = Envelope.FromString(record).payload
+    return len(PeerRecord.FromString(payload).addresses) <= MAX_ADDRESSES

@@ -1,54 +1,71 @@
-"""Places for large requests while they arrive: what peers have begun to send, and not finished, is bounded by bytes."""
+"""Large requests while they arrive: what peers have begun to send, and not finished, is bounded by bytes."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
 import trio
 
 from p2pkad.core.peers import PeerId
+from p2pkad.errors import LocalLimit
 
 SMALL = 64 * 1024
-"""Bytes of a request that needs no place. A stream may have as much unread in any case, four times over."""
-SHARE = 4
-"""One peer has this part of all places."""
+"""Bytes of a stream that are not counted. As much may be unread of it in any case, four times over."""
+
+
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """What has arrived of a request. stream: is cancelled when it has to go. size: bytes; None: it has gone."""
+
+    peer: PeerId
+    stream: trio.CancelScope
+    size: int | None = 0
 
 
 class Intake:
-    """most: bytes of all peers together, of requests over SMALL. One request is let in however large it is.
+    """The requests of one protocol that are large and not answered yet. most: bytes of all of them together.
 
-    waits: told of each peer that has to wait.
+    Beyond that the largest one of the peer that has the most is given up: who sends little, or finishes, is not held up by
+    who does neither. One alone may be of any size. refused: told whose it was.
     """
 
-    def __init__(self, most: int, waits: Callable[[PeerId], None]) -> None:
+    def __init__(self, most: int, refused: Callable[[PeerId], None]) -> None:
         self._most = most
-        self._waits = waits
-        self._of_peers: dict[PeerId, int] = {}
+        self._refused = refused
         self._total = 0
-        self._waiting = trio.lowlevel.ParkingLot()
+        self._arrivals: dict[Arrival, None] = {}
 
     def __repr__(self) -> str:
-        return f"<Intake {self._total}/{self._most} of {len(self._of_peers)} waiting={len(self._waiting)}>"
+        return f"<Intake {self._total}/{self._most} in {len(self._arrivals)}>"
 
-    async def enter(self, peer: PeerId, size: int) -> Callable[[], None]:
-        """Wait for a place for a request of so many bytes; returns what gives it back. Cancelled: none is taken."""
-        if not self._has_room(peer, size):
-            self._waits(peer)
-            while not self._has_room(peer, size):
-                await self._waiting.park()
-        self._of_peers[peer] = self._of_peers.get(peer, 0) + size
-        self._total += size
-        return partial(self._leave, peer, size)
+    def hold(self, arrival: Arrival, size: int) -> None:
+        """So much of it has arrived by now. Raises LocalLimit: it had to go."""
+        if arrival.size is None:
+            raise LocalLimit("arriving_bytes", self._most)
+        self._total += size - arrival.size
+        arrival.size = size
+        self._arrivals[arrival] = None
+        while self._total > self._most and len(self._arrivals) > 1:
+            self._give_up(self._largest())
 
-    def _leave(self, peer: PeerId, size: int) -> None:
-        self._total -= size
-        self._of_peers[peer] -= size
-        if not self._of_peers[peer]:
-            del self._of_peers[peer]
-        self._waiting.unpark_all()
+    def let_go(self, arrival: Arrival) -> None:
+        """It is dealt with, or will not be. Twice is once."""
+        if arrival in self._arrivals:
+            del self._arrivals[arrival]
+            self._total -= arrival.size or 0
+            arrival.size = 0
 
-    def _has_room(self, peer: PeerId, size: int) -> bool:
-        of_peer = self._of_peers.get(peer, 0)
-        share = not of_peer or of_peer + size <= self._most // SHARE
-        return share and (not self._total or self._total + size <= self._most)
+    def _largest(self) -> Arrival:
+        of_peers: Counter[PeerId] = Counter()
+        for arrival in self._arrivals:
+            of_peers[arrival.peer] += arrival.size or 0
+        ((peer, _),) = of_peers.most_common(1)
+        return max((each for each in self._arrivals if each.peer == peer), key=lambda each: each.size or 0)
+
+    def _give_up(self, arrival: Arrival) -> None:
+        self.let_go(arrival)
+        arrival.size = None
+        arrival.stream.cancel()
+        self._refused(arrival.peer)

@@ -19,9 +19,11 @@ from multiaddr import Multiaddr
 
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import ConfigError
-from p2pkad.wire.addresses import decode_address, parse_multiaddr
+from p2pkad.wire.addresses import parse_address, parse_multiaddr
 
 _ANYWHERE = {4: "/ip4/0.0.0.0", 6: "/ip6/::"}
+_NOWHERE = (*(f"{address}/" for address in _ANYWHERE.values()), "/tcp/0/", "/udp/0/", "/p2p-circuit/")
+"""Parts of addresses at which nobody reaches this node, which speaks with no relay."""
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 
@@ -38,8 +40,11 @@ def announced(texts: Iterable[str], own: PeerId) -> list[Multiaddr]:
     """What is told to peers instead of where this node listens. Raises ConfigError for what leads nobody to it."""
     addresses = parse(texts, "announce")
     for address in addresses:
-        known = decode_address(address.to_bytes(), own)
-        if known is None or known.text.startswith((f"{_ANYWHERE[4]}/", f"{_ANYWHERE[6]}/")):
+        try:
+            text = parse_address(str(address).removesuffix(f"/p2p/{own}")).text
+        except ConfigError as error:
+            raise ConfigError(f"announce: {error}", "announce") from error
+        if any(part in f"{text}/" for part in _NOWHERE):
             raise ConfigError(f"announce: {address} leads nobody to this node; write /ip4/192.0.2.1/tcp/4001, say", "announce")
     return addresses
 

@@ -32,6 +32,7 @@ from p2pkad.net.base import (
     Found,
     Gone,
     Handler,
+    HostEnded,
     Identified,
     Limited,
     NetworkEvent,
@@ -235,6 +236,9 @@ class Libp2pNetwork:
 
     def found(self, info: PeerInfo) -> None:
         self._tell(Found(info))
+
+    def host_ended(self) -> None:
+        self._tell(HostEnded())
 
     # inside
 

@@ -5,7 +5,7 @@
     everything else            | reset: a frame too long, cut off or undecodable, a handler that raises,
                                | no whole request for `idle_timeout`, a reply that the peer does not take
     one stream too many        | reset, whoever opened it
-    a large request            | is read on when there is a place for it (intake.py)
+    too many bytes in requests | of those that are not whole yet the largest is reset (intake.py)
 
 Half-close is fine: a peer that closes its side right after the request (rust does) still gets the reply.
 """
@@ -22,7 +22,7 @@ from libp2p.network.stream.net_stream import NetStream
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import P2pkadError, without_content
 from p2pkad.net.libp2p.ids import peer_of
-from p2pkad.net.libp2p.intake import SMALL, Intake
+from p2pkad.net.libp2p.intake import SMALL, Arrival, Intake
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.wire.framing import FrameDecoder, encode_frame
 
@@ -38,8 +38,7 @@ Answer = Callable[[INetStream, bytes], Awaitable[bytes | None]]
 class Server:
     """Answers one protocol's streams. limit: bytes of a request at most. idle_timeout: seconds.
 
-    most: streams at a time, of all peers together. crowded: told whose stream was one too many. intake: where large requests
-    have their places.
+    most: streams at a time, of all peers together. crowded: told whose stream was one too many. intake: bounds what arrives.
     """
 
     def __init__(
@@ -92,26 +91,28 @@ class Server:
             scope.cancel()
 
     async def _until_the_end(self, stream: INetStream, pipe: Pipe, scope: trio.CancelScope) -> None:
-        decoder, leave = FrameDecoder(self._limit), None
+        decoder, arrival = FrameDecoder(self._limit), None
         try:
             while True:
                 if scope.deadline < (due := trio.current_time() + self._idle_timeout):
                     scope.deadline = due + self._idle_timeout * SLACK  # to move it takes long: not for each request
                 while (frame := decoder.next_frame()) is None:
-                    if leave is None and decoder.awaited > SMALL:
-                        leave = await self._intake.enter(peer_of(stream.muxed_conn), decoder.awaited)
                     data = await pipe.read()
                     if not data:
                         decoder.eof()
                         return
                     decoder.feed(data)
+                    if decoder.held > SMALL:
+                        arrival = arrival or Arrival(peer_of(stream.muxed_conn), scope)
+                        self._intake.hold(arrival, decoder.held)
                 reply = await self._answer(stream, frame)
+                if arrival is not None:
+                    self._intake.let_go(arrival)
+                    arrival = None
                 if reply is not None:
                     await pipe.write(encode_frame(reply, self._limit))
-                if leave is not None:
-                    leave = leave()
                 if not decoder.empty:
                     await trio.lowlevel.checkpoint()  # whoever sends many requests at once is not answered all at once
         finally:
-            if leave is not None:
-                leave()
+            if arrival is not None:
+                self._intake.let_go(arrival)

@@ -43,3 +43,6 @@ class Watcher(Protocol):
 
     def found(self, info: PeerInfo) -> None:
         """A peer announced itself on the local network."""
+
+    def host_ended(self) -> None:
+        """The host has, and the watcher is still there."""

@@ -356,7 +356,9 @@ async def test_a_service_outlives_its_host_as_a_closed_one(caplog):
             for call in calls:
                 with pytest.raises(NodeClosed):
                     await call()
-            await eventually(lambda: "the host of a service has ended" in caplog.text)
+            with pytest.raises(NodeClosed):
+                service.stats()
+            assert caplog.text.count("the host or the store of a service has ended before it") == 1
             assert "failed" not in caplog.text
 
 

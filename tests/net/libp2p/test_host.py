@@ -133,12 +133,34 @@ async def test_a_wildcard_is_told_as_the_addresses_of_the_machine():
 
 
 @pytest.mark.parametrize(
-    "address",
-    ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/udp/4001/quic-v1", f"/ip4/203.0.113.7/tcp/1/p2p/{peer_id(1)}"],
+    ("address", "why"),
+    [
+        ("/ip4/0.0.0.0/tcp/4001", "leads nobody to this node"),
+        ("/ip6/::/udp/4001/quic-v1", "leads nobody to this node"),
+        ("/ip4/203.0.113.7/tcp/0", "leads nobody to this node"),
+        ("/ip4/203.0.113.7/udp/0/quic-v1", "leads nobody to this node"),
+        (f"/ip4/203.0.113.7/tcp/1/p2p/{peer_id(1)}", "names a peer"),
+        (f"/ip4/203.0.113.7/tcp/1/p2p/{peer_id(1)}/p2p-circuit", "leads nobody to this node"),  # which speaks with no relay
+        ("/ip4/224.0.0.1/tcp/4001", "cannot be used"),
+    ],
 )
-async def test_what_leads_nobody_here_is_not_announced(address):
-    with pytest.raises(ConfigError, match=f"announce: {address} leads nobody to this node"):
+async def test_what_leads_nobody_here_is_not_announced(address, why):
+    with pytest.raises(ConfigError, match=f"^announce: .*{why}"):
         new_host(HostConfig(announce=(address,)))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/dns4/node.example/tcp/4001",
+        "/dnsaddr/node.example",
+        "/ip4/203.0.113.7/udp/4001/quic-v1",
+        "/dns4/node.example/tcp/443/wss",
+    ],
+)
+async def test_what_others_understand_is_announced(address):
+    async with an_end(announce=(address,)) as end:
+        assert [each.text for each in end.network.local_addresses()] == [address]
 
 
 async def test_what_is_announced_is_told_instead_of_what_is_listened_on():
