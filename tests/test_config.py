@@ -32,6 +32,8 @@ def test_the_defaults_are_valid() -> None:
         ({"republish_interval": 0}, "republish_interval=0: must be above 0"),
         ({"record_lifetime": 3600.0}, "republish_interval=79200.0: must be below record_lifetime=3600.0, or it is forgotten"),
         ({"reprovide_interval": 172800.0}, "reprovide_interval=172800.0: must be below provider_lifetime=172800.0"),
+        ({"protocol": "/" + "p" * 128}, "has 128 characters at most"),
+        ({"max_arriving_bytes": 1000}, "max_arriving_bytes=1000: must be 1048576 or more"),
         ({"max_message": 12}, "must be 1024 or more"),
         ({"max_store_bytes": 12}, "must be 1048576 or more"),
         ({"bootstrap": "/ip4/127.0.0.1/tcp/1"}, "give a list, also for one"),
