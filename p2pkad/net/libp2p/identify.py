@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import trio
+from google.protobuf.message import DecodeError
 from libp2p.abc import INetStream
 from libp2p.host.basic_host import BasicHost
 from libp2p.host.observed_addr_manager import ObservedAddrManager
@@ -250,5 +251,8 @@ def _bounded(said: Identify) -> Identify:
 
 
 def _in_bounds(record: bytes) -> bool:
-    payload = Envelope.FromString(record).payload
-    return len(PeerRecord.FromString(payload).addresses) <= MAX_ADDRESSES
+    try:
+        said = PeerRecord.FromString(Envelope.FromString(record).payload)
+    except DecodeError:
+        return False
+    return len(said.addresses) <= MAX_ADDRESSES

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 import trio
+from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.identity.identify.identify import ID as IDENTIFY
 from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.network.stream.net_stream import NetStream
+from libp2p.peer.id import ID
+from libp2p.peer.peerstore import create_signed_peer_record
 from multiaddr import Multiaddr
 
 from p2pkad.core.peers import PeerInfo
@@ -118,10 +121,20 @@ async def test_a_silent_peer_does_not_keep_others_from_a_push(monkeypatch):
 
 async def test_an_answer_in_several_parts_is_one():
     whole = Identify(protocols=["/a"], listen_addrs=[b"x"], agent_version="go")
-    rest = Identify(signedPeerRecord=b"record")
+    own = create_new_key_pair()
+    addresses = [Multiaddr("/ip4/192.0.2.1/tcp/1")] * 64
+    record = create_signed_peer_record(ID.from_pubkey(own.public_key), addresses, own.private_key).marshal_envelope()
+    rest = Identify(signedPeerRecord=record)
     message = parse(encode_frame(whole.SerializeToString(), 999) + encode_frame(rest.SerializeToString(), 999))
     assert list(message.protocols) == ["/a"]
-    assert message.signedPeerRecord == b"record"
+    assert message.signedPeerRecord == record
+
+
+@pytest.mark.parametrize("record", [b"record", b"\x1a\x01\xff"])
+async def test_a_record_that_cannot_be_read_is_left_out(record):
+    said = Identify(protocols=["/a"], signedPeerRecord=record)
+    message = parse(encode_frame(said.SerializeToString(), 999))
+    assert (list(message.protocols), message.signedPeerRecord) == (["/a"], b"")
 
 
 @pytest.mark.parametrize("said", [b"", b"\x05\x01", encode_frame(b"\xff", 9), b"\xff\xff\xff\xff\x7f"])
