@@ -29,7 +29,6 @@ from p2pkad.node.arguments import as_bytes, bootstrap_peers, named, other
 from p2pkad.node.clock import SYSTEM, Clock
 from p2pkad.node.results import NodeStats, PeersFound, PeerState, ProvideReceipt, PutReceipt, ValueFound
 from p2pkad.node.rooms import put_together, store_of
-from p2pkad.node.shared import contained
 from p2pkad.node.telling import Telling
 from p2pkad.store.base import Store
 from p2pkad.wire.addresses import address_text
@@ -72,6 +71,7 @@ class KademliaService:
         self._stack = AsyncExitStack()
         self._calls: dict[trio.CancelScope, None] = {}
         self._open = False
+        self._ended = False
         self._mode: Mode = self._config.mode
 
     async def __aenter__(self) -> Self:
@@ -85,11 +85,13 @@ class KademliaService:
             stack.push_async_callback(self._remembering.save_at_close)
             # Before the nursery, which would wrap what it raises.
             await self._network.set_server(self._mode == "server")
-            self._nursery = await stack.enter_async_context(trio.open_nursery())
-            stack.callback(self._nursery.cancel_scope.cancel)
-            self._nursery.start_soon(self._maintenance.run)
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(nursery.cancel_scope.cancel)
+            await nursery.start(self._maintenance.run)
             if self._router is not None:
                 stack.enter_context(self._router.through(self.find_peer))
+            if self._ended:
+                raise NodeClosed
             self._stack = stack.pop_all()
         self._open = True
         return self
@@ -400,7 +402,7 @@ class KademliaService:
         network.rank_connections(rooms.hearing.usefulness)
 
     def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        self._nursery.start_soon(contained, work, *arguments)
+        self._maintenance.spawn(work, *arguments)
 
     def _learn(self, peer: PeerInfo | str) -> PeerInfo:
         """A peer that the user named: its addresses are remembered as they are, whatever their scope."""
@@ -413,12 +415,14 @@ class KademliaService:
 
     def _end(self) -> None:
         """The host, or the store, has ended before the service."""
-        if self._open:
-            log.warning("the host or the store of a service has ended before it: every call raises NodeClosed")
+        self._ended = True
+        if not self._open:
+            return
+        log.warning("the host or the store of a service has ended before it: every call raises NodeClosed")
         self._open = False
         for call in self._calls:
             call.cancel()
-        self._nursery.cancel_scope.cancel()
+        self._maintenance.stop()  # and not the nursery, in which the block is, too
 
     def _require_open(self) -> None:
         if not self._open:

@@ -115,7 +115,9 @@ class Contents:
         gone = known.get(peer) or self._crowded_out(key, known)
         weight = self._provider_shelf.weights.get(key, PROVIDER_KEY_OVERHEAD + len(key))
         weight += _provider_weight(provider) - _provider_weight(gone)
-        self._make_room(self._provider_shelf, key, weight, own=provider.own, guests=self._guests.get(key, 0))
+        self._make_room(
+            self._provider_shelf, key, weight, own=provider.own, guests=self._guests.get(key, 0) - _guest_weight(gone)
+        )
         if gone is not None and gone.provider.id != peer and gone.provider.id in self._providers.get(key, {}):
             self._set_provider(key, gone.provider.id, None)
         self._set_provider(key, peer, provider)

@@ -88,6 +88,8 @@ class SqliteStore:
 
     own_key: the key of the node's id in `space`. Making it reads the whole file, and blocks meanwhile: `open_store` does so in
     a thread. Raises ConfigError: the file cannot be used; the sentence says why, and nothing is left open.
+    Where a change raises StoreFailed nothing is changed, but for a disk that has not answered for PATIENCE: then it is written
+    when the disk moves, or not.
     """
 
     def __init__(

@@ -83,6 +83,21 @@ async def test_waiting_for_bootstrap_peers_that_do_not_answer_says_why() -> None
     assert str(never.value) == f"0 of 1 peers in the routing table after 1 s: {why}"
 
 
+@pytest.mark.scenario("H8")
+async def test_a_network_that_closes_in_the_middle_of_a_lookup_is_no_group(
+    network: BehaviourNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def closed(*_: object) -> None:
+        raise NodeClosed
+
+    one, other = await network.start(2)
+    await network.until(lambda: bool(one.routing_table()), "they know each other")
+    with monkeypatch.context() as ill:
+        ill.setattr(one._network, "request", closed)
+        with pytest.raises(NodeClosed):
+            await one.closest_peers(bytes(other.id))
+
+
 async def test_what_is_no_bytes_is_refused_with_what_to_write(world: World) -> None:
     async with alone(world) as node:
         calls: list[Callable[[], Awaitable[object]]] = [

@@ -254,7 +254,6 @@ async def test_whatever_else_goes_wrong_is_told_and_the_next_is_written(
     def fails(database: Database, batch: Batch) -> None:
         raise error
 
-    monkeypatch.setattr("p2pkad.store.sqlite.PATIENCE", 0.1)
     async with opened(tmp_path) as store:
         with monkeypatch.context() as ill:
             ill.setattr(Database, "_write_all", fails)
@@ -561,9 +560,9 @@ async def hurried(store: SqliteStore, key: bytes) -> None:
 async def test_nobody_waits_for_a_disk_that_hangs_and_all_of_it_is_written_when_it_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2pkad.store.sqlite.PATIENCE", 0.01)
     store = SqliteStore(tmp_path / "store.db", 0, BOUNDS, space=SPACE)
-    with trio.fail_after(10):
+    with trio.fail_after(10), monkeypatch.context() as hasty:
+        hasty.setattr("p2pkad.store.sqlite.PATIENCE", 0.01)
         async with trio.open_nursery() as nursery:
             with held(store):
                 nursery.start_soon(hurried, store, NEAR)
@@ -581,8 +580,6 @@ async def test_nobody_waits_for_a_disk_that_hangs_and_all_of_it_is_written_when_
 def test_a_writer_whose_loop_is_over_gives_the_file_back_when_the_disk_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2pkad.store.sqlite.PATIENCE", 0.01)
-
     async def begun() -> tuple[SqliteStore, ExitStack]:
         store, hung = SqliteStore(tmp_path / "store.db", 0, BOUNDS, space=SPACE), ExitStack()
         hung.enter_context(held(store))
@@ -593,7 +590,9 @@ def test_a_writer_whose_loop_is_over_gives_the_file_back_when_the_disk_moves(
         async with opened(tmp_path) as store:
             await put(store, record(NEAR))
 
-    store, hung = trio.run(begun)
+    with monkeypatch.context() as hasty:
+        hasty.setattr("p2pkad.store.sqlite.PATIENCE", 0.01)
+        store, hung = trio.run(begun)
     hung.close()
     store._writer.join(10)
     trio.run(again)

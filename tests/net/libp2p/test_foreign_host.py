@@ -339,7 +339,7 @@ async def test_a_request_that_outlives_the_host_has_its_deadline_all_the_same():
 @pytest.mark.scenario("H8")
 async def test_a_service_outlives_its_host_as_a_closed_one(caplog):
     async with a_node() as node, trio.open_nursery() as nursery:
-        over = trio.Event()
+        over, reached = trio.Event(), []
         host = await nursery.start(application, over)
         often = {"bootstrap_pause": 0.05, "bootstrap_interval": 0.1, "refresh_interval": 0.1}
         async with KademliaService(host, config(bootstrap=node.addresses, **often)) as service:
@@ -360,6 +360,31 @@ async def test_a_service_outlives_its_host_as_a_closed_one(caplog):
                 service.stats()
             assert caplog.text.count("the host or the store of a service has ended before it") == 1
             assert "failed" not in caplog.text
+            reached.append(True)
+    assert reached, "the block went on"
+
+
+@pytest.mark.scenario("H8")
+async def test_a_call_that_waits_when_the_host_ends_is_told_and_so_is_nobody_else(caplog):
+    async with a_node() as node, trio.open_nursery() as nursery:
+        over, told, slept = trio.Event(), [], False
+        host = await nursery.start(application, over)
+        async with KademliaService(host, config(bootstrap=node.addresses)) as service:
+            await service.wait_ready(timeout=PATIENCE)
+
+            async def wait() -> None:
+                with pytest.raises(NodeClosed):
+                    await service.wait_ready(peers=99)
+                told.append(True)
+
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            await ended(host, over)
+            await trio.sleep(0.2)
+            slept = True
+        assert (slept, told) == (True, [True])
+        nursery.cancel_scope.cancel()
+    assert slept
 
 
 async def test_one_warning_says_what_is_open_and_what_helps(caplog):
