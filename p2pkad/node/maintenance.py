@@ -15,8 +15,8 @@ who come and go (node/membership.py).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import trio
 
@@ -26,7 +26,6 @@ from p2pkad.errors import NodeClosed
 from p2pkad.node.asking import Asking
 from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
-from p2pkad.node.shared import contained
 
 
 class Chore(Protocol):
@@ -45,10 +44,7 @@ class Chore(Protocol):
 
 
 class Maintenance:
-    """Runs chores and checks, and whatever else goes on behind callers' backs. A chore is not started again while it runs.
-
-    end: ends the service.
-    """
+    """Runs chores and checks. A chore is not started again while it runs. end: ends the service."""
 
     def __init__(
         self,
@@ -65,24 +61,11 @@ class Maintenance:
         self._config = config
         self._clock = clock
         self._end = end
-        self._nursery: trio.Nursery | None = None
 
-    def stop(self) -> None:
-        """End it, and all that was spawned."""
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
-
-    def spawn(self, work: Callable[..., Awaitable[object]], *arguments: object) -> None:
-        """Start what goes on behind a caller's back, while it runs."""
-        assert self._nursery is not None
-        self._nursery.start_soon(contained, work, *arguments)
-
-    async def run(self, *, task_status: Any) -> None:
-        """Until it is stopped, or the host or the store is no more: then it says so, and ends."""
+    async def run(self) -> None:
+        """Until it is cancelled, or the host or the store is no more: then it says so, and ends."""
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                task_status.started()
                 while True:
                     with trio.CancelScope() as sleep:
                         while True:

@@ -29,6 +29,7 @@ from p2pkad.node.arguments import as_bytes, bootstrap_peers, named, other
 from p2pkad.node.clock import SYSTEM, Clock
 from p2pkad.node.results import NodeStats, PeersFound, PeerState, ProvideReceipt, PutReceipt, ValueFound
 from p2pkad.node.rooms import put_together, store_of
+from p2pkad.node.shared import contained, scoped
 from p2pkad.node.telling import Telling
 from p2pkad.store.base import Store
 from p2pkad.wire.addresses import address_text
@@ -69,7 +70,7 @@ class KademliaService:
         self._bootstrap_peers = bootstrap_peers(self._config)
         self._tell = Telling()
         self._stack = AsyncExitStack()
-        self._calls: dict[trio.CancelScope, None] = {}
+        self._scopes: dict[trio.CancelScope, None] = {}  # of calls, and of what goes on behind them
         self._open = False
         self._ended = False
         self._mode: Mode = self._config.mode
@@ -85,9 +86,9 @@ class KademliaService:
             stack.push_async_callback(self._remembering.save_at_close)
             # Before the nursery, which would wrap what it raises.
             await self._network.set_server(self._mode == "server")
-            nursery = await stack.enter_async_context(trio.open_nursery())
-            stack.callback(nursery.cancel_scope.cancel)
-            await nursery.start(self._maintenance.run)
+            self._nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(self._nursery.cancel_scope.cancel)
+            self._nursery.start_soon(scoped, self._scopes, self._maintenance.run)
             if self._router is not None:
                 stack.enter_context(self._router.through(self.find_peer))
             if self._ended:
@@ -108,8 +109,8 @@ class KademliaService:
         Calls that other tasks have under way end with NodeClosed.
         """
         self._open = False
-        for call in self._calls:
-            call.cancel()
+        for scope in self._scopes:
+            scope.cancel()
         await self._stack.aclose()
 
     def __repr__(self) -> str:
@@ -402,7 +403,7 @@ class KademliaService:
         network.rank_connections(rooms.hearing.usefulness)
 
     def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        self._maintenance.spawn(work, *arguments)
+        self._nursery.start_soon(scoped, self._scopes, contained, work, *arguments)
 
     def _learn(self, peer: PeerInfo | str) -> PeerInfo:
         """A peer that the user named: its addresses are remembered as they are, whatever their scope."""
@@ -420,9 +421,8 @@ class KademliaService:
             return
         log.warning("the host or the store of a service has ended before it: every call raises NodeClosed")
         self._open = False
-        for call in self._calls:
-            call.cancel()
-        self._maintenance.stop()  # and not the nursery, in which the block is, too
+        for scope in self._scopes:
+            scope.cancel()
 
     def _require_open(self) -> None:
         if not self._open:
@@ -433,7 +433,7 @@ class KademliaService:
         """Around the work of a method: it ends with NodeClosed when the service closes."""
         self._require_open()
         with trio.CancelScope() as scope:
-            self._calls[scope] = None
+            self._scopes[scope] = None
             try:
                 yield
             except ExceptionGroup as group:  # of a lookup's tasks, whose host has ended
@@ -441,6 +441,6 @@ class KademliaService:
                     raise NodeClosed from group
                 raise
             finally:
-                del self._calls[scope]
+                del self._scopes[scope]
         if scope.cancelled_caught:
             raise NodeClosed

@@ -83,3 +83,16 @@ async def contained(work: Callable[..., Awaitable[object]], *arguments: object) 
         pass  # this service, or its host
     except* Exception:
         log.exception("a background task failed")
+
+
+async def scoped(scopes: dict[trio.CancelScope, None], work: Callable[..., Awaitable[object]], *arguments: object) -> None:
+    """Run something in a scope of its own, which is among `scopes` meanwhile.
+
+    To cancel the nursery in its stead would cancel the block in which that was opened, too.
+    """
+    with trio.CancelScope() as scope:
+        scopes[scope] = None
+        try:
+            await work(*arguments)
+        finally:
+            del scopes[scope]
