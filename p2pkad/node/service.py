@@ -88,7 +88,7 @@ class KademliaService:
             await self._network.set_server(self._mode == "server")
             self._nursery = await stack.enter_async_context(trio.open_nursery())
             stack.callback(self._nursery.cancel_scope.cancel)
-            self._nursery.start_soon(scoped, self._scopes, self._maintenance.run)
+            self._nursery.start_soon(scoped, self._scopes, self._maintenance.run, name=self._maintenance.run)
             if self._router is not None:
                 stack.enter_context(self._router.through(self.find_peer))
             if self._ended:
@@ -403,7 +403,7 @@ class KademliaService:
         network.rank_connections(rooms.hearing.usefulness)
 
     def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        self._nursery.start_soon(scoped, self._scopes, contained, work, *arguments)
+        self._nursery.start_soon(scoped, self._scopes, contained, work, *arguments, name=work)
 
     def _learn(self, peer: PeerInfo | str) -> PeerInfo:
         """A peer that the user named: its addresses are remembered as they are, whatever their scope."""
