@@ -79,8 +79,8 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: this is not TOML: {error}") from error
     options: dict[str, Any] = {}
     for table, entries in said.items():
-        if table not in TABLES and (homes := [other for other in TABLES if table in keys(other)]):
-            raise ConfigError(f"{path}: {table} belongs below [{homes[0]}]")
+        if table not in TABLES and (home := _home_of(table)):
+            raise ConfigError(f"{path}: {table} belongs below [{home}]")
         if table not in TABLES:
             raise ConfigError(f"{path}: unknown table [{table}].{_meant(table, TABLES, '[{}]')}")
         if not isinstance(entries, dict):
@@ -93,8 +93,8 @@ def _checked(path: Path, table: str, entries: Mapping[str, Any]) -> Mapping[str,
     known = keys(table)
     for key, value in entries.items():
         if key not in known:
-            homes = [other for other in TABLES if key in keys(other)]
-            where = f" It belongs to [{homes[0]}]." if homes else _meant(key, known, '"{}"')
+            home = _home_of(key)
+            where = f" It belongs to [{home}]." if home else _meant(key, known, '"{}"')
             raise ConfigError(f'{path}: unknown key "{key}" in [{table}].{where}')
         hint = known[key][0]
         if not fits(value, hint):
@@ -102,6 +102,10 @@ def _checked(path: Path, table: str, entries: Mapping[str, Any]) -> Mapping[str,
                 f"{path}: {key} in [{table}] has to be {described(hint)}, and is {json.dumps(value, default=str)}"
             )
     return entries
+
+
+def _home_of(key: str) -> str | None:
+    return next((table for table in TABLES if key in keys(table)), None)
 
 
 def _meant(word: str, known: Mapping[str, Any], form: str) -> str:
