@@ -104,6 +104,7 @@ class SqliteStore:
         self._next = _Changes()
         self._under_way: _Changes | None = None
         self._turns = trio.lowlevel.ParkingLot()
+        self._watched = False
         self._closed = False
         self._ended = trio.Event()
         self._database = Database.open(path, owner=f"{own_key:x}", durability=durability)
@@ -218,9 +219,7 @@ class SqliteStore:
     @property
     def trouble(self) -> str | None:
         """Why nothing can be stored, or soon nothing; None: nothing is wrong. `expire` tries whether it still is."""
-        if self._under_way is not None and trio.current_time() - self._under_way.began > PATIENCE:
-            return str(self._hanging())
-        return self._writer.trouble
+        return str(self._hanging()) if self._hangs else self._writer.trouble
 
     async def aclose(self) -> None:
         """Write what is left, close the file, give the lock back, end the thread. Idempotent, and not cut short by cancelling.
@@ -267,30 +266,26 @@ class SqliteStore:
     async def _turn(self, *, firm: bool = False) -> None:
         """Before a change: whether it may be made, and that there is room for one more that waits.
 
-        Raises StoreFailed: there was none for PATIENCE. What is firm goes on all the same: there is little of it.
+        Raises StoreFailed: the disk hangs. What is firm goes on all the same: there is little of it.
         """
         self._check_open()
-        while len(self._next.waiters) >= MAX_WAITING:
-            with trio.move_on_after(PATIENCE) as patience:
-                await self._turns.park()
+        while not self._hangs and len(self._next.waiters) >= MAX_WAITING:
+            await self._turns.park()
             self._check_open()
-            if patience.cancelled_caught and firm:
-                return
-            if patience.cancelled_caught:
-                raise self._hanging()
+        if self._hangs and not firm:
+            raise self._hanging()
 
     async def _commit(self) -> None:
         """Return when all that has been changed so far is written. Raises StoreFull, StoreFailed: it was taken back.
 
-        StoreFailed also after PATIENCE; then it is written when the disk moves, or not.
+        StoreFailed also when the disk hangs; then it is written when the disk moves, or not.
         """
         waiter = self._next.wait()
         if self._under_way is None:
             self._write()
-        with trio.move_on_after(PATIENCE) as patience:
-            await waiter.over.wait()
-        if patience.cancelled_caught:
+        if self._hangs:
             raise self._hanging()
+        await waiter.over.wait()
         if waiter.error is not None:
             raise waiter.error
 
@@ -298,6 +293,10 @@ class SqliteStore:
         """The same for firm changes: when this commit fails, they are part of the next."""
         with suppress(StoreError):
             await self._commit()
+
+    @property
+    def _hangs(self) -> bool:
+        return self._under_way is not None and trio.current_time() - self._under_way.began >= PATIENCE
 
     def _hanging(self) -> StoreFailed:
         path = self._database.path
@@ -320,6 +319,22 @@ class SqliteStore:
                     batch.gone_providers.append((place.key, place.peer))
         self._writer.write(batch, self._written)
         self._turns.unpark_all()
+        if not self._watched:
+            self._watched = True
+            trio.lowlevel.spawn_system_task(self._watch)
+
+    async def _watch(self) -> None:
+        """Tell all who wait when a commit takes too long. One deadline for all: one each would take a fifth of a busy loop."""
+        changes = self._under_way
+        while changes is not None and not self._hangs:
+            await trio.sleep_until(changes.began + PATIENCE)
+            changes = self._under_way
+        self._watched = False
+        if changes is not None:
+            for waiter in changes.waiters + self._next.waiters:
+                waiter.error = self._hanging()
+                waiter.over.set()
+            self._turns.unpark_all()
 
     def _written(self, error: StoreError | None, left_out: LeftOut) -> None:
         assert self._under_way is not None

@@ -604,6 +604,7 @@ async def test_nobody_waits_longer_for_a_disk_than_it_takes_to_say_so(
 ) -> None:
     monkeypatch.setattr("p2pkad.store.sqlite.MAX_WAITING", 1)
     failed: list[bytes] = []
+    late = b"late"
 
     async def fails(key: bytes) -> None:
         with pytest.raises(StoreFailed, match="has not answered for 30 s"):
@@ -622,9 +623,11 @@ async def test_nobody_waits_longer_for_a_disk_than_it_takes_to_say_so(
                 mock_clock.jump(PATIENCE)
                 await trio.testing.wait_all_tasks_blocked()
                 assert sorted(failed) == [NEAR, MIDDLE, FAR]
-                mock_clock.jump(PATIENCE)  # what can be written later goes on, and ends
+                await fails(late)  # at once
+                await trio.testing.wait_all_tasks_blocked()
+                assert not nursery.child_tasks  # what can be written later goes on, too
         await store.expire(3)
-        assert await kept(store, NEAR, MIDDLE, FAR) == [NEAR, MIDDLE]
+        assert await kept(store, NEAR, MIDDLE, FAR, late) == [NEAR, MIDDLE]
 
 
 @pytest.mark.scenario("H5")
