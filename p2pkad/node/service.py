@@ -29,8 +29,8 @@ from p2pkad.node.arguments import as_bytes, bootstrap_peers, named, other
 from p2pkad.node.clock import SYSTEM, Clock
 from p2pkad.node.results import NodeStats, PeersFound, PeerState, ProvideReceipt, PutReceipt, ValueFound
 from p2pkad.node.rooms import put_together, store_of
-from p2pkad.node.shared import contained, scoped
 from p2pkad.node.telling import Telling
+from p2pkad.node.work import Work
 from p2pkad.store.base import Store
 from p2pkad.wire.addresses import address_text
 from p2pkad.wire.content import Content, multihash_of
@@ -70,7 +70,7 @@ class KademliaService:
         self._bootstrap_peers = bootstrap_peers(self._config)
         self._tell = Telling()
         self._stack = AsyncExitStack()
-        self._scopes: dict[trio.CancelScope, None] = {}  # of calls, and of what goes on behind them
+        self._work = Work()
         self._open = False
         self._ended = False
         self._mode: Mode = self._config.mode
@@ -88,7 +88,7 @@ class KademliaService:
             await self._network.set_server(self._mode == "server")
             self._nursery = await stack.enter_async_context(trio.open_nursery())
             stack.callback(self._nursery.cancel_scope.cancel)
-            self._nursery.start_soon(scoped, self._scopes, self._maintenance.run, name=self._maintenance.run)
+            self._nursery.start_soon(self._work.run, self._maintenance.run, name=self._maintenance.run)
             if self._router is not None:
                 stack.enter_context(self._router.through(self.find_peer))
             if self._ended:
@@ -109,8 +109,7 @@ class KademliaService:
         Calls that other tasks have under way end with NodeClosed.
         """
         self._open = False
-        for scope in self._scopes:
-            scope.cancel()
+        self._work.end()
         await self._stack.aclose()
 
     def __repr__(self) -> str:
@@ -389,9 +388,10 @@ class KademliaService:
 
     def _assemble(self, network: Network) -> None:
         self._network = network
-        self._store = self._given_store or store_of(network.id, self._config)
-        of_ours = self._config, self._clock, self._random, self._tell, self._bootstrap_peers, self._spawn, self._end
-        rooms = put_together(network, self._store, *of_ours)
+        store = self._store = self._given_store or store_of(network.id, self._config)
+        rooms = put_together(
+            network, store, self._config, self._clock, self._random, self._tell, self._bootstrap_peers, self._spawn, self._end
+        )
         self._membership, self._querying, self._maintenance = rooms.membership, rooms.querying, rooms.maintenance
         self._publishing, self._finding, self._refreshing = rooms.publishing, rooms.finding, rooms.refreshing
         self._remembering, self._meeting, self._bootstrap = rooms.remembering, rooms.meeting, rooms.bootstrap
@@ -403,7 +403,7 @@ class KademliaService:
         network.rank_connections(rooms.hearing.usefulness)
 
     def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        self._nursery.start_soon(scoped, self._scopes, contained, work, *arguments, name=work)
+        self._nursery.start_soon(self._work.run_contained, work, *arguments, name=work)
 
     def _learn(self, peer: PeerInfo | str) -> PeerInfo:
         """A peer that the user named: its addresses are remembered as they are, whatever their scope."""
@@ -421,8 +421,7 @@ class KademliaService:
             return
         log.warning("the host or the store of a service has ended before it: every call raises NodeClosed")
         self._open = False
-        for scope in self._scopes:
-            scope.cancel()
+        self._work.end()
 
     def _require_open(self) -> None:
         if not self._open:
@@ -432,15 +431,12 @@ class KademliaService:
     def _call(self) -> Iterator[None]:
         """Around the work of a method: it ends with NodeClosed when the service closes."""
         self._require_open()
-        with trio.CancelScope() as scope:
-            self._scopes[scope] = None
+        with self._work.piece() as piece:
             try:
                 yield
             except ExceptionGroup as group:  # of a lookup's tasks, whose host has ended
                 if group.split(NodeClosed)[1] is None:
                     raise NodeClosed from group
                 raise
-            finally:
-                del self._scopes[scope]
-        if scope.cancelled_caught:
+        if piece.cancelled_caught:
             raise NodeClosed

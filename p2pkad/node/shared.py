@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -10,8 +9,6 @@ from typing import Generic, TypeVar
 import trio
 
 from p2pkad.errors import NodeClosed
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -73,26 +70,3 @@ class SharedRun(Generic[T]):
     def _forget(self, run: _Run[T]) -> None:
         if self._current is run:
             self._current = None
-
-
-async def contained(work: Callable[..., Awaitable[object]], *arguments: object) -> None:
-    """What goes on behind a caller's back may fail, and must not take the service with it."""
-    try:
-        await work(*arguments)
-    except* NodeClosed:
-        pass  # this service, or its host
-    except* Exception:
-        log.exception("a background task failed")
-
-
-async def scoped(scopes: dict[trio.CancelScope, None], work: Callable[..., Awaitable[object]], *arguments: object) -> None:
-    """Run something in a scope of its own, which is among `scopes` meanwhile.
-
-    To cancel the nursery in its stead would cancel the block in which that was opened, too.
-    """
-    with trio.CancelScope() as scope:
-        scopes[scope] = None
-        try:
-            await work(*arguments)
-        finally:
-            del scopes[scope]
