@@ -42,9 +42,10 @@ class Origins(dict[str, str]):
 
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
         for each in arguments:
-            if each.tokens and each.tokens[-1].source != "cli":
+            last = each.tokens[-1] if each.tokens else None
+            if last is not None and last.source != "cli":
                 name = each.name.removeprefix("--").replace("-", "_")
-                self[name] = each.tokens[-1].source if each.tokens[-1].source != "env" else each.tokens[-1].keyword or ""
+                self[name] = last.keyword or "" if last.source == "env" else last.source
 
     def of(self, options: Sequence[str]) -> str:
         """What a sentence about these options ends in; empty where they were typed, or are what they are by themselves."""

@@ -29,12 +29,8 @@ PIPE_CLOSED = 128 + SIGPIPE
 TERMINATED = 128 + SIGTERM
 
 
-class UsageError(P2pkadError):
-    """What was typed cannot be done. The sentence says what would be. options: as in ConfigError."""
-
-    def __init__(self, sentence: str, *options: str) -> None:
-        super().__init__(sentence)
-        self.options = options
+class UsageError(ConfigError):
+    """What was typed cannot be done, be it an option or not. The sentence says what would be."""
 
 
 class NodeSaid(P2pkadError):
@@ -47,7 +43,6 @@ class NodeSaid(P2pkadError):
 
 
 MEANING: dict[type[BaseException], int] = {
-    UsageError: USAGE,
     ConfigError: USAGE,
     LocalProtocolError: USAGE,
     InvalidRecord: USAGE,

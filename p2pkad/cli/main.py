@@ -18,7 +18,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from p2pkad import __version__
 from p2pkad.cli.environment import Environment, File, Origins, strangers
-from p2pkad.cli.exits import FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE, UsageError, exit_code, leaf
+from p2pkad.cli.exits import FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE, exit_code, leaf
 from p2pkad.cli.words import state_home
 from p2pkad.errors import ConfigError, P2pkadError
 
@@ -251,7 +251,7 @@ def _report(error: BaseException, origins: Origins) -> int:
         _complain(f"{what} Try: {' '.join(('p2pkad', *(error.command_chain or ())))} --help")
         return USAGE
     if isinstance(error, P2pkadError | TimeoutError | OSError):
-        _complain(f"{error}{origins.of(error.options)}" if isinstance(error, ConfigError | UsageError) else str(error))
+        _complain(f"{error}{origins.of(error.options)}" if isinstance(error, ConfigError) else str(error))
         return exit_code(error)
     _complain(f"this is a bug in p2pkad: {error!r}. P2PKAD_DEBUG=1 shows where it happened.")
     return FAILED
