@@ -241,8 +241,8 @@ class StoreFull(StoreError):
 
 
 class StoreFailed(StoreError):
-    """The disk refused to write, or failed; the sentence has the system's reason. Or it has not answered for 30 seconds: then
-    what came is in use, and is stored when the disk moves, or not.
+    """The disk refused to write, or failed; the sentence has the system's reason. Or it has not answered for 30 seconds,
+    or not in the time of the call: then what came is in use, and is stored when the disk moves, or not.
     """
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
+
+import trio
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import ClosestPeers, Failure, Value
@@ -24,6 +26,7 @@ from p2pkad.errors import (
     RecordTooLarge,
     StaleRecord,
     StoreError,
+    StoreFailed,
     key_text,
 )
 from p2pkad.events import NodeEvent, Published, PublishFailed
@@ -102,7 +105,8 @@ class Publishing:
     ) -> PutReceipt:
         record = self._record(key, value, allow_large=allow_large)
         deadline = self._deadline(timeout)
-        await self._store.update(key, self._keep_own(record))
+        with self._stored_by(deadline):
+            await self._store.update(key, self._keep_own(record))
         await self._cycle.stored("record")
         receipt = await self._publish(record, await self._nearest(key, deadline), deadline)
         if len(receipt.stored) < min_stored:
@@ -162,7 +166,8 @@ class Publishing:
         deadline = self._deadline(timeout)
         # It ends only when the node stops providing: the entry has no lifetime.
         due = self._cycle.first("provider")
-        await self._store.add_provider(key, StoredProvider(own, self._clock.wall(), expires=NEVER, own=True, due=due))
+        with self._stored_by(deadline):
+            await self._store.add_provider(key, StoredProvider(own, self._clock.wall(), expires=NEVER, own=True, due=due))
         await self._cycle.stored("provider")
         return await self._announce_all(key, await self._nearest(key, deadline), deadline, confirm=confirm)
 
@@ -217,6 +222,15 @@ class Publishing:
         now = self._clock.monotonic()
         self._tell(Published(at=now, kind=kind, key=key, seconds=now - began, receipt=receipt))
         return receipt
+
+    @contextmanager
+    def _stored_by(self, deadline: float) -> Iterator[None]:
+        """Around a change of the store. Raises StoreFailed: it took until the deadline; it is stored or not."""
+        began = self._clock.monotonic()
+        with trio.move_on_at(deadline) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise StoreFailed(f"the store took more than {deadline - began:.3g} s, and may store it yet")
 
     def _passed_on(self, goal: Value, asked: float) -> Record | None:
         return passed_on(goal.copies, asked=asked, now=self._clock.wall(), lifetime=self._config.record_lifetime)

@@ -46,8 +46,10 @@ MAX_WAITING = 1000
 """Calls that wait for one commit: what a quick disk takes in a tenth of a second."""
 
 PATIENCE = 30.0
-"""Seconds that a commit may take before something is wrong, and that callers and closing wait for the disk. A writer that is
-stuck for longer ends with the process, or when the disk moves."""
+"""Seconds that a commit may take: then something is wrong, and whoever waits for it, or for the next, is told. So long closing
+waits, too. A writer that is stuck for longer ends with the process, or when the disk moves."""
+
+CANNOT_BE_WRITTEN = "the store cannot be written"
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +90,8 @@ class SqliteStore:
 
     own_key: the key of the node's id in `space`. Making it reads the whole file, and blocks meanwhile: `open_store` does so in
     a thread. Raises ConfigError: the file cannot be used; the sentence says why, and nothing is left open.
-    Where a change raises StoreFailed nothing is changed, but for a disk that has not answered for PATIENCE: then it is written
-    when the disk moves, or not.
+    Where a change raises StoreFull or StoreFailed nothing is changed, but for a disk that has not answered for PATIENCE: then
+    what was begun is in use, and written when the disk moves, or not.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class SqliteStore:
     async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
         """Replace what is under `key` by what `decide` makes of it; returns what is there now.
 
-        Raises what `decide` raises, StoreFull and StoreFailed, with nothing changed. Cancelled: it is stored or not.
+        Raises what `decide` raises, with nothing changed, StoreFull and StoreFailed. Cancelled: it is stored or not.
         """
         await self._turn()
         chosen = self._contents.update(key, decide)
@@ -138,7 +140,7 @@ class SqliteStore:
         """Remember who provides `key`; a peer that is known for it is replaced.
 
         At the limit of providers per key the one that expires first makes room; an own one never does.
-        Raises StoreFull and StoreFailed, with nothing changed. Cancelled: it is stored or not.
+        Raises StoreFull and StoreFailed. Cancelled: it is stored or not.
         """
         await self._turn()
         self._contents.add_provider(key, provider)
@@ -150,7 +152,7 @@ class SqliteStore:
         return self._contents.providers(key, now)
 
     async def remove_provider(self, key: bytes, peer: PeerId) -> bool:
-        """Forget that `peer` provides `key`; False when it did not. Raises StoreFull and StoreFailed, with nothing changed."""
+        """Forget that `peer` provides `key`; False when it did not. Raises StoreFull and StoreFailed."""
         await self._turn()
         removed = self._contents.remove_provider(key, peer)
         await self._commit()
@@ -176,7 +178,7 @@ class SqliteStore:
     async def set_addresses(self, key: bytes, addresses: Sequence[Address], now: float) -> bool:
         """Change where the node's own provider of `key` is said to be; False when there is no such own entry.
 
-        Raises StoreFull and StoreFailed, with nothing changed.
+        Raises StoreFull and StoreFailed.
         """
         await self._turn()
         changed = self._contents.set_addresses(key, addresses, now)
@@ -188,15 +190,14 @@ class SqliteStore:
 
         Cancelled: the rest is removed by the next call.
         """
-        await self._turn(firm=True)
-        self._contents.see(now)
-        removed = batch = self._contents.sweep(now, BATCH)
-        await self._commit_or_later()
+        removed, batch = 0, BATCH
         while batch == BATCH:
             await self._turn(firm=True)
+            self._contents.see(now)
             batch = self._contents.sweep(now, BATCH)
             removed += batch
             await self._commit_or_later()
+            await trio.lowlevel.checkpoint()  # which the commit is not while the disk hangs
         return removed
 
     async def save_peers(self, peers: Sequence[KeptPeer]) -> None:
@@ -296,7 +297,7 @@ class SqliteStore:
 
     @property
     def _hangs(self) -> bool:
-        return self._under_way is not None and trio.current_time() - self._under_way.began >= PATIENCE
+        return self._under_way is not None and trio.current_time() >= self._under_way.began + PATIENCE
 
     def _hanging(self) -> StoreFailed:
         path = self._database.path
@@ -317,11 +318,11 @@ class SqliteStore:
                     batch.gone_records.append(place.key)
                 case None:
                     batch.gone_providers.append((place.key, place.peer))
-        self._writer.write(batch, self._written)
-        self._turns.unpark_all()
         if not self._watched:
             self._watched = True
             trio.lowlevel.spawn_system_task(self._watch)
+        self._writer.write(batch, self._written)
+        self._turns.unpark_all()
 
     async def _watch(self) -> None:
         """Tell all who wait when a commit takes too long. One deadline for all: one each would take a fifth of a busy loop."""
@@ -331,10 +332,12 @@ class SqliteStore:
             changes = self._under_way
         self._watched = False
         if changes is not None:
-            for waiter in changes.waiters + self._next.waiters:
+            waiters = changes.waiters + self._next.waiters
+            for waiter in waiters:
                 waiter.error = self._hanging()
                 waiter.over.set()
             self._turns.unpark_all()
+            log.warning(CANNOT_BE_WRITTEN, extra={"reason": str(self._hanging()), "calls": len(waiters)})
 
     def _written(self, error: StoreError | None, left_out: LeftOut) -> None:
         assert self._under_way is not None
@@ -360,7 +363,7 @@ class SqliteStore:
             waiter.error = type(error)(*error.args)
         failed.waiters += later.waiters
         self._turns.unpark_all()  # those who waited for room have it, and no commit comes that would say so
-        log.warning("the store cannot be written", extra={"reason": str(error), "calls": len(failed.waiters)})
+        log.warning(CANNOT_BE_WRITTEN, extra={"reason": str(error), "calls": len(failed.waiters)})
 
     def _take_out(self, done: _Changes, left_out: LeftOut) -> None:
         """Undo what SQLite cannot hold, and no more than that."""

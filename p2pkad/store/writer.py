@@ -61,8 +61,17 @@ class Writer:
 
     def _hand_over(self, job: _Job) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="p2pkad store", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="p2pkad store", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the next batch tries again
+                failure = StoreFailed(f"{self._database.path}: cannot be written ({error})")
+                self._failed(failure)
+                if job.batch is None:
+                    self._database.close()
+                job.tell(failure)
+                return
+            self._thread = thread
         self._jobs.put(job)
 
     # On the thread

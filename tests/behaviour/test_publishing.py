@@ -20,7 +20,7 @@ from p2pkad.core.messages import (
     PutValueReply,
 )
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import QuorumNotMet, RemoteProtocolError
+from p2pkad.errors import QuorumNotMet, RemoteProtocolError, StoreFailed
 from p2pkad.net.base import Handler, Network, Request
 from p2pkad.node.results import PutReceipt
 from p2pkad.node.service import KademliaService
@@ -210,3 +210,19 @@ async def test_all_providers_are_those_that_any_of_the_holders_tells_each_once(n
     found = await node.find_providers(CONTENT, count=None)
     assert sorted(info.id for info in found) == sorted(info.id for info in everybody)
     assert len(await node.find_providers(CONTENT, count=4)) == 4
+
+
+@pytest.mark.scenario("H5")
+async def test_the_time_of_a_call_is_that_of_the_store_too(network: BehaviourNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = await network.start_one(bootstrap=())
+
+    async def hang(*_: object) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(node._store, "update", hang)
+    monkeypatch.setattr(node._store, "add_provider", hang)
+    for call in (node.put_value(KEY, b"value", timeout=3), node.provide(CONTENT, timeout=3)):
+        began = trio.current_time()
+        with pytest.raises(StoreFailed, match="more than 3 s"):
+            await call
+        assert trio.current_time() - began == pytest.approx(3)

@@ -600,7 +600,7 @@ def test_a_writer_whose_loop_is_over_gives_the_file_back_when_the_disk_moves(
 
 @pytest.mark.scenario("H5")
 async def test_nobody_waits_longer_for_a_disk_than_it_takes_to_say_so(
-    tmp_path: Path, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("p2pkad.store.sqlite.MAX_WAITING", 1)
     failed: list[bytes] = []
@@ -626,8 +626,54 @@ async def test_nobody_waits_longer_for_a_disk_than_it_takes_to_say_so(
                 await fails(late)  # at once
                 await trio.testing.wait_all_tasks_blocked()
                 assert not nursery.child_tasks  # what can be written later goes on, too
+        assert [log.reason for log in caplog.records if log.message == "the store cannot be written"] == [
+            f"{tmp_path}/store.db: its disk has not answered for 30 s. What is stored is served"
+        ]
         await store.expire(3)
         assert await kept(store, NEAR, MIDDLE, FAR, late) == [NEAR, MIDDLE]
+
+
+@pytest.mark.scenario("H5")
+async def test_a_sweep_can_be_cancelled_while_the_disk_hangs(
+    tmp_path: Path, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pkad.store.sqlite.BATCH", 1)
+    async with opened(tmp_path) as store, trio.open_nursery() as nursery:
+        await put(store, record(NEAR, expires=50), record(MIDDLE, expires=50), record(FAR, expires=50))
+        with held(store):
+            nursery.start_soon(hurried, store, b"other")
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(PATIENCE)
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await store.expire(60)
+            assert store.stats().records == 3  # of four: a batch is one here
+
+
+@pytest.mark.scenario("H5")
+async def test_a_store_without_a_thread_fails_and_goes_on_when_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with opened(tmp_path) as store:
+        with monkeypatch.context() as crowded, trio.fail_after(5):
+            crowded.setattr("threading.Thread.start", refuse)
+            for key in (NEAR, FAR):
+                with pytest.raises(StoreFailed, match="can't start new thread"):
+                    await put(store, record(key))
+            assert "can't start new thread" in (store.trouble or "")
+        await put(store, record(MIDDLE))
+        assert await kept(store, NEAR, MIDDLE, FAR) == [MIDDLE]
+        assert store.trouble is None
+    with monkeypatch.context() as crowded:
+        crowded.setattr("threading.Thread.start", refuse)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(SqliteStore(tmp_path / "store.db", 0, BOUNDS, space=SPACE).aclose)
+    async with opened(tmp_path) as store:
+        assert await kept(store, MIDDLE) == [MIDDLE]
 
 
 @pytest.mark.scenario("H5")
