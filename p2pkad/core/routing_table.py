@@ -215,9 +215,13 @@ class RoutingTable:
             self._to_refresh = range(min(deepest, 2 * (gap + 1)) + 1)
         return self._to_refresh
 
+    def seen(self, peer: PeerId) -> float:
+        """When a peer of the table was last of use; KeyError: it is not in the table."""
+        return self._entry(peer).seen
+
     def last_seen_before(self, moment: float) -> list[PeerId]:
         """The peers that have not been of use since then, by bucket, widest first."""
-        return [peer for peer in self if self._entry(peer).seen < moment]
+        return [peer for peer in self if self.seen(peer) < moment]
 
     def __contains__(self, peer: PeerId) -> bool:
         return self._peers.get(self._space.key(peer)) == peer

@@ -7,7 +7,8 @@ suspected  who could not be reached, was late when a lookup ended, or refused so
 leaves     a suspect that failed again; who refused FIND_NODE or answered nonsense; who dropped the protocol
 awaited    who left for failing, and a newcomer that knew nobody yet: it is tried again (core/awaited.py says when)
 
-Who has no room for us is neither suspected nor leaves: it is there, and has its own limit.
+Who has no room for us is neither suspected nor leaves: it is there, and has its own limit. But for BUSY_FOR and no longer: who
+accepts connections and closes them need not be a peer any more.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ MAX_ADDRESSES_PER_PEER = 16
 
 MAX_AWAITED = 256
 """Peers that are missed: more than a table holds in a network of a million."""
+
+BUSY_FOR = 3600.0
+"""Seconds since it last answered for which a peer is believed to be full."""
 
 MAX_CHECKS = 16
 """Checks under way at a time: a crowd of newcomers must not crowd out the node's own lookups."""
@@ -165,7 +169,7 @@ class Membership:
         if peer not in self.table:
             self.table.remove(peer)  # it may wait in the replacement cache
             self._try_another(self.table.replacement(self.table.bucket_of(peer)))
-        elif reason is Failure.BUSY:
+        elif reason is Failure.BUSY and self.table.seen(peer) > self._clock.monotonic() - BUSY_FOR:
             self._suspicion.trust(peer)
         elif reason in (Failure.REFUSED, Failure.MALFORMED) or self._suspicion.is_ripe(peer):
             self._evict(peer, "failed")

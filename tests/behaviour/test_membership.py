@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from p2pkad.config import KademliaConfig
+from p2pkad.core.goals import Failure
 from p2pkad.core.messages import AnyRequest, FindNode, FindNodeReply
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import NoPeers, P2pkadError
@@ -321,6 +322,26 @@ async def test_of_a_crowd_of_newcomers_a_thousand_wait_for_their_check() -> None
             membership.checked(peer)
         checked += len(due)
     assert checked == 1000
+
+
+@pytest.mark.scenario("L18", "L5")
+async def test_who_is_always_busy_is_not_a_peer_any_more(mock_clock: trio.testing.MockClock) -> None:
+    """A proxy whose server has died goes on to accept connections, and closes them."""
+    membership = Membership(peer_id(0), KademliaConfig(), SYSTEM, lambda event: None)
+    proxy, witness = peer_id(1), peer_id(2)
+    membership.answered(proxy, None, told_nobody=False)
+    for _ in range(6):
+        membership.answered(witness, None, told_nobody=False)
+        membership.failed(proxy, Failure.BUSY)
+        assert proxy in membership.table
+        assert membership.usable == 2
+        mock_clock.jump(600)
+    membership.failed(proxy, Failure.BUSY)
+    assert membership.usable == 1
+    membership.answered(witness, None, told_nobody=False)
+    membership.failed(proxy, Failure.BUSY)
+    assert proxy not in membership.table
+    assert proxy in membership.awaited
 
 
 @pytest.mark.scenario("L8")
