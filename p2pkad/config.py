@@ -72,7 +72,8 @@ class HostConfig:
     max_streams_per_peer: int = 64
     """Inbound streams that one peer may hold open; 1 or more. Beyond it its new streams are reset."""
     max_inbound_streams: int = 2048
-    """Inbound streams of one protocol, all peers together; 1 or more. Beyond it new ones are reset. go has 2,048 with 6 GiB."""
+    """Inbound streams of one protocol, all peers together; 1 or more. Beyond it one of the peer that has the most is reset.
+    go has 2,048 with 6 GiB."""
     max_arriving_bytes: int = 64 * MIB
     """Bytes that have arrived of requests over 64 KiB that are not answered yet, of one protocol, all peers together; 1 MiB or
     more. Beyond it the largest one of the peer that has the most is reset."""

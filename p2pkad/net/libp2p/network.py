@@ -43,6 +43,7 @@ from p2pkad.net.base import (
     Usefulness,
 )
 from p2pkad.net.connections import Held
+from p2pkad.net.inbound import InboundStreams
 from p2pkad.net.libp2p.border import FOREIGN, reason
 from p2pkad.net.libp2p.deadlines import Deadlines
 from p2pkad.net.libp2p.ids import peer_of, remote_address
@@ -272,8 +273,7 @@ class Libp2pNetwork:
             self._answer,
             limit=self._max_message,
             idle_timeout=config.idle_stream_timeout,
-            most=config.max_inbound_streams,
-            crowded=lambda peer: self._tell(Limited("streams", peer)),
+            streams=InboundStreams(config.max_inbound_streams, lambda peer: self._tell(Limited("streams", peer))),
             intake=Intake(config.max_arriving_bytes, lambda peer: self._tell(Limited("arriving_bytes", peer))),
         )
         self._host.set_stream_handler(TProtocol(self._protocol), self._backbone.bounded(self._server.serve))

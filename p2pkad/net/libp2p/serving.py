@@ -4,7 +4,7 @@
     the end, between requests  | close
     everything else            | reset: a frame too long, cut off or undecodable, a handler that raises,
                                | no whole request for `idle_timeout`, a reply that the peer does not take
-    one stream too many        | reset, whoever opened it
+    one stream too many        | reset, or one of a peer that has more (net/inbound.py)
     too many bytes in requests | of those that are not whole yet the largest is reset (intake.py)
 
 Half-close is fine: a peer that closes its side right after the request (rust does) still gets the reply.
@@ -19,8 +19,8 @@ import trio
 from libp2p.abc import INetStream
 from libp2p.network.stream.net_stream import NetStream
 
-from p2pkad.core.peers import PeerId
 from p2pkad.errors import P2pkadError, without_content
+from p2pkad.net.inbound import InboundStreams
 from p2pkad.net.libp2p.ids import peer_of
 from p2pkad.net.libp2p.intake import SMALL, Arrival, Intake
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
@@ -38,7 +38,7 @@ Answer = Callable[[INetStream, bytes], Awaitable[bytes | None]]
 class Server:
     """Answers one protocol's streams. limit: bytes of a request at most. idle_timeout: seconds.
 
-    most: streams at a time, of all peers together. crowded: told whose stream was one too many. intake: bounds what arrives.
+    streams: bounds how many there are. intake: bounds what arrives.
     """
 
     def __init__(
@@ -47,48 +47,43 @@ class Server:
         *,
         limit: int,
         idle_timeout: float,
-        most: int,
-        crowded: Callable[[PeerId], None],
+        streams: InboundStreams,
         intake: Intake,
     ) -> None:
         self._answer = answer
         self._limit = limit
         self._idle_timeout = idle_timeout
-        self._most = most
-        self._crowded = crowded
+        self._streams = streams
         self._intake = intake
-        self._scopes: set[trio.CancelScope] = set()
 
     def __len__(self) -> int:
-        return len(self._scopes)
+        return len(self._streams)
 
     async def serve(self, stream: INetStream) -> None:
         """The handler to register for the protocol. Never raises."""
         assert isinstance(stream, NetStream)
-        pipe = Pipe(stream)
-        if len(self._scopes) >= self._most:
-            self._crowded(peer_of(stream.muxed_conn))
+        pipe, peer = Pipe(stream), peer_of(stream.muxed_conn)
+        if not self._streams.make_room(peer):
             await pipe.reset()
             return
         with trio.CancelScope(deadline=trio.current_time() + self._idle_timeout * (1 + SLACK)) as scope:
-            self._scopes.add(scope)
+            self._streams.open(scope, peer)
             try:
                 await self._until_the_end(stream, pipe, scope)
                 await pipe.close()
                 pipe.forget()
                 return
             except (P2pkadError, StreamLost) as error:
-                log.debug("%s: reset: %s", peer_of(stream.muxed_conn), without_content(error))
+                log.debug("%s: reset: %s", peer, without_content(error))
             except Exception:
                 log.exception("a handler failed")
             finally:
-                self._scopes.discard(scope)
+                self._streams.close(scope)
         await pipe.reset()
 
     def reset_all(self) -> None:
         """End every open stream: this end is no server any more."""
-        for scope in self._scopes:
-            scope.cancel()
+        self._streams.cancel_all()
 
     async def _until_the_end(self, stream: INetStream, pipe: Pipe, scope: trio.CancelScope) -> None:
         decoder, arrival = FrameDecoder(self._limit), None

@@ -96,7 +96,7 @@ def _keeps_waiting(exchange: Exchange, scope: trio.CancelScope) -> None:
 
 async def _handle(exchange: Exchange, network: SimulatedNetwork, there: SimulatedHost, scope: trio.CancelScope) -> None:
     outcome: Outcome = None
-    network.serving[scope] = exchange.asker.id
+    network.serving.open(scope, exchange.asker.id)
     try:
         with scope, there.connections.using(exchange.asker.id):
             outcome = await _answer(exchange, network, there)
@@ -105,7 +105,7 @@ async def _handle(exchange: Exchange, network: SimulatedNetwork, there: Simulate
     except Exception:
         log.exception("a handler failed")
     finally:
-        del network.serving[scope]
+        network.serving.close(scope)
     _reply(exchange, outcome or RequestFailed(there.id, "the stream was reset"), there.answers_late)
 
 

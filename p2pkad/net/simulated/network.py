@@ -14,6 +14,7 @@ from p2pkad.core.peers import Address, PeerDescription, PeerId, PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, PeerBusy, RemoteProtocolError, RequestTimeout
 from p2pkad.net.base import Connection, Handler, Limited, NetworkEvent, Response, Usefulness
 from p2pkad.net.connections import Held
+from p2pkad.net.inbound import InboundStreams
 from p2pkad.net.simulated.carrying import carry
 from p2pkad.net.simulated.line import Exchange, Line
 from p2pkad.net.simulated.parking import Late, LineLost
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 class SimulatedNetwork:
     """See `Network`. handler: what answers while it is a server. max_message: bytes of the largest message accepted.
 
-    serving: the handlers under way, and for whom. They are cancelled when this end stops serving.
+    serving: the handlers under way, and for whom.
     """
 
     def __init__(self, host: SimulatedHost, protocol: str, max_message: int) -> None:
@@ -39,7 +40,7 @@ class SimulatedNetwork:
         self.usefulness: Callable[[PeerId], Usefulness] = lambda peer: Usefulness.NONE
         self._host = host
         self._listeners: list[Callable[[NetworkEvent], None]] = []
-        self.serving: dict[trio.CancelScope, PeerId] = {}
+        self.serving = InboundStreams(host.config.max_inbound_streams, lambda peer: self.tell(Limited("streams", peer)))
         self._open = True
 
     def __repr__(self) -> str:
@@ -142,14 +143,10 @@ class SimulatedNetwork:
 
     def crowded(self, asker: PeerId) -> bool:
         """Whether as many handlers wait for something as there may be streams, all together or on behalf of this peer."""
-        config = self._host.config
-        if len(self.serving) >= config.max_inbound_streams:
-            self.tell(Limited("streams", asker))
-            return True
-        if list(self.serving.values()).count(asker) >= config.max_streams_per_peer:
+        if self.serving.count(asker) >= self._host.config.max_streams_per_peer:
             self.tell(Limited("streams_per_peer", asker))
             return True
-        return False
+        return not self.serving.make_room(asker)
 
     # inside
 
@@ -160,8 +157,7 @@ class SimulatedNetwork:
 
     def _stop_serving(self) -> None:
         del self._host.servers[self.protocol]
-        for scope in list(self.serving):
-            scope.cancel()
+        self.serving.cancel_all()
 
     async def _ask(self, peer: PeerInfo, message: AnyRequest, deadline: float, before: AddProvider | None = None) -> Response:
         held, reply = await self._exchange(peer, message, deadline, before)

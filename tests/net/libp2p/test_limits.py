@@ -108,10 +108,12 @@ async def test_so_many_streams_are_open_whoever_opened_them() -> None:
         for asker in (askers[0], askers[0], askers[0]):
             nursery.start_soon(ask, asker)
         await eventually(lambda: len(victim.requests) == 3)
-        for _ in range(2):
-            await ask(askers[1])
-        assert len(refused) == 2
-        assert victim.told(Limited) == [Limited("streams", askers[1].id)] * 2
+        nursery.start_soon(ask, askers[1])
+        await eventually(lambda: len(victim.requests) == 4)
+        await eventually(lambda: refused == [askers[0]])  # who has three gives one up
+        await ask(askers[1])
+        assert refused == askers  # and who would have as many as the other is refused
+        assert victim.told(Limited) == [Limited("streams", asker.id) for asker in askers]
         nursery.cancel_scope.cancel()
 
 
