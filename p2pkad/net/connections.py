@@ -89,6 +89,11 @@ class Connections(Generic[Handle]):
         return sum(held.inbound for held in self)
 
     @property
+    def most_of_others(self) -> int:
+        """How many of them others may have opened, however busy these are: the reserve is for dialling."""
+        return self.limit - self.reserve
+
+    @property
     def most_dials(self) -> int:
         """How many dials may be under way at a time. The other quarter of the places is for those who dial this host: were
         all hosts full of dials to each other, each would wait for the others and none would be let in."""
@@ -135,6 +140,10 @@ class Connections(Generic[Handle]):
         """
         return self._choose(self._count + wanted - self.limit, now)
 
+    def make_room_for_others(self, wanted: int, now: float) -> list[tuple[Held[Handle], str]]:
+        """The same for `wanted` more that others open: of these so many have to go that all of them leave the reserve."""
+        return self._choose(self.inbound + wanted - self.most_of_others, now, of_others=True)
+
     def trim(self, now: float) -> list[tuple[Held[Handle], str]]:
         """Choose what has to go so that the reserve is free again, new connections excepted. Returns as `make_room`.
 
@@ -149,13 +158,18 @@ class Connections(Generic[Handle]):
             self._forget(held)
         return chosen
 
-    def _choose(self, surplus: int, now: float, at_least: float = 0.0) -> list[tuple[Held[Handle], str]]:
+    def _choose(
+        self, surplus: int, now: float, *, at_least: float = 0.0, of_others: bool = False
+    ) -> list[tuple[Held[Handle], str]]:
         if surplus <= 0:
             return []
         may_go = [
             (held, useful)
             for held, useful in self._ranks()
-            if useful < Usefulness.PROTECTED and now - held.opened >= at_least and not self._in_use(held, now)
+            if (held.inbound or not of_others)
+            and useful < Usefulness.PROTECTED
+            and now - held.opened >= at_least
+            and not self._in_use(held, now)
         ]
         may_go.sort(key=lambda each: _order(each[0], each[1], now))
         chosen = []
@@ -171,7 +185,7 @@ class Connections(Generic[Handle]):
 
     def _ranks(self) -> Iterator[tuple[Held[Handle], Usefulness]]:
         # Were all of them protected, nobody could come or be dialled: a quarter is, to those that came first.
-        places = (self.limit - self.reserve) // 4
+        places = self.most_of_others // 4
         for held in sorted(self, key=lambda held: held.opened):
             useful = self.usefulness(held.peer)
             if useful is Usefulness.PROTECTED:

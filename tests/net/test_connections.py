@@ -117,6 +117,15 @@ def test_the_reserve_is_freed_also_at_the_cost_of_the_routing_table():
     assert names(table.trim(LATER)) == []
 
 
+@pytest.mark.scenario("L18")
+def test_those_that_others_open_leave_the_reserve_and_only_they_go_for_it():
+    own, busy = held("own"), held("busy", inbound=True, used=LATER)
+    table = connections(own, busy, held("idle", inbound=True, used=1), limit=4, reserve=2)
+    assert names(table.make_room_for_others(1, LATER)) == ["idle"]
+    assert names(table.make_room_for_others(2, LATER)) == []
+    assert table.inbound + 1 == table.most_of_others
+
+
 def test_what_is_new_may_use_the_reserve_until_it_is_judged():
     table = connections(held("a", opened=LATER - GRACE / 2), limit=1, reserve=1)
     assert names(table.trim(LATER)) == []

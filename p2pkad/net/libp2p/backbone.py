@@ -267,12 +267,21 @@ class Backbone(INotifee):
         return self.dialer.pending < self.connections.most_dials and self._make_room()
 
     def _may_admit(self) -> bool:
-        return len(self._handshakes) < self.connections.most_handshakes and self._make_room()
+        coming = len(self._handshakes) + 1
+        if coming > self.connections.most_handshakes:
+            return False
+        self._forget_the_dead()
+        for held, why in self.connections.make_room_for_others(coming, trio.current_time()):
+            self._let_go(held, why)
+        return self.connections.inbound + coming <= self.connections.most_of_others and self._make_room()
 
-    def _make_room(self) -> bool:
+    def _forget_the_dead(self) -> None:
         # Those that have ended take no place, although that is told later: nobody has to go in their stead.
         for held in [held for held in self.connections if not alive(held.handle)]:
             self._remove(held.handle)
+
+    def _make_room(self) -> bool:
+        self._forget_the_dead()
         # What is being dialled or shakes hands has its place already.
         wanted = self.dialer.pending + len(self._handshakes) + 1
         for held, why in self.connections.make_room(wanted, trio.current_time()):

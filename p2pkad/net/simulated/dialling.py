@@ -152,6 +152,9 @@ class Dialling:
         # What is being dialled has its place already.
         return self._host.make_room(len(self._dials) + 1)
 
+    def _admits_one(self) -> bool:
+        return self._host.make_room_for_another() and self._room_for_one()
+
     async def _room_to_dial(self, peer: PeerId, deadline: float) -> None:
         # As on a real host, half of the time is for the dial and what it is for.
         self._room = trio.lowlevel.ParkingLot() if self._room is None else self._room
@@ -239,7 +242,7 @@ class Dialling:
 
     def knocked(self, line: Line, address: Address, dial: Dial) -> None:
         """Somebody has dialled this host: the connection opens, waits for its place, or is closed."""
-        if self._room_for_one():
+        if self._admits_one():
             self._let_in(line, address, dial)
             return
         self._queue = self._queue if self._queue is not None else deque()
@@ -274,7 +277,7 @@ class Dialling:
             line, address, dial, until = queue[0]
             dialler = line.dialler
             gone = not dial.wanted or not dialler.up or line.silent
-            if not gone and now < until and not self._room_for_one():
+            if not gone and now < until and not self._admits_one():
                 return
             queue.popleft()
             if gone:

@@ -199,6 +199,12 @@ class SimulatedHost:
             self._let_go(held.handle)
         return len(self.connections) + wanted <= self.connections.limit
 
+    def make_room_for_another(self) -> bool:
+        """Whether one more that others open leaves the reserve, after those that may go have gone."""
+        for held, _ in self.connections.make_room_for_others(1, trio.current_time()):
+            self._let_go(held.handle)
+        return self.connections.inbound < self.connections.most_of_others
+
     def _trim(self) -> None:
         if len(self.connections) <= self.connections.limit - self.connections.reserve:
             return

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import pytest
 import trio
 
 from p2pkad.core.messages import AnyReply, FindNode, FindNodeReply
 from p2pkad.core.peers import PeerInfo
-from p2pkad.errors import LocalLimit, NodeClosed
+from p2pkad.errors import LocalLimit, NodeClosed, P2pkadError
 from p2pkad.net.base import Connected, Gone, Request, Usefulness
-from tests.net.libp2p.ends import an_end, ends, eventually, soon
+from tests.net.libp2p.ends import End, an_end, ends, eventually, soon
 
 
 async def hold(request: Request) -> AnyReply | None:
@@ -111,6 +112,27 @@ async def test_inbound_connections_leave_the_reserve_free(monkeypatch):
             await other.hears(Connected)
         await eventually(lambda: len(small.network.connections()) <= 4)
         await small.ask(others[0])
+
+
+@pytest.mark.scenario("L18")
+async def test_inbound_connections_leave_the_reserve_free_also_when_all_of_them_are_in_use() -> None:
+    async with (
+        an_end(max_connections=6, connection_reserve=2, handler=hold) as small,
+        ends(8) as others,
+        an_end() as wanted,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def ask(other: End) -> None:
+            with suppress(P2pkadError):
+                await other.ask(small)
+
+        for other in others:
+            nursery.start_soon(ask, other)
+        await eventually(lambda: len(small.requests) == 4)
+        await small.ask(wanted)
+        assert len(small.requests) == 4
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.scenario("L10")
