@@ -558,19 +558,20 @@ async def hurried(store: SqliteStore, key: bytes) -> None:
 
 @pytest.mark.scenario("H5")
 async def test_nobody_waits_for_a_disk_that_hangs_and_all_of_it_is_written_when_it_moves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mock_clock: trio.testing.MockClock
 ) -> None:
     store = SqliteStore(tmp_path / "store.db", 0, BOUNDS, space=SPACE)
-    with trio.fail_after(10), monkeypatch.context() as hasty:
-        hasty.setattr("p2pkad.store.sqlite.PATIENCE", 0.01)
-        async with trio.open_nursery() as nursery:
-            with held(store):
-                nursery.start_soon(hurried, store, NEAR)
+    async with trio.open_nursery() as nursery:
+        with held(store):
+            for key in (NEAR, FAR):
+                nursery.start_soon(hurried, store, key)
                 await trio.testing.wait_all_tasks_blocked()
-                nursery.start_soon(hurried, store, FAR)
-                await trio.testing.wait_all_tasks_blocked()
-                await store.aclose()
-            await store._ended.wait()
+            nursery.start_soon(store.aclose)
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(PATIENCE)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not nursery.child_tasks
+        await store._ended.wait()
     store._writer.join(10)
     async with opened(tmp_path) as store:
         assert await kept(store, NEAR, FAR) == [NEAR, FAR]
