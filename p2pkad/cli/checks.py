@@ -51,6 +51,8 @@ MOST = 20
 """Bootstrap peers, or own addresses, that are looked at."""
 FEW = 3
 """Peers in the table below which they may all be gone a moment later."""
+LOOKS = 3
+"""Threads that look at the disk at a time. One that hangs is held by the system: it can be left alone, and not ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +67,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is checked. config: what the node was opened with. directory: where it keeps its state; None: nowhere."""
+    """What is checked. config: what the node was opened with. directory: where it keeps its state; None: nowhere.
+
+    looks: LOOKS of them, the same for each time that the node is looked at. A disk that hangs takes these, and no thread of
+    anybody else's.
+    """
 
     node: p2pkad.KademliaService
     config: p2pkad.Config
     directory: str | None
+    looks: trio.CapacityLimiter
 
 
 Findings = list[Finding]
@@ -98,15 +105,30 @@ async def examine(subject: Subject, tell: Tell) -> None:
 
 
 async def disk(subject: Subject) -> Findings:
-    """Whether what is to be kept can be written."""
+    """Whether what is to be kept can be written. A look that takes too long is left alone, so that it keeps nobody waiting."""
     if subject.directory is None:
         return [Finding(check="disk", state="ok", sentence="no state directory: nothing is kept on disk")]
-    found = await trio.to_thread.run_sync(_disk, Path(subject.directory))
+    directory, patience, found = Path(subject.directory), subject.config.request_timeout, None
+    with trio.move_on_after(patience):
+        found = await trio.to_thread.run_sync(
+            partial(_disk, directory),
+            abandon_on_cancel=True,  # type: ignore[call-arg]  # trio-typing, which libp2p brings, has the older name
+            limiter=subject.looks,
+        )
     trouble = subject.node.stats().store_trouble
-    if found.state != "bad" and trouble:
+    if trouble and (found is None or found.state != "bad"):
         remedy = f"look at the disk; the node tries again at least every {subject.config.expire_interval:g} s"
         found = Finding(check="disk", state="bad", sentence=trouble, remedy=remedy)
-    return [found]
+    return [found or _hanging(directory, patience)]
+
+
+def _hanging(directory: Path, seconds: float) -> Finding:
+    return Finding(
+        check="disk",
+        state="bad",
+        sentence=f"{directory}: its disk does not answer within {seconds:.3g} s",
+        remedy="look at the disk and at the system's log (dmesg); where it is a network's, whether that server is there",
+    )
 
 
 def _disk(directory: Path) -> Finding:

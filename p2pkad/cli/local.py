@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, assert_never
 import trio
 
 import p2pkad
-from p2pkad.cli.checks import Subject, examine
+from p2pkad.cli.checks import LOOKS, Subject, examine
 from p2pkad.cli.exits import UsageError
 from p2pkad.cli.requests import (
     Answer,
@@ -66,6 +66,7 @@ class LocalNode:
         self._namespaces = ("pk=pk", *namespaces)
         self._directory = directory
         self._began = trio.current_time()
+        self._looks = trio.CapacityLimiter(LOOKS)
 
     async def ask(self, request: Request, tell: Tell) -> None:
         """Do what is asked, and tell what comes of it."""
@@ -152,7 +153,7 @@ class LocalNode:
             request_timeout=min(self.config.request_timeout, most),
             dial_timeout=min(self.config.dial_timeout, most),
         )
-        await examine(Subject(node=self.node, config=hasty, directory=self._directory), tell)
+        await examine(Subject(node=self.node, config=hasty, directory=self._directory, looks=self._looks), tell)
 
     async def _settle(self, timeout: float) -> None:
         """A node that has just begun is given time to meet somebody, else there is nothing to tell of it."""

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -124,7 +125,7 @@ async def test_each_address_of_a_peer_has_its_own_reason():
 
     node = SimpleNamespace(protocol="/p2pkad/kad/1.0.0", id=BOB, identify=identify)
     config = p2pkad.Config(bootstrap=(here, there))
-    found = await checks.bootstrap(Subject(node=node, config=config, directory=None))
+    found = await checks.bootstrap(Subject(node=node, config=config, directory=None, looks=trio.CapacityLimiter(checks.LOOKS)))
     assert [each.sentence for each in found] == [
         f"{here} cannot be reached: connection refused",
         f"{there} cannot be reached: no answer within 5 s",
@@ -284,10 +285,63 @@ async def test_a_directory_that_is_not_there_is_no_fault(tmp_path):
     assert [each.state for each in await checks.disk(subject(directory=None))] == ["ok"]
 
 
-def subject(directory: str | None = None, **node) -> Subject:
+@pytest.fixture
+def hanging_disk(monkeypatch) -> Iterator[threading.Event]:
+    """Whoever writes to the disk waits for this event."""
+    moves, fsync = threading.Event(), os.fsync
+
+    def hang(descriptor: int) -> None:
+        moves.wait(10)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", hang)
+    yield moves
+    moves.set()
+
+
+@pytest.mark.scenario("H5")
+async def test_a_disk_that_hangs_is_told_in_time_however_often_it_is_looked_at(tmp_path, hanging_disk):
+    patient = subject(directory=str(tmp_path), request_timeout=0.2)
+    others = trio.to_thread.current_default_thread_limiter()
+    busy = others.borrowed_tokens
+    for _ in range(checks.LOOKS + 2):
+        with trio.fail_after(5):
+            (found,) = await checks.disk(patient)
+        assert (found.state, found.sentence) == ("bad", f"{tmp_path}: its disk does not answer within 0.2 s")
+        assert found.remedy.startswith("look at the disk")
+    assert patient.looks.borrowed_tokens == checks.LOOKS
+    assert others.borrowed_tokens == busy
+    hanging_disk.set()
+    with trio.fail_after(5):
+        for _ in range(checks.LOOKS):  # once the disk moves all of them are there again
+            await patient.looks.acquire_on_behalf_of(object())
+
+
+async def test_of_a_disk_that_hangs_what_the_node_knows_is_told(tmp_path, hanging_disk):
+    trouble = "x.db: its disk has not answered for 30 s. What is stored is served"
+    node = {"stats": lambda: SimpleNamespace(store_trouble=trouble)}
+    (found,) = await checks.disk(subject(directory=str(tmp_path), request_timeout=0.1, **node))
+    assert (found.state, found.sentence) == ("bad", trouble)
+
+
+@pytest.mark.scenario("H5")
+async def test_whoever_looks_at_a_disk_that_hangs_can_be_stopped(tmp_path, hanging_disk):
+    with trio.move_on_after(0.1) as stopped:
+        await checks.disk(subject(directory=str(tmp_path)))
+    assert stopped.cancelled_caught
+    assert not hanging_disk.is_set()
+    assert trio.current_time() - stopped.deadline < 5
+
+
+def subject(directory: str | None = None, request_timeout: float = 10.0, **node) -> Subject:
     node.setdefault("protocol", "/p2pkad/kad/1.0.0")
     node.setdefault("stats", lambda: SimpleNamespace(store_trouble=None))
-    return Subject(node=SimpleNamespace(**node), config=p2pkad.Config(), directory=directory)
+    return Subject(
+        node=SimpleNamespace(**node),
+        config=p2pkad.Config(request_timeout=request_timeout),
+        directory=directory,
+        looks=trio.CapacityLimiter(checks.LOOKS),
+    )
 
 
 @pytest.mark.parametrize(
