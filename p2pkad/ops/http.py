@@ -132,7 +132,9 @@ class OnlyFor:
             await send(message)
 
         asked = [value.decode("latin1") for name, value in scope["headers"] if name == b"host"]
-        if len(asked) == 1 and self.is_known(asked[0]):
+        # No Host at all is HTTP/1.0, as of a load balancer that looks whether the node is well: h11 refuses a later version
+        # without one. By rebinding only browsers come, and they always send one.
+        if not asked or (len(asked) == 1 and self.is_known(asked[0])):
             await self._app(scope, receive, send_with_headers)
         else:
             refusal = PlainTextResponse("this node is not known by that name; --http-hosts makes it so\n", 421)

@@ -138,6 +138,20 @@ async def test_a_page_that_was_bound_to_this_address_reads_nothing(url: str, hos
     assert (answer.status_code, "p2pkad_" in answer.text) == (421, False)
 
 
+async def test_who_speaks_an_http_without_hosts_is_answered(url: str) -> None:
+    answer = await raw(url, b"GET /health/ready HTTP/1.0\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert (head.split()[1], body[:6]) == (b"200", b"ready:")
+    for named in (b"", b"evil.example"):
+        answer = await raw(url, b"GET /health/ready HTTP/1.0\r\nHost: " + named + b"\r\n\r\n")
+        assert answer.split()[1] == b"421"
+
+
+async def test_who_has_to_name_a_host_and_does_not_reads_nothing(url: str) -> None:
+    answer = await raw(url, b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert (answer.split()[1], b"p2pkad_" in answer) == (b"400", False)
+
+
 async def test_two_hosts_are_none(url: str) -> None:
     answer = await raw(url, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n")
     assert answer.split()[1] in (b"400", b"421")
