@@ -178,7 +178,8 @@ class _Rate:
 
     def admit(self, at: float, most: int) -> int | None:
         """How many were left out before this one; None: this one is, too."""
-        if at - self.since >= MINUTE:
+        # Lines of others have the time of the clock on the wall: one that was set back would be waited for.
+        if not 0 <= at - self.since < MINUTE:
             self.since, self.written = at, 0
         if self.written >= most:
             self.left_out += 1

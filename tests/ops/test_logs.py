@@ -239,3 +239,14 @@ def test_a_handler_writes_so_many_warnings_of_a_kind(caplog: pytest.LogCaptureFi
     assert passes("again", 61.0) == (True, 5)
     assert all(passes("again", 61.0, logging.INFO)[0] for _ in range(2 * LINES)), "only warnings and errors"
     assert sum(passes(f"figure {number}", 62.0)[0] for number in range(10_000)) < 300 + LINES
+
+
+def test_a_clock_that_is_set_back_silences_nothing() -> None:
+    throttle = Throttle()
+
+    def passes(created: float) -> bool:
+        return throttle.filter(logging.makeLogRecord({"levelno": logging.WARNING, "msg": "again", "created": created}))
+
+    assert [passes(86_400.0) for _ in range(LINES + 1)] == [True] * LINES + [False]
+    assert [passes(0.0) for _ in range(LINES + 1)] == [True] * LINES + [False]
+    assert passes(60.0)
