@@ -331,21 +331,22 @@ def _validating(option: str, validator: object) -> None:
 
 def _positive(config: object, *names: str) -> None:
     for name in names:
-        if not 0 < _number(config, name) < float("inf"):
+        value = getattr(config, name)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise _unfit(config, name, "must be a number")
+        # What is no number at all (nan) is neither above nor below anything.
+        if not 0 < value < float("inf"):
             raise _unfit(config, name, "must be above 0, and finite")
 
 
 def _at_least(config: object, least: int, *names: str) -> None:
     for name in names:
-        if _number(config, name) < least:
+        value = getattr(config, name)
+        # 20.0 would do for comparing, and be no count where something is counted off. True is an int, and no number.
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise _unfit(config, name, "must be a whole number")
+        if value < least:
             raise _unfit(config, name, f"must be {least} or more")
-
-
-def _number(config: object, name: str) -> float:
-    value = getattr(config, name)
-    if not isinstance(value, int | float):
-        raise _unfit(config, name, "must be a number")
-    return value
 
 
 def _below(config: object, name: str, bound: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_the_defaults_are_valid() -> None:
         ({"validators": {"v": 3}}, "validators: 3 is no validator; give an object with validate and select"),
         ({"validators": {"v": OpaqueValidator}}, "is no validator; give an object"),
         ({"default_validator": OpaqueValidator}, "default_validator: .* is no validator"),
-        ({"k": "3"}, "k='3': must be a number"),
+        ({"k": "3"}, "k='3': must be a whole number"),
         ({"dial_timeout": None}, "dial_timeout=None: must be a number"),
         ({"max_lookups": 0}, "max_lookups=0: must be 1 or more"),
         ({"max_requests_in_flight": 0}, "max_requests_in_flight=0: must be 1 or more"),
@@ -70,6 +71,20 @@ def test_the_defaults_are_valid() -> None:
 def test_a_value_that_cannot_work_is_refused_with_what_would(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         Config.of(options)
+
+
+NUMBERS = {name: hint for name, hint in get_type_hints(Config).items() if hint in (int, float)}
+
+
+@pytest.mark.scenario("H7")
+@pytest.mark.parametrize("name", NUMBERS)
+def test_counts_are_whole_and_numbers_are_numbers(name: str) -> None:
+    whole = NUMBERS[name] is int
+    wrong = [math.nan, True, "1", *([float(getattr(Config(), name)), math.inf] if whole else [])]
+    kind = "must be a whole number" if whole else "must be (a number|above 0, and finite)"
+    for value in wrong:
+        with pytest.raises(ConfigError, match=f"^{name}={value!r}: {kind}$"):
+            Config.of({name: value})
 
 
 def test_lists_become_tuples() -> None:
