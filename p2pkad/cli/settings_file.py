@@ -43,6 +43,8 @@ TABLES: dict[str, tuple[type, ...]] = {
 ELSEWHERE = {"data_dir", "config"}
 """Fields of commands that are no keys of their own: the state directory stands in [node], and the file does not name itself."""
 OF_THE_NODE = {"listen", "announce"}
+NOT_ASKING = {"run", "key"}
+"""Commands that ask nobody: what they print is not in [ask], though they have options of the same name."""
 WIDTH = 100
 MOST_NAMED = 10
 """Keys or tables that a sentence names when it is not clear which one was meant."""
@@ -130,8 +132,10 @@ def apply(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) ->
         if commands[:1] == ("key",) and any(_key(each.name) in ("file", "data_dir") and each.tokens for each in arguments):
             return  # it says itself where the key is, and is needed while the file is being mended
         raise
-    if commands != ("run",):
-        options = {key: value for key, value in options.items() if key not in OF_THE_NODE}
+    elsewhere = set() if commands == ("run",) else OF_THE_NODE
+    if not NOT_ASKING.isdisjoint(commands):
+        elsewhere = elsewhere | keys("ask").keys()
+    options = {key: value for key, value in options.items() if key not in elsewhere}
     Dict(data=options, source=str(path), allow_unknown=True, use_commands_as_keys=False)(app, commands, arguments)
 
 

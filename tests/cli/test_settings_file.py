@@ -10,6 +10,7 @@ import pytest
 
 import p2pkad
 from p2pkad.cli import exits, settings_file
+from p2pkad.cli.main import make_app
 from p2pkad.cli.options import Asking, Logging, Namespaces, NodeOptions
 from p2pkad.errors import ConfigError
 from tests.cli.conftest import PEER
@@ -65,6 +66,16 @@ def test_an_empty_list_of_bootstrap_peers_is_none(asked, file):
     file.write_text("[node]\nbootstrap = []\n")
     ended = asked()
     assert (ended.code, "Start one with `p2pkad run`" in ended.err) == (exits.USAGE, True)
+
+
+def test_how_commands_ask_is_not_how_a_node_or_a_key_is_shown(type_in, file, tmp_path, monkeypatch):
+    monkeypatch.delenv("P2PKAD_DATA_DIR")
+    file.write_text(f'[node]\ndata_dir = "{tmp_path}/here"\nk = 7\n[ask]\njson = true\ntimeout = 9\n')
+    assert type_in("key", "new").out.startswith("id ")
+    assert type_in("key", "show").out.endswith(f"{tmp_path}/here/identity.key\n")
+    assert type_in("key", "show", "--json").objects[0]["file"] == f"{tmp_path}/here/identity.key"
+    _, run, _ = make_app().parse_args(["run"])
+    assert (run.kwargs.get("json", False), run.kwargs["options"].k) == (False, 7)
 
 
 def test_where_a_node_listens_is_not_where_a_command_does(type_in, node, file):
