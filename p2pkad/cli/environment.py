@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import signature
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_origin
 
+from cyclopts import Token
 from cyclopts.config import Env
 
 if TYPE_CHECKING:
     from cyclopts import App
-    from cyclopts.argument import ArgumentCollection
+    from cyclopts.argument import Argument, ArgumentCollection
 
 PREFIX = "P2PKAD_"
 BESIDE = {"P2PKAD_DEBUG", "P2PKAD_CONFIG"}
@@ -20,12 +22,20 @@ BESIDE = {"P2PKAD_DEBUG", "P2PKAD_CONFIG"}
 
 
 class Environment(Env):
-    """Fills options and nothing else: a P2PKAD_KEY that means something else must not become the key of a `get`."""
+    """Fills options and nothing else: a P2PKAD_KEY that means something else must not become the key of a `get`.
+
+    A list whose variable is set and empty is an empty list, as one that is set and empty in the file is.
+    """
 
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
         options = arguments.copy()
         options[:] = [each for each in arguments if each.field_info.kind is not each.field_info.POSITIONAL_ONLY]
         super().__call__(app, commands, options)
+        for each in options:
+            variable = _variable(_option(each))
+            # Split at its spaces an empty one gives nothing, so that the file would go before it.
+            if get_origin(each.hint) is tuple and not each.tokens and variable in os.environ:
+                each.append(Token(keyword=variable, source=self.source, implicit_value=()))
 
 
 class File:
@@ -44,8 +54,7 @@ class Origins(dict[str, str]):
         for each in arguments:
             last = each.tokens[-1] if each.tokens else None
             if last is not None and last.source != "cli":
-                name = each.name.removeprefix("--").replace("-", "_")
-                self[name] = last.keyword or "" if last.source == "env" else last.source
+                self[_option(each)] = last.keyword or "" if last.source == "env" else last.source
 
     def of(self, options: Sequence[str]) -> str:
         """What a sentence about these options ends in; empty where they were typed, or are what they are by themselves."""
@@ -72,6 +81,10 @@ def strangers(variables: Iterable[str], places: Iterable[str]) -> Iterator[str]:
         if each not in known:
             close = get_close_matches(each, known, n=1)
             yield f"{each} in the environment is no option." + (f" Did you mean {close[0]}?" if close else "")
+
+
+def _option(argument: Argument) -> str:
+    return argument.name.removeprefix("--").replace("-", "_")
 
 
 def _variable(option: str) -> str:

@@ -159,9 +159,10 @@ MORE = """\
 --help of a command shows its options and an example. An option of several
 values is typed once for each: --listen A --listen B. Each option is also read
 from the environment: --dial-timeout as P2PKAD_DIAL_TIMEOUT, several values
-separated by spaces; and from a TOML file, as `p2pkad config` prints one:
-$XDG_CONFIG_HOME/p2pkad/config.toml, or what --config names. What is typed goes
-before the environment, and that before the file.
+separated by spaces, none at all where it is set and empty; and from a TOML
+file, as `p2pkad config` prints one: $XDG_CONFIG_HOME/p2pkad/config.toml, or
+what --config names. What is typed goes before the environment, and that before
+the file.
 
 Data goes to standard output, everything else to standard error. Exit codes:
 0 done, 1 failed, 2 usage, 3 not found, 4 timed out; 130 and 143 stopped by

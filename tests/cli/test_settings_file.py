@@ -41,6 +41,21 @@ def test_what_is_typed_goes_before_the_environment_and_that_before_the_file(aske
     assert node.calls[0][2]["timeout"] == 9.0
 
 
+def test_a_list_whose_variable_is_empty_has_nothing_in_it(asked, node, file, monkeypatch):
+    file.write_text(f'[node]\nbootstrap = ["{PEER}"]\nvalidator = ["demo=opaque"]\nsecurity = ["tls"]\nlisten = []\n')
+    for name in ("BOOTSTRAP", "VALIDATOR", "SECURITY"):
+        monkeypatch.setenv(f"P2PKAD_{name}", "")
+    refusal = "p2pkad: security=(): name one or both of 'noise' and 'tls' (from P2PKAD_SECURITY)\n"
+    assert asked("--bootstrap", PEER).err == refusal
+    _, run, _ = make_app().parse_args(["run"])
+    assert (run.kwargs["options"].bootstrap, run.kwargs["options"].listen) == ((), ())
+    monkeypatch.delenv("P2PKAD_SECURITY")
+    ended = asked()
+    assert (ended.code, "Start one with `p2pkad run`" in ended.err) == (exits.USAGE, True)
+    asked("--bootstrap", PEER)
+    assert (node.config.bootstrap, list(node.config.validators), node.config.security) == ((PEER,), [], ("tls",))
+
+
 def test_a_file_can_be_named(asked, node, tmp_path, file, monkeypatch):
     file.write_text(f'[node]\nbootstrap = ["{PEER}"]\nk = 7\n')
     other = tmp_path / "other.toml"
