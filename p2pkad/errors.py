@@ -194,14 +194,14 @@ class NotFound(LookupFailed):
 
 class NoPeers(LookupFailed):
     """There is nobody to ask: the routing table is empty and no bootstrap peer was reached; or, where something was to be
-    published, none of those who were asked for its place answered in time.
+    published, none of those who were asked for its place answered.
 
     late: the time was over before anybody was asked.
     """
 
     def __init__(self, what: str, *, asked: int = 0, late: bool = False) -> None:
         if asked:
-            why = f"none of the {asked} peers asked for its place answered in time. Try again, or with a longer timeout"
+            why = f"none of the {asked} peers asked for its place answered. Are they up? Try again, or with a longer timeout"
         elif late:
             why = "the time was over before anybody was asked. Try again, with a longer timeout"
         else:

@@ -4,6 +4,7 @@ An entry's time stands in the store beside it, so that with the same store a res
 
 stored                in RETRY, should its first publication come to nothing, or the process end in the middle of it
 taken to be published the same
+nobody to tell        at once, and that is when somebody is there (republishing.py)
 published             one interval later, or up to a quarter of it earlier
 announced elsewhere   at once: the node has an address that it had not when it said last that it provides this (`moved`)
 
@@ -57,6 +58,12 @@ class Cycle:
     async def stored(self, kind: Kind) -> None:
         """A new entry was stored with its first time."""
         self._expect(self.first(kind))
+
+    async def held_up(self, kind: Kind, key: bytes) -> None:
+        """There was nobody to be told of a new own entry."""
+        now = self._clock.wall()
+        if await self._store.set_due(kind, key, now):
+            self._expect(now)
 
     async def published(self, kind: Kind, key: bytes) -> None:
         """An own entry has been published; nothing happens when it is none any more."""

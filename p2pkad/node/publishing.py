@@ -30,7 +30,7 @@ from p2pkad.errors import (
     key_text,
 )
 from p2pkad.events import NodeEvent, Published, PublishFailed
-from p2pkad.net.base import Network
+from p2pkad.net.base import Connection, Network
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
 from p2pkad.node.clock import Clock
 from p2pkad.node.cycle import Cycle
@@ -108,7 +108,7 @@ class Publishing:
         with self._stored_by(deadline):
             await self._store.update(key, self._keep_own(record))
         await self._cycle.stored("record")
-        receipt = await self._publish(record, await self._nearest(key, deadline), deadline)
+        receipt = await self._publish(record, await self._nearest("record", key, deadline), deadline)
         if len(receipt.stored) < min_stored:
             raise QuorumNotMet(
                 f"{key_text(key)}: stored by {len(receipt.stored)} of {min_stored} (this node included; "
@@ -169,13 +169,13 @@ class Publishing:
         with self._stored_by(deadline):
             await self._store.add_provider(key, StoredProvider(own, self._clock.wall(), expires=NEVER, own=True, due=due))
         await self._cycle.stored("provider")
-        return await self._announce_all(key, await self._nearest(key, deadline), deadline, confirm=confirm)
+        return await self._announce_all(key, await self._nearest("provider", key, deadline), deadline, confirm=confirm)
 
     async def provide_again(self, key: bytes) -> ProvideReceipt | None:
         """Announce once more that this node provides `key`; None when it does no more. Raises as `provide`."""
         addresses = self._own_addresses()
         deadline = self._deadline(None)
-        holders = await self._nearest(key, deadline, Lane.CHORES)
+        holders = await self._nearest("provider", key, deadline, Lane.CHORES)
         now = self._clock.wall()
         own = next((stored for stored in await self._store.providers(key, now) if stored.own), None)
         if own is None:
@@ -282,12 +282,14 @@ class Publishing:
     def _for_lookup(self, deadline: float) -> float:
         return (deadline - self._clock.monotonic()) * LOOKUP_SHARE
 
-    async def _nearest(self, key: bytes, deadline: float, lane: Lane = Lane.CALLS) -> Holders:
+    async def _nearest(self, kind: Kind, key: bytes, deadline: float, lane: Lane = Lane.CALLS) -> Holders:
         """The live peers nearest to `key`; nobody, where the configuration allows to be alone. Raises NoPeers, LocalLimit."""
         try:
             outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=self._for_lookup(deadline), lane=lane)
             return self._holders(key, outcome)
-        except NoPeers:
+        except NoPeers as nobody:
+            if not nobody.asked and lane is Lane.CALLS:
+                await self._cycle.held_up(kind, key)
             if not self._config.allow_zero_peers:
                 raise
             return Holders()
@@ -346,7 +348,7 @@ class Publishing:
         )
         if words and not receipt.sent:
             raise QuorumNotMet(
-                f"{key_text(key)}: announced to none of {len(words)} peers ({len(receipt.refused)} refused, "
+                f"{key_text(key)}: announced to none of {len(words)} peers ({self._why_refused(receipt.refused)}, "
                 f"{len(lost)} unreachable). See .receipt. It is announced again by itself.",
                 asked=len(words),
                 answered=len(receipt.refused),
@@ -357,9 +359,8 @@ class Publishing:
     async def _announce(self, key: bytes, deadline: float, confirm: bool, peer: PeerId) -> Word:
         info = self._membership.info(peer)
         try:
-            # Which of the own addresses a peer may be told depends on where it is connected through.
             connection = await self._asking.connect(info, deadline)
-            addresses = self._membership.believed(self._network.local_addresses(), connection.remote_address)
+            addresses = self._addresses_for(connection)
             if not addresses:
                 return Word.DECLINED
             announcement = AddProvider(key, (PeerInfo(self._membership.own, addresses),))
@@ -369,6 +370,17 @@ class Publishing:
         except DidNotAnswer as error:
             return self._word_of(peer, error)
         return Word.TAKEN
+
+    def _addresses_for(self, connection: Connection) -> tuple[Address, ...]:
+        # Which of the own addresses a peer may be told depends on where it is connected through.
+        return self._membership.believed(self._network.local_addresses(), connection.remote_address)
+
+    def _why_refused(self, refused: Sequence[PeerId]) -> str:
+        connections = [connection for peer in refused if (connection := self._network.connection(peer)) is not None]
+        untold = sum(not self._addresses_for(connection) for connection in connections)
+        if not untold:
+            return f"{len(refused)} refused"
+        return f"{len(refused)} refused, {untold} of them because no address of this node leads to it from where they are"
 
     def _word_in(self, reply: AnyReply) -> Word:
         told = isinstance(reply, GetProvidersReply) and any(each.id == self._membership.own for each in reply.providers)

@@ -212,6 +212,16 @@ async def test_all_providers_are_those_that_any_of_the_holders_tells_each_once(n
     assert len(await node.find_providers(CONTENT, count=4)) == 4
 
 
+@pytest.mark.scenario("P8")
+async def test_who_has_no_address_for_its_peers_is_told_so(network: BehaviourNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    (node,) = await network.start(k=3)
+    crowd = Crowd(CONTENT)
+    await crowd.join(network, 3, node)
+    monkeypatch.setattr(node._membership, "believed", lambda addresses, via: ())
+    with pytest.raises(QuorumNotMet, match="3 refused, 3 of them because no address of this node leads to it"):
+        await node.provide(CONTENT)
+
+
 @pytest.mark.scenario("H5")
 async def test_the_time_of_a_call_is_that_of_the_store_too(network: BehaviourNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     node = await network.start_one(bootstrap=())

@@ -304,6 +304,19 @@ async def test_what_was_put_while_nobody_was_there_is_published_when_somebody_co
     assert await holders(net) == set(net.nodes)
 
 
+@pytest.mark.scenario("V13")
+@simulated(1, allow_zero_peers=True)
+async def test_what_was_put_and_provided_while_nobody_was_there_goes_out_as_soon_as_somebody_is(net: SimulatedNodes) -> None:
+    (alone,) = net.nodes
+    await alone.put_value(KEY, b"value")
+    await alone.provide(CONTENT)
+    await trio.sleep(5)
+    newcomer = await net.start()
+    await trio.sleep(5)
+    assert await holders(net) == {alone, newcomer}
+    assert [info.id for info in await newcomer.local_providers(CONTENT)] == [alone.id]
+
+
 # What is provided
 
 
