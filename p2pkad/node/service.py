@@ -205,15 +205,21 @@ class KademliaService:
     async def set_mode(self, mode: Mode) -> None:
         """Turn server or client. Connected peers are told, and add or drop this node on it; open requests end at once.
 
-        Raises ConfigError: there is no such mode.
+        Raises ConfigError: there is no such mode, or something else on the host serves the protocol.
         """
         if mode not in get_args(Mode):
             raise ConfigError(f"mode={mode!r}: must be one of {', '.join(get_args(Mode))}")
         with self._call():
             if mode != self._mode:
-                self._mode = mode
-                await self._network.set_server(mode == "server")
-                self._tell(ModeChanged(at=self._clock.monotonic(), mode=mode))
+                before, self._mode = self._mode, mode
+                try:
+                    await self._network.set_server(mode == "server")
+                except ConfigError:
+                    self._mode = before
+                    raise
+                finally:  # also when the news is being pushed and that is cancelled
+                    if self._mode == mode:
+                        self._tell(ModeChanged(at=self._clock.monotonic(), mode=mode))
 
     async def refresh(self) -> None:
         """Look up the own id and a random name in each bucket that this leaves open. Two at once are one. Raises NoPeers."""

@@ -9,7 +9,8 @@ import trio
 
 from p2pkad.core.messages import FindNode, FindNodeReply
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import NetworkError, NoPeers, NotFound, RequestFailed
+from p2pkad.errors import ConfigError, NetworkError, NoPeers, NotFound, RequestFailed
+from p2pkad.events import ModeChanged
 from p2pkad.net.base import Network, Request
 from p2pkad.net.simulated import World
 from p2pkad.node.service import KademliaService
@@ -61,6 +62,29 @@ async def test_a_server_that_turns_client_refuses_whom_it_answered_before(networ
         await ask(peer, node)
     await node.set_mode("server")
     assert await ask(peer, node)
+
+
+async def test_a_change_of_mode_that_the_host_refuses_changes_nothing_and_one_that_is_cancelled_is_told(
+    network: BehaviourNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (node,) = await network.start()
+    told: list[ModeChanged] = []
+    node.subscribe(told.append, ModeChanged)
+
+    async def refuse(on: bool) -> None:
+        raise ConfigError("something else on this host serves this protocol")
+
+    async def push_for_ever(on: bool) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(node._network, "set_server", refuse)
+    with pytest.raises(ConfigError, match="something else"):
+        await node.set_mode("client")
+    assert (node.mode, told) == ("server", [])
+    monkeypatch.setattr(node._network, "set_server", push_for_ever)
+    with trio.move_on_after(1):
+        await node.set_mode("client")
+    assert (node.mode, [event.mode for event in told]) == ("client", ["client"])
 
 
 @pytest.mark.scenario("M2", "M3")

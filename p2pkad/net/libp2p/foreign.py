@@ -40,14 +40,12 @@ from p2pkad.events import HostFault
 from p2pkad.net.libp2p.backbone import Backbone
 from p2pkad.net.libp2p.guard import Guard
 from p2pkad.net.libp2p.listening import expand
-from p2pkad.net.libp2p.network import Libp2pNetwork
+from p2pkad.net.libp2p.network import NOT_RUNNING, Libp2pNetwork
 from p2pkad.net.libp2p.pipe import StreamLost
 from p2pkad.net.libp2p.pushes import GuestIdentifier
 from p2pkad.net.libp2p.transport import ATTEMPT
 
 log = logging.getLogger(__name__)
-
-NOT_RUNNING = "host: it does not run; open the service inside `async with host.run(...)`"
 
 PlainHost: TypeAlias = IHost
 """What an application makes with `libp2p.new_host`, `BasicHost` or `RoutedHost`."""
@@ -96,8 +94,6 @@ async def attached(host: BasicHost) -> AsyncIterator[Attachment]:
     attachment.users += 1
     try:
         await attachment.ready()
-        if not attachment.backbone.running:
-            raise ConfigError(NOT_RUNNING)
         yield attachment
     finally:
         attachment.users -= 1

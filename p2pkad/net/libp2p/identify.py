@@ -1,8 +1,8 @@
 """identify and identify push: what a peer speaks and where it can be reached, told to all networks on the host.
 
     connection opened  | we ask on that very connection, each time: a peer that reconnects may have become a server
-    peer asks          | our message, made anew when protocols or addresses changed
-    peer pushes        | its news
+    peer asks          | our message, with the addresses that reach as far as the connection (core/scope.py)
+    peer pushes        | its news; of one that pushes all the time the latest, and not more often than PUSHES_PER_SECOND
     mode switched      | ours, to every connected peer at once, each under its own deadline
 
 py-libp2p asks once for each peer, not for each connection, remembers the answer across reconnects, dials anew when the
@@ -33,7 +33,9 @@ from libp2p.peer.peerstore import create_signed_peer_record
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
-from p2pkad.core.peers import PeerDescription, PeerId
+from p2pkad.core.allowance import Allowance
+from p2pkad.core.peers import PeerDescription, PeerId, Scope
+from p2pkad.core.scope import connection_scope
 from p2pkad.errors import RemoteProtocolError
 from p2pkad.net.connections import Held
 from p2pkad.net.libp2p.border import FOREIGN
@@ -61,6 +63,8 @@ ASK_TIMEOUT = 10.0
 """Seconds for a peer's answer, and for a push to arrive whole."""
 PUSH_TIMEOUT = 2.0
 """Seconds for a push to one peer; a silent one learns the news when it asks."""
+PUSHES_AT_ONCE, PUSHES_PER_SECOND = 16, 1.0
+"""What is taken of one peer without a pause. Each costs a signature, and a look at its addresses one by one."""
 AGENT = "p2pkad"
 
 
@@ -82,7 +86,9 @@ class Identifier:
         self._observed = observed
         self._told = told
         self._pushes: dict[PeerId, int] = {}
-        self._message: tuple[object, Identify] | None = None
+        self._allowance = Allowance(PUSHES_AT_ONCE, PUSHES_PER_SECOND, most=1000)
+        self._latest: dict[PeerId, Pipe] = {}
+        self._messages: dict[object, Identify] = {}
 
     def serve(self) -> None:
         """Answer and take pushes from now on."""
@@ -153,6 +159,9 @@ class Identifier:
         assert isinstance(stream, NetStream)
         pipe = Pipe(stream)
         peer = peer_of(stream.muxed_conn)
+        if not await self._has_a_turn(pipe, peer):
+            await pipe.reset()
+            return
         with trio.move_on_after(ASK_TIMEOUT) as scope:
             received = b""
             while data := await pipe.read():
@@ -166,6 +175,23 @@ class Identifier:
             await pipe.reset()
         else:
             await self._taken(pipe, received)
+
+    async def _has_a_turn(self, pipe: Pipe, peer: PeerId) -> bool:
+        """Whether a push is to be read, once it may; not when the peer has pushed again meanwhile, or has for too long."""
+        now = trio.current_time()
+        wait = self._allowance.wait(peer, 1, now)
+        if wait > ASK_TIMEOUT:
+            return False
+        self._allowance.take(peer, 1, now)
+        if not wait:
+            return True
+        self._latest[peer] = pipe
+        try:
+            await trio.sleep(wait)
+            return self._latest.get(peer) is pipe
+        finally:
+            if self._latest.get(peer) is pipe:
+                del self._latest[peer]
 
     async def _taken(self, pipe: Pipe, push: bytes) -> None:
         """A push was read to its end, and is known."""
@@ -193,12 +219,17 @@ class Identifier:
                 log.debug("an observed address that cannot be read: %r", error)
 
     def _own(self, connection: SwarmConn | None) -> Identify:
+        remote = None if connection is None else remote_address(connection)
         plain = [address.decapsulate_code(P_P2P) for address in self._host.get_addrs()]
+        plain = [address for address in plain if _reaches(address, connection_scope(remote))]
         addresses = tuple(address.to_bytes() for address in plain)
         protocols = tuple(str(each) for each in self._host.get_mux().get_protocols() if each is not None)
-        if self._message is None or self._message[0] != (addresses, protocols):
+        said = addresses, protocols
+        if said not in self._messages:
+            if len(self._messages) >= len(Scope):  # what changed has left them behind
+                self._messages.clear()
             record = create_signed_peer_record(self._host.get_id(), plain, self._host.get_private_key())
-            message = Identify(
+            self._messages[said] = Identify(
                 protocol_version="ipfs/0.1.0",
                 agent_version=self.agent,
                 public_key=self._host.get_public_key().serialize(),
@@ -206,13 +237,17 @@ class Identifier:
                 protocols=protocols,
                 signedPeerRecord=record.marshal_envelope(),
             )
-            self._message = ((addresses, protocols), message)
         own = Identify()
-        own.CopyFrom(self._message[1])
-        remote = None if connection is None else remote_address(connection)
+        own.CopyFrom(self._messages[said])
         if remote is not None:
             own.observed_addr = remote.raw
         return own
+
+
+def _reaches(address: Multiaddr, scope: Scope) -> bool:
+    """Whether a peer at this scope may be told an own address: as `scope="auto"`, for the host has no rule of its own."""
+    read = decode_address(address.to_bytes(), PeerId(b""))  # no id stands in it
+    return read is None or read.scope >= scope
 
 
 def parse(received: bytes) -> Identify:

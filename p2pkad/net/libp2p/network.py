@@ -71,6 +71,9 @@ class Backed(Protocol):
         ...
 
 
+NOT_RUNNING = "host: it does not run; open the service inside `async with host.run(...)`"
+
+
 class Libp2pNetwork:
     """See `Network`. `async with` it while the host runs; leaving closes its streams, not the host's connections.
 
@@ -96,7 +99,9 @@ class Libp2pNetwork:
         return f"<Libp2pNetwork {self._protocol} {mode} outbound={streams}>"
 
     async def __aenter__(self) -> Self:
-        """Raises ConfigError: another network on this host has the protocol."""
+        """Raises ConfigError: another network on this host has the protocol, or the host does not run."""
+        if not self._backbone.running:
+            raise ConfigError(NOT_RUNNING)
         self._backbone.watch(self)
         self._open = True
         return self

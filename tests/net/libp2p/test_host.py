@@ -17,6 +17,7 @@ from p2pkad.errors import ConfigError
 from p2pkad.identity import KEY_FILE
 from p2pkad.net.base import Connected, Gone, Identified
 from p2pkad.net.libp2p import new_host
+from p2pkad.node.service import KademliaService
 from tests.net.libp2p.ends import LOOPBACK, PATIENCE, an_end, eventually
 from tests.support.worlds import peer_id
 
@@ -99,6 +100,14 @@ async def test_what_the_block_raises_comes_out_as_it_is(raised):
     with pytest.raises(raised):
         async with new_host(HostConfig(listen=LOOPBACK)).run():
             raise raised
+
+
+async def test_a_service_takes_a_host_that_runs():
+    host = new_host(HostConfig(listen=()))
+    with pytest.raises(ConfigError, match="it does not run"):
+        await KademliaService(host).__aenter__()
+    async with host.run(), KademliaService(host) as service:
+        assert service.addresses == ()
 
 
 async def test_what_a_block_asks_of_the_host_first_is_done():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.identity.identify.identify import ID as IDENTIFY
 from libp2p.identity.identify.pb.identify_pb2 import Identify
+from libp2p.identity.identify_push.identify_push import ID_PUSH as PUSH
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import create_signed_peer_record
@@ -19,7 +21,7 @@ from p2pkad.core.peers import PeerInfo
 from p2pkad.errors import RemoteProtocolError, RequestFailed
 from p2pkad.net.base import Connected, Gone, Identified, OwnAddressesChanged
 from p2pkad.net.libp2p import Libp2pNetwork
-from p2pkad.net.libp2p.identify import MAX_ADDRESSES, parse
+from p2pkad.net.libp2p.identify import MAX_ADDRESSES, PUSHES_AT_ONCE, parse
 from p2pkad.wire.addresses import parse_address
 from p2pkad.wire.framing import encode_frame
 from tests.net.libp2p.ends import PROTOCOL, an_end, answer, eventually, soon
@@ -104,6 +106,56 @@ async def test_a_network_opened_later_is_told_who_is_there():
 
 
 @pytest.mark.scenario("M2")
+def pushed(number: int) -> bytes:
+    """That the peer is at the port of this number."""
+    address = Multiaddr(f"/ip4/8.8.8.8/tcp/{number}").to_bytes()
+    return encode_frame(Identify(listen_addrs=[address], protocols=[PROTOCOL]).SerializeToString(), 4096)
+
+
+@pytest.mark.scenario("H4")
+async def test_of_a_peer_that_pushes_all_the_time_the_latest_is_heard_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pkad.net.libp2p.identify.PUSHES_PER_SECOND", 10.0)
+    async with an_end() as one, an_end() as other, trio.open_nursery() as nursery:
+        await one.ask(other)
+        await other.hears(Identified)
+        heard = len(other.told(Identified))
+
+        async def push(number: int) -> None:
+            stream = await one.host.new_stream(other.host.get_id(), [PUSH])
+            with suppress(Exception):
+                await stream.write(pushed(number))
+                await stream.close()
+
+        for number in range(1, 41):
+            nursery.start_soon(push, number)
+            await trio.sleep(0.01)
+        await eventually(lambda: str(other.told(Identified)[-1].addresses[0]) == "/ip4/8.8.8.8/tcp/40")
+        assert len(other.told(Identified)) - heard <= PUSHES_AT_ONCE + 5
+
+
+@pytest.mark.parametrize(
+    ("remote", "told"),
+    [
+        ("/ip4/8.8.8.8/tcp/1", ["/ip4/9.9.9.9/tcp/1", "/dns4/example.org/tcp/1"]),
+        ("/ip4/10.1.2.3/tcp/1", ["/ip4/9.9.9.9/tcp/1", "/dns4/example.org/tcp/1", "/ip4/192.168.1.1/tcp/1"]),
+        (
+            "/ip4/127.0.0.1/tcp/1",
+            ["/ip4/9.9.9.9/tcp/1", "/dns4/example.org/tcp/1", "/ip4/192.168.1.1/tcp/1", "/ip4/127.0.0.1/tcp/1"],
+        ),
+    ],
+)
+async def test_a_peer_is_told_the_addresses_that_reach_as_far_as_it_is(
+    remote: str, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with an_end() as one, an_end() as other:
+        monkeypatch.setattr("p2pkad.net.libp2p.identify.remote_address", lambda connection: parse_address(remote))
+        everywhere = ["/ip4/9.9.9.9/tcp/1", "/dns4/example.org/tcp/1", "/ip4/192.168.1.1/tcp/1", "/ip4/127.0.0.1/tcp/1"]
+        monkeypatch.setattr(one.host, "get_addrs", lambda: [Multiaddr(text) for text in everywhere])
+        there = other.info
+        await one.network.connect(there, soon())
+        assert [each.text for each in (await other.hears(Identified)).addresses] == told
+
+
 async def test_a_silent_peer_does_not_keep_others_from_a_push(monkeypatch):
     monkeypatch.setattr("p2pkad.net.libp2p.identify.PUSH_TIMEOUT", 0.3)
     async with an_end(server=False) as one, an_end() as other, an_end() as silent:
