@@ -21,7 +21,7 @@ from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, Yamux, YamuxStream
 
 from p2pkad.net.libp2p.border import FOREIGN, reason
-from p2pkad.net.libp2p.quic_connection import Stream as QuicStream
+from p2pkad.net.libp2p.quic_stream import Stream as QuicStream
 from p2pkad.net.libp2p.yamux_stream import Stream
 
 CHUNK = 64 * 1024
