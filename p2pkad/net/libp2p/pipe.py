@@ -100,7 +100,7 @@ class Pipe:
         await self.linger()
 
     async def linger(self) -> None:
-        """After this end has closed the stream: wait for the other end to do the same, LINGER seconds at most; then reset.
+        """After this end has closed the stream: wait for the other end to do the same, LINGER seconds at most; then `leave`.
 
         py-libp2p's yamux keeps a stream that only one end closed for the life of the connection, ours for minutes.
         """
@@ -111,10 +111,26 @@ class Pipe:
                 while await self.read():
                     pass
                 self.forget()
-                return
             except StreamLost:
-                pass
-        await self.reset()
+                await self.reset()
+            return
+        await self.leave()
+
+    async def leave(self) -> None:
+        """After this end has closed the stream: read no more, and forget it. What was written arrives, as slowly as it is read.
+
+        A reset behind the end would not do. In QUIC it takes back what is not acknowledged; of py-libp2p's yamux whoever has
+        not read all by then gets it in place of the end. What QUIC keeps for a slow peer is bounded by its streams: there is a
+        new one for each that is over, and yamux has sent everything before the end.
+        """
+        muxed = self._muxed
+        if isinstance(muxed, (Stream, QuicStream)):
+            muxed.leave()
+        elif isinstance(muxed, YamuxStream):
+            muxed.closed = True
+            self.forget()
+        else:
+            await self.reset()
 
     async def reset(self) -> None:
         """End the stream in both directions, within RESET_TIMEOUT; also when the caller is being cancelled."""

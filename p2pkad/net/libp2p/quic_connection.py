@@ -243,9 +243,10 @@ class Connection(IMuxedConn):
         self._core.send_stream_data(stream_id, data, end_stream=end)
         self.wake()
 
-    def reset_stream(self, stream_id: int, *, reading: bool) -> None:
-        """Give a stream up. reading: its end has not arrived."""
-        self._core.reset_stream(stream_id, 0)
+    def give_up_stream(self, stream_id: int, *, writing: bool, reading: bool) -> None:
+        """Give a stream up. writing: what the other end has not acknowledged, too. reading: its end has not arrived."""
+        if writing:
+            self._core.reset_stream(stream_id, 0)
         if reading:
             self._core.stop_stream(stream_id, 0)
         self.wake()

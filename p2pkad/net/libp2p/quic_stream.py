@@ -89,9 +89,16 @@ class Stream(IMuxedStream):
 
     async def reset(self) -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()
+        self._give_up(writing=True)
+
+    def leave(self) -> None:
+        """After `close`: read no more. What was written is sent until it has arrived: as go's Close() has it."""
+        self._give_up(writing=False)
+
+    def _give_up(self, *, writing: bool) -> None:
         if not self._reset:
             if not self._connection.is_closed:
-                self._connection.reset_stream(self._id, reading=not self._ended)
+                self._connection.give_up_stream(self._id, writing=writing, reading=not self._ended)
             self.was_reset()
             self._connection.progress()
 

@@ -174,6 +174,10 @@ class Stream(IMuxedStream):
             self._send(WINDOW_UPDATE, 0, RST)
         self.lost()
 
+    def leave(self) -> None:
+        """After `close`: read no more, and forget it without a word. What comes on it is dropped: as go's Close() has it."""
+        self.lost()
+
     def _send(self, kind: int, length: int, flags: int = 0, data: bytes | memoryview = b"") -> None:
         flags, self._greeting = flags | self._greeting, 0
         self._connection.send(HEADER.pack(0, kind, flags, self._id, length), data)

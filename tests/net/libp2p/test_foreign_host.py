@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import libp2p
@@ -18,6 +19,7 @@ from libp2p.identity.identify_push.identify_push import ID_PUSH as PUSH
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 from multiaddr import Multiaddr
 
 import p2pkad
@@ -527,3 +529,31 @@ async def test_it_works_over_whatever_multiplexer_the_host_has(muxer):
         await service.wait_ready(timeout=PATIENCE)
         await service.put_value(b"/v/key", b"value")
         assert await node.get_value(b"/v/key") == b"value"
+
+
+@pytest.mark.scenario("W2")
+@pytest.mark.parametrize("armoured", [True, False])
+async def test_the_end_is_one_for_py_libp2p_too_however_slowly_it_reads(armoured, monkeypatch):
+    monkeypatch.setattr("p2pkad.net.libp2p.pipe.LINGER", 0.05)
+    said = os.urandom(100_000)
+
+    async def tell(stream: INetStream) -> None:
+        await stream.write(said)
+        await stream.close()
+
+    async with an_end() as ours, a_stock_host() as theirs, a_stock_host() as reader:
+        host = ours.host if armoured else theirs
+        async with nullcontext() if armoured else ForeignHost(theirs).open_network(protocol=PROTOCOL, max_message=1000):
+            host.set_stream_handler(TProtocol("/tell/1"), tell)
+            await reader.connect(info_from_p2p_addr(host.get_addrs()[0]))
+            stream = await reader.new_stream(host.get_id(), [TProtocol("/tell/1")])
+            guard = host.get_network().common_stream_handler
+            await eventually(lambda: not guard._open)
+            await trio.sleep(0.1)  # what it has to say about that would be here
+            heard = b""
+            with trio.fail_after(PATIENCE):
+                while len(heard) < len(said):
+                    heard += await stream.read(len(said))
+            assert heard == said
+            with pytest.raises(MuxedStreamEOF):
+                await stream.muxed_stream.read(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -9,11 +10,13 @@ import pytest
 import trio
 from libp2p.custom_types import TProtocol
 from libp2p.network.stream.net_stream import NetStream
-from libp2p.stream_muxer.exceptions import MuxedStreamError
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError
 
 from p2pkad.errors import RequestFailed
 from p2pkad.net.base import Gone
 from p2pkad.net.libp2p.multistream import HEADER, opening, token
+from p2pkad.net.libp2p.quic_core import WINDOW
+from p2pkad.net.libp2p.quic_stream import UNSENT
 from tests.net.libp2p.ends import PATIENCE, End, an_end, eventually, soon
 
 
@@ -106,6 +109,37 @@ async def test_one_peer_holds_a_bounded_number_of_streams():
         assert held is not None
         await eventually(lambda: sum(each.is_reset for each in opened) >= 42)
         await eventually(lambda: len(held.handle.streams) == len(held.handle.muxed_conn.streams) == 8)
+
+
+@pytest.mark.scenario("W2")
+@pytest.mark.parametrize(
+    ("listen", "size"), [("/ip4/127.0.0.1/tcp/0", WINDOW // 2), ("/ip4/127.0.0.1/udp/0/quic-v1", WINDOW + UNSENT // 2)]
+)
+async def test_who_reads_slowly_gets_all_of_it(listen, size, monkeypatch):
+    monkeypatch.setattr("p2pkad.net.libp2p.pipe.LINGER", 0.05)
+    said = os.urandom(size)
+
+    async def tell(stream: NetStream) -> None:
+        await stream.write(said)  # not so much that this waits for who reads
+        await stream.close()
+
+    async with an_end() as reader, an_end(listen=(listen,)) as teller:
+        teller.host.set_stream_handler(TProtocol("/tell/1"), tell)
+        await reader.network.connect(teller.info, soon())
+        stream = await reader.host.new_stream(teller.host.get_id(), [TProtocol("/tell/1")])
+        guard = teller.host.get_network().common_stream_handler
+        await eventually(lambda: not guard._open)
+        await trio.sleep(0.1)  # what it has to say about that would be here
+        heard = b""
+        with trio.fail_after(PATIENCE):
+            while len(heard) < len(said):
+                heard += await stream.read(size)
+        assert heard == said
+        with pytest.raises(MuxedStreamEOF):
+            await stream.muxed_stream.read(1)
+        (connection,) = teller.host.get_network().get_connections()
+        await eventually(lambda: not getattr(connection.muxed_conn, "streams", None))
+        await reader.ask(teller)
 
 
 async def test_the_application_serves_its_own_protocol_beside():

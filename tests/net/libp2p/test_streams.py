@@ -360,7 +360,7 @@ async def test_unused_streams_are_closed_in_good_order():
         assert stage.requests == [1, 1]
 
 
-async def test_a_stream_that_the_peer_never_closes_is_reset_after_a_while(monkeypatch):
+async def test_a_stream_that_the_peer_never_closes_is_forgotten_after_a_while(monkeypatch):
     monkeypatch.setattr("p2pkad.net.libp2p.pipe.LINGER", 0.1)
 
     async def deaf_to_the_end(turn: Turn) -> None:

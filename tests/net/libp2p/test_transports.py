@@ -537,6 +537,33 @@ async def test_what_nobody_reads_of_a_quic_stream_is_bounded():
         await connection.close()
 
 
+@pytest.mark.scenario("H4")
+async def test_what_a_peer_takes_none_of_is_kept_for_so_many_streams_and_no_more(monkeypatch):
+    monkeypatch.setattr("p2pkad.net.libp2p.pipe.LINGER", 0.01)
+    monkeypatch.setattr("p2pkad.net.libp2p.quic.WINDOW", 100)
+    monkeypatch.setattr("p2pkad.net.libp2p.quic_core.WINDOW", 100)
+    told = 0
+
+    async def tell(stream: Any) -> None:
+        nonlocal told
+        told += 1
+        await stream.write(bytes(1000))
+        await stream.close()
+
+    async with an_end(**at("quic")) as called, an_end() as caller:
+        called.host.set_stream_handler("/tell", tell)
+        connection = await raw_quic(caller, called)
+        for _ in range(300):
+            stream = await connection.open_stream()
+            await stream.write(b"\x13/multistream/1.0.0\n\x06/tell\n")
+        (held,) = called.host.get_network().get_connections()
+        await eventually(lambda: told >= 100)
+        await eventually(lambda: not held.muxed_conn._streams)
+        await trio.sleep(0.1)  # whatever more of them could come would come
+        assert told <= len(held.muxed_conn._core._streams) <= 130
+        await connection.close()
+
+
 @pytest.mark.long
 @pytest.mark.scenario("H2")
 async def test_a_quic_connection_forgets_its_streams():
