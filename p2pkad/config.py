@@ -75,8 +75,8 @@ class HostConfig:
     """Inbound streams of one protocol, all peers together; 1 or more. Beyond it one of the peer that has the most is reset.
     go has 2,048 with 6 GiB."""
     max_arriving_bytes: int = 64 * MIB
-    """Bytes that have arrived of requests over 64 KiB that are not answered yet, of one protocol, all peers together; 1 MiB or
-    more. Beyond it the largest one of the peer that has the most is reset."""
+    """Bytes that have arrived of requests over 64 KiB that are not answered yet, and of such replies that are not whole, of one
+    protocol, all peers together; 1 MiB or more. Beyond it the largest of the peer that has the most is reset."""
     idle_stream_timeout: float = 60.0
     """Seconds without a request after which an inbound stream is reset; above 0. As go."""
     close_timeout: float = 3.0

@@ -1,4 +1,4 @@
-"""Large requests while they arrive: what peers have begun to send, and not finished, is bounded by bytes."""
+"""Large requests and replies while they arrive: what peers have begun to send, and not finished, is bounded by bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL = 64 * 1024
 
 @dataclass(slots=True, eq=False)
 class Arrival:
-    """What has arrived of a request. stream: is cancelled when it has to go. size: bytes; None: it has gone."""
+    """What has arrived of a message. stream: is cancelled when it has to go. size: bytes; None: it has gone."""
 
     peer: PeerId
     stream: trio.CancelScope
@@ -25,7 +25,9 @@ class Arrival:
 
 
 class Intake:
-    """The requests of one protocol that are large and not answered yet. most: bytes of all of them together.
+    """What is large of one protocol: the requests that are not answered yet, and the replies that are not whole.
+
+    most: bytes of all of them together.
 
     Beyond that the largest one of the peer that has the most is given up: who sends little, or finishes, is not held up by
     who does neither. One alone may be of any size. refused: told whose it was.

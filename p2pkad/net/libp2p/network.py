@@ -89,7 +89,9 @@ class Libp2pNetwork:
         self._server: Server | None = None
         self._listeners: list[Callable[[NetworkEvent], None]] = []
         self._usefulness: Callable[[PeerId], Usefulness] = lambda peer: Usefulness.NONE
-        self._way = Way(protocol, max_message, self._backbone.connect, self._backbone.later)
+        most = self._backbone.config.max_arriving_bytes
+        self._intake = Intake(most, lambda peer: self._tell(Limited("arriving_bytes", peer)))
+        self._way = Way(protocol, max_message, self._backbone.connect, self._backbone.later, self._intake)
         self._pools: dict[PeerId, Pool] = {}
         self._open = False
 
@@ -279,7 +281,7 @@ class Libp2pNetwork:
             limit=self._max_message,
             idle_timeout=config.idle_stream_timeout,
             streams=InboundStreams(config.max_inbound_streams, lambda peer: self._tell(Limited("streams", peer))),
-            intake=Intake(config.max_arriving_bytes, lambda peer: self._tell(Limited("arriving_bytes", peer))),
+            intake=self._intake,
         )
         self._host.set_stream_handler(TProtocol(self._protocol), self._backbone.bounded(self._server.serve))
 

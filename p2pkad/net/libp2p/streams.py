@@ -8,6 +8,7 @@ several. What happens to the stream of a request:
     the connection was lost           | the same, over another connection, dialled if need be; the second time PeerBusy
     failed otherwise, late, cancelled | reset, never used again
     idle for IDLE_AFTER               | closed; the last idle one to a peer later, after LAST_IDLE_AFTER
+    the largest of too many bytes     | reset: of what arrives, requests and replies, there is so much at a time (intake.py)
 
 What has no reply, ADD_PROVIDER, goes out with a question behind it in the same write. Peers deal with one message after the
 other: who answers has dealt with the first, and who takes that amiss has reset the stream. How a stream ends says less: js
@@ -20,6 +21,7 @@ One that closes the connection has not: it makes room for others, as every peer 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,10 +31,11 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 
 from p2pkad.core.messages import AnyRequest
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import NetworkError, PeerBusy, RequestFailed
+from p2pkad.errors import LocalLimit, NetworkError, PeerBusy, RequestFailed
 from p2pkad.net.base import MAX_STREAMS
 from p2pkad.net.connections import Held
 from p2pkad.net.libp2p.border import FOREIGN, hung_up, reason
+from p2pkad.net.libp2p.intake import SMALL, Arrival, Intake
 from p2pkad.net.libp2p.multistream import Proposal, opening
 from p2pkad.net.libp2p.pipe import Pipe, StreamLost
 from p2pkad.wire.framing import FrameDecoder
@@ -46,9 +49,9 @@ LAST_IDLE_AFTER = 45.0
 class Channel:
     """One outbound stream. The negotiation travels with the first request."""
 
-    __slots__ = ("_decoder", "_pipe", "_proposal", "_protocol", "began", "held", "idle_since", "over")
+    __slots__ = ("_decoder", "_intake", "_pipe", "_proposal", "_protocol", "began", "held", "idle_since", "over")
 
-    def __init__(self, pipe: Pipe, held: Held[SwarmConn], protocol: str, limit: int) -> None:
+    def __init__(self, pipe: Pipe, held: Held[SwarmConn], protocol: str, limit: int, intake: Intake) -> None:
         self.held = held
         self.began = False
         self.idle_since = 0.0
@@ -57,6 +60,7 @@ class Channel:
         self._protocol = protocol
         self._proposal: Proposal | None = Proposal(protocol)
         self._decoder = FrameDecoder(limit)
+        self._intake = intake
 
     @property
     def stale(self) -> bool:
@@ -64,10 +68,15 @@ class Channel:
         return self._pipe.stale or not self._decoder.empty
 
     async def ask(self, frame: bytes) -> bytes:
-        """Send a request and return the reply, both without their frame. Raises StreamLost, RemoteProtocolError."""
+        """Send a request and return the reply, both without their frame.
+
+        Raises StreamLost, RemoteProtocolError. RequestFailed: the reply was the largest of too much that arrives.
+        """
         self.began = False
         await self._pipe.write(frame if self._proposal is None else opening(self._protocol) + frame)
         while (reply := self._decoder.next_frame()) is None:
+            if self._decoder.held > SMALL:
+                return await self._large_reply()
             self._feed(await self._pipe.read())
         return reply
 
@@ -78,6 +87,18 @@ class Channel:
     async def close(self) -> None:
         """End the stream in good order."""
         await self._pipe.finish()
+
+    async def _large_reply(self) -> bytes:
+        with trio.CancelScope() as scope, suppress(LocalLimit):
+            arrival = Arrival(self.held.peer, scope)
+            try:
+                while (reply := self._decoder.next_frame()) is None:
+                    self._intake.hold(arrival, self._decoder.held)
+                    self._feed(await self._pipe.read())
+                return reply
+            finally:
+                self._intake.let_go(arrival)
+        raise RequestFailed(self.held.peer, "its reply was the largest of too much that arrives")
 
     def _feed(self, data: bytes) -> None:
         if not data:
@@ -120,13 +141,14 @@ Read = Callable[[Channel, AnyRequest, bytes], Result]
 class Way:
     """How the streams of one protocol are opened, to whomever, and given up.
 
-    limit: bytes of a message. discard: ends a stream in the background.
+    limit: bytes of a message. discard: ends a stream in the background. intake: bounds what arrives.
     """
 
     protocol: str
     limit: int
     connect: Connect
     discard: Callable[[Callable[[], Awaitable[None]]], None]
+    intake: Intake
 
 
 class Pool:
@@ -225,7 +247,7 @@ class Pool:
         except FOREIGN as error:
             raise StreamLost(reason(error)) from error
         stream.set_protocol(TProtocol(self._way.protocol))
-        return Channel(Pipe(stream), held, self._way.protocol, self._way.limit)
+        return Channel(Pipe(stream), held, self._way.protocol, self._way.limit, self._way.intake)
 
     def _give_up(self, channel: Channel | None) -> None:
         if channel is not None:

@@ -1,4 +1,4 @@
-"""Large requests while they arrive: a bounded number of bytes, of one peer and of all."""
+"""Large requests and replies while they arrive: a bounded number of bytes, of one peer and of all."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from libp2p.custom_types import TProtocol
 from libp2p.network.stream.net_stream import NetStream
 
 from p2pkad.config import MIB
-from p2pkad.core.messages import PutValue
+from p2pkad.core.messages import GetValue, GetValueReply, PutValue
 from p2pkad.core.records import Record
-from p2pkad.errors import LocalLimit
-from p2pkad.net.base import Limited
+from p2pkad.errors import LocalLimit, RequestFailed
+from p2pkad.net.base import Limited, Request
 from p2pkad.net.libp2p.intake import Arrival, Intake
-from p2pkad.wire.codec import encode_request
+from p2pkad.net.libp2p.pipe import Pipe
+from p2pkad.wire.codec import encode_reply, encode_request
 from p2pkad.wire.framing import encode_frame
-from tests.net.libp2p.ends import PROTOCOL, End, an_end, eventually
+from tests.net.libp2p.ends import PROTOCOL, End, an_end, eventually, soon
 from tests.support.worlds import peer_id
 
 pytestmark = pytest.mark.scenario("H4")
@@ -58,6 +59,51 @@ async def test_a_stream_that_is_reset_counts_no_more() -> None:
             await stream.reset()
             await eventually(lambda: arriving(victim) == 0)
         assert victim.told(Limited) == []
+
+
+async def test_a_reply_that_does_not_end_makes_room_for_those_that_do() -> None:
+    value = Record(b"/v/key", bytes(300_000))
+    reply = encode_frame(encode_reply(GetValueReply(value.key, value, ())), MIB)
+
+    async def stall(stream: NetStream) -> None:
+        await Pipe(stream).write(reply[:-1])
+        await trio.sleep_forever()
+
+    async def tell(request: Request) -> GetValueReply:
+        return GetValueReply(value.key, value, ())
+
+    async def ask(other: End) -> None:
+        try:
+            await asker.network.request(other.info, GetValue(value.key), soon())
+        except RequestFailed as error:
+            failed.append(error)
+
+    failed: list[RequestFailed] = []
+    async with (
+        an_end(max_arriving_bytes=MIB) as asker,
+        an_end(server=False) as greedy,
+        an_end(handler=tell) as honest,
+        trio.open_nursery() as nursery,
+    ):
+        greedy.host.set_stream_handler(TProtocol(PROTOCOL), stall)
+        for _ in range(8):
+            nursery.start_soon(ask, greedy)
+        await eventually(lambda: len(failed) == 5 and len(asker.network._intake._arrivals) == 3)
+        assert asker.told(Limited) == [Limited("arriving_bytes", greedy.id)] * 5
+        assert {error.peer for error in failed} == {greedy.id}
+        assert "too much that arrives" in str(failed[0])
+        for _ in range(3):
+            await ask(honest)
+        assert {error.peer for error in failed} == {greedy.id}
+        nursery.cancel_scope.cancel()
+        await trio.lowlevel.checkpoint()
+    assert repr(asker.network._intake) == f"<Intake 0/{MIB} in 0>"
+
+
+async def test_a_small_reply_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Intake, "hold", None)
+    async with an_end() as asker, an_end() as other:
+        await asker.ask(other)
 
 
 def arriving(end: End) -> int:
