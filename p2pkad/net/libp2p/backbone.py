@@ -89,7 +89,15 @@ class Backbone(INotifee):
         self.connections: Connections[SwarmConn] = Connections(
             config.max_connections, config.connection_reserve, self._usefulness, self._busy
         )
-        self.dialer = Dialer(swarm, config, resolver or SystemResolver(), self.spawn, self._close_quietly, self.freed)
+        self.dialer = Dialer(
+            swarm,
+            config,
+            resolver or SystemResolver(),
+            resolver or SystemResolver(),
+            self.spawn,
+            self._close_quietly,
+            self.freed,
+        )
         self.identifier = Identifier(host, observed, self._told)
         self.deadlines = Deadlines()
         swarm.register_notifee(self)

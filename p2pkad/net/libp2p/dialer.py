@@ -9,7 +9,7 @@ address. So addresses are dialled one by one here, through `Swarm.dial_addr` wit
     one answers           | the others are cancelled, and leave no connection behind
     all failed            | PeerUnreachable, with a reason for each
     the same, one hung up | PeerBusy, likewise: somebody is there, and has no room
-    one has a name in it  | what the name stands for is dialled instead (`names`)
+    one has a name in it  | what the name stands for is dialled instead (`names`), if that can be dialled here
 
 Whoever waits may be cancelled: the dial goes on for the others, and ends with the last one.
 """
@@ -79,14 +79,16 @@ class Dial:
 
 
 class Dialer:
-    """config: how long an address may take, and what is dialled. resolver: knows names. spawn: starts a task that outlives the
-    caller. close: ends a surplus connection. freed: told when a dial is over, and `pending` less."""
+    """config: how long an address may take, and what is dialled. resolver: knows the names that the user gave. hearsay: those
+    that others told. spawn: starts a task that outlives the caller. close: ends a surplus connection. freed: told when a dial
+    is over, and `pending` less."""
 
     def __init__(
         self,
         swarm: Swarm,
         config: HostConfig,
         resolver: Resolver,
+        hearsay: Resolver,
         spawn: Callable[..., None],
         close: Callable[[INetConn], Awaitable[None]],
         freed: Callable[[], None],
@@ -95,6 +97,7 @@ class Dialer:
         self._timeout = config.dial_timeout
         self._transports = config.dial_transports
         self._resolver = resolver
+        self._hearsay = hearsay
         self._spawn = spawn
         self._close = close
         self._freed = freed
@@ -166,13 +169,17 @@ class Dialer:
             dial.scope.cancel()
 
     def _preferred(self, addresses: tuple[Address, ...]) -> list[Address]:
-        # Those that cannot be dialled stay in the list, last: each has its line in PeerUnreachable.
+        # Those that cannot be dialled stay in the list, last, with the names: each has its line in PeerUnreachable.
         order = [*self._transports, None]
-        return sorted(addresses, key=lambda address: order.index(self._transport(address)))
+        return sorted(addresses, key=lambda each: order.index(None if is_name(each) else self._transport(each)))
 
     def _transport(self, address: Address) -> DialTransport | None:
         transport = transport_of(address)
         return transport if transport in self._transports else None
+
+    def _leads_on(self, address: Address) -> bool:
+        # Where a name leads to what is not dialled here, nobody need be asked for it. Of a `dnsaddr` only its records say that.
+        return is_name(address) and (address.text.startswith("/dnsaddr/") or self._transport(address) is not None)
 
     async def _run(self, dial: Dial) -> None:
         try:
@@ -200,7 +207,7 @@ class Dialer:
     async def _try(self, dial: Dial, attempt: Attempt, address: Address) -> None:
         ATTEMPT.set(attempt)  # of this task, which dials nothing else
         try:
-            connection = await (self._resolve(dial, address) if is_name(address) else self._dial_address(dial, address))
+            connection = await (self._resolve if self._leads_on(address) else self._dial_address)(dial, address)
         finally:
             dial.attempts.remove(attempt)
             dial.wake()
@@ -217,7 +224,9 @@ class Dialer:
     async def _resolve(self, dial: Dial, address: Address) -> None:
         with trio.move_on_after(self._timeout):
             try:
-                dial.add(self._preferred(tuple(await resolve(address, dial.peer, self._resolver))))
+                # Strangers' names may take long, and any number of them may be told: they hold up each other at most.
+                resolver = self._resolver if address.down_to is Scope.LOOPBACK else self._hearsay
+                dial.add(self._preferred(tuple(await resolve(address, dial.peer, resolver, self._leads_on))))
             except NameFailed as error:
                 dial.causes.append((address.text, str(error)))
             return
@@ -247,6 +256,6 @@ class Dialer:
 
 
 def transport_of(address: Address) -> DialTransport | None:
-    """What dials an address, as in `HostConfig.dial_transports`; None for what nothing here can."""
+    """What dials an address, or what its name stands for, as in `HostConfig.dial_transports`; None for what nothing can."""
     place, *rest = [protocol.name for protocol in Multiaddr(address.raw).protocols()]
-    return _TRANSPORTS.get(tuple(rest)) if place in ("ip4", "ip6") else None
+    return _TRANSPORTS.get(tuple(rest)) if place != "dnsaddr" else None

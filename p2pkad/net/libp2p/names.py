@@ -11,7 +11,7 @@ multiaddr specification, "DNS" and "dnsaddr".
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from ipaddress import ip_address
 from typing import Protocol
@@ -32,7 +32,8 @@ MAX_QUESTIONS = 32
 MAX_FOUND = 32
 """Addresses that one address may stand for."""
 MAX_THREADS = 8
-"""Names that this machine is asked for at a time. A thread goes on after its deadline, for as long as the machine looks."""
+"""Names that a resolver asks this machine for at a time. A thread goes on after its deadline, for as long as the machine looks:
+those that strangers told have a resolver of their own, so that whoever typed one need not wait for them."""
 _VERSIONS = {"dns": (4, 6), "dns4": (4,), "dns6": (6,)}
 
 
@@ -56,7 +57,7 @@ class SystemResolver:
     """Asks as every program of this machine does: its hosts file included. TXT records come from its name servers."""
 
     def __init__(self) -> None:
-        # Of its own: names that strangers tell may take long, and the process has other use for its threads.
+        # Of its own: names may take long, and the process has other use for its threads.
         self._threads = trio.CapacityLimiter(MAX_THREADS)
 
     async def addresses(self, name: str, version: int) -> list[str]:
@@ -110,12 +111,15 @@ def is_name(address: Address) -> bool:
     return address.text.split("/")[1] in (*_VERSIONS, "dnsaddr")
 
 
-async def resolve(address: Address, peer: PeerId, resolver: Resolver) -> list[Address]:
-    """The addresses with an IP address that `address` of `peer` stands for, MAX_FOUND at most, none nearer than it may lead.
+async def resolve(
+    address: Address, peer: PeerId, resolver: Resolver, leads_on: Callable[[Address], bool] = is_name
+) -> list[Address]:
+    """The addresses that `address` of `peer` stands for, MAX_FOUND at most, none nearer than it may lead.
 
-    The caller brings the deadline. Raises NameFailed when there are none.
+    leads_on: says which are to be resolved; other names stay as they are. The caller brings the deadline. Raises NameFailed
+    when there are none.
     """
-    search = _Search(peer, resolver)
+    search = _Search(peer, resolver, leads_on)
     found = [each async for each in search.follow(address, 0)]
     believed = [each for each in found if each.scope >= address.down_to]
     if believed:
@@ -128,14 +132,15 @@ async def resolve(address: Address, peer: PeerId, resolver: Resolver) -> list[Ad
 
 
 class _Search:
-    def __init__(self, peer: PeerId, resolver: Resolver) -> None:
+    def __init__(self, peer: PeerId, resolver: Resolver, leads_on: Callable[[Address], bool]) -> None:
         self._peer = peer
         self._resolver = resolver
+        self._leads_on = leads_on
         self._questions = 0
         self.failure: NameFailed | None = None
 
     async def follow(self, address: Address, depth: int) -> AsyncIterator[Address]:
-        if not is_name(address):
+        if not self._leads_on(address):
             yield address
             return
         _, kind, name, *rest = address.text.split("/")

@@ -87,6 +87,7 @@ class Stage:
             cast("Swarm", script),
             HostConfig(dial_timeout=TIMEOUT),
             SystemResolver(),
+            SystemResolver(),
             self._spawn,
             cast("Any", script.close),
             lambda: self.freed.append(self.dialer.pending),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import trio
@@ -21,10 +24,11 @@ from p2pkad.events import BootstrapEnded
 from p2pkad.identity import Identity
 from p2pkad.net.libp2p import new_host
 from p2pkad.net.libp2p.ids import foreign_id
-from p2pkad.net.libp2p.names import MAX_DEPTH, MAX_FOUND, MAX_QUESTIONS, NameFailed, SystemResolver, resolve
+from p2pkad.net.libp2p.names import MAX_DEPTH, MAX_FOUND, MAX_QUESTIONS, MAX_THREADS, NameFailed, SystemResolver, resolve
 from p2pkad.wire.addresses import decode_address, parse_address
-from tests.net.libp2p.ends import LOOPBACK, End, an_end, eventually, soon
+from tests.net.libp2p.ends import LOOPBACK, PATIENCE, End, an_end, eventually, soon
 from tests.net.libp2p.test_dialer import PEER
+from tests.net.libp2p.test_transports import port_of
 from tests.support.name_server import NameServer, name_server
 
 STRANGER = Identity.generate().id
@@ -178,6 +182,46 @@ async def test_an_application_may_name_its_own_hosts():
             address = Multiaddr(f"/dns4/a.test/tcp/{called.info.addresses[0].text.rpartition('/')[2]}")
             await caller.host.connect(ForeignPeerInfo(foreign_id(called.id), [address]))
             assert called.id in caller.network.connections()
+
+
+@pytest.mark.scenario("H4")
+async def test_a_name_that_was_typed_does_not_wait_for_those_that_were_told(monkeypatch):
+    asked: list[str] = []
+    over = threading.Event()
+
+    def look_up(name: Any, *rest: Any, **options: Any) -> Any:
+        if str(name).startswith("told"):
+            asked.append(name)
+            over.wait(PATIENCE)
+        return known("127.0.0.1" if name == "typed.test" else name, *rest, **options)
+
+    async def dial(caller: End, number: int) -> None:
+        name = decode_address(parse_address(f"/dns4/told-{number}.test/tcp/1").raw, PEER)
+        with pytest.raises(PeerUnreachable, match="no name server answered"):
+            await caller.network.connect(PeerInfo(Identity.generate().id, (name,)), soon())
+
+    async with an_end() as called, an_end(dial_timeout=0.5) as caller:
+        known = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        try:
+            async with trio.open_nursery() as nursery:
+                for number in range(MAX_THREADS + 1):
+                    nursery.start_soon(dial, caller, number)
+            assert len(asked) == MAX_THREADS, "the machine still looks for them"
+            await caller.ask(PeerInfo(called.id, (parse_address(f"/dns4/typed.test/tcp/{port_of(called)}"),)))
+        finally:
+            over.set()
+
+
+@pytest.mark.scenario("H3")
+async def test_nobody_is_asked_for_a_name_that_leads_to_no_transport_of_this_host():
+    texts = ("/dns4/a.test/tcp/1/tls/ws", "/dns/a.test/udp/1/quic-v1", "/dnsaddr/b.test")
+    records = {("_dnsaddr.b.test", "TXT"): [f"dnsaddr=/dns6/a.test/tcp/1/ws/p2p/{PEER}"], ("a.test", "A"): ["192.0.2.1"]}
+    async with name_server(records) as server, a_caller(server, dial_transports=("tcp",)) as caller:
+        with pytest.raises(PeerUnreachable) as caught:
+            await caller.network.connect(PeerInfo(PEER, tuple(map(parse_address, texts))), soon())
+        assert set(caught.value.causes) == {(text, "no transport for it") for text in (*texts[:2], "/dns6/a.test/tcp/1/ws")}
+        assert {name for name, _ in server.asked} == {"_dnsaddr.b.test"}
 
 
 @pytest.mark.scenario("H3")
