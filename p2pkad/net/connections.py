@@ -90,8 +90,9 @@ class Connections(Generic[Handle]):
 
     @property
     def most_of_others(self) -> int:
-        """How many of them others may have opened, however busy these are: the reserve is for dialling."""
-        return self.limit - self.reserve
+        """How many of them others may have opened, however busy these are: the reserve is for dialling, or of few places a
+        quarter."""
+        return self.limit - min(self.reserve, self.limit // 4)
 
     @property
     def most_dials(self) -> int:

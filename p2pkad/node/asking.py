@@ -241,6 +241,8 @@ class Asking:
                 try:
                     return await call(deadline)
                 except (LocalLimit, PeerBusy) as error:
+                    if isinstance(error, LocalLimit) and error.what != "connections":
+                        raise
                     seconds = RETRY_AFTER_LOCAL_LIMIT
                     if isinstance(error, PeerBusy):
                         # All whom the peer turned away wait now: they are not to come back at the same moment.

@@ -34,6 +34,9 @@ RETRY = 600.0
 PACE = 1.0
 """Seconds between two entries of a backlog, unless there are so many that they would take longer than they may."""
 
+NOTED_WITHIN = 1.0
+"""Seconds that a caller waits until a time is on disk. It counts at once, and is written when the disk moves."""
+
 LOOK_AGAIN = 3600.0
 """Seconds after which the store is asked again, whatever it said: the clock on the wall may have been set meanwhile, and the
 monotonic one stands still while a machine sleeps."""
@@ -55,21 +58,26 @@ class Cycle:
         """The time, in wall seconds, with which a new own entry is stored."""
         return self._clock.wall() + self._retry(kind)
 
-    async def stored(self, kind: Kind) -> None:
-        """A new entry was stored with its first time."""
+    def stored(self, kind: Kind) -> None:
+        """A new entry was stored with its first time, or may have been."""
         self._expect(self.first(kind))
 
     async def held_up(self, kind: Kind, key: bytes) -> None:
         """There was nobody to be told of a new own entry."""
-        now = self._clock.wall()
-        if await self._store.set_due(kind, key, now):
-            self._expect(now)
+        await self._set(kind, key, self._clock.wall())
 
     async def published(self, kind: Kind, key: bytes) -> None:
         """An own entry has been published; nothing happens when it is none any more."""
-        at = self._clock.wall() + self._intervals[kind] * (1 - SPREAD * self._random.random())
-        if await self._store.set_due(kind, key, at):
-            self._expect(at)
+        await self._set(kind, key, self._clock.wall() + self._intervals[kind] * (1 - SPREAD * self._random.random()))
+
+    async def _set(self, kind: Kind, key: bytes, at: float) -> None:
+        known = True
+        try:
+            with trio.move_on_after(NOTED_WITHIN):
+                known = await self._store.set_due(kind, key, at)
+        finally:
+            if known:
+                self._expect(at)
 
     async def moved(self, addresses: Collection[Address]) -> bool:
         """The node can be reached at these addresses; whether it provides anything that it announced without one of them.

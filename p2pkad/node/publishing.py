@@ -105,9 +105,8 @@ class Publishing:
     ) -> PutReceipt:
         record = self._record(key, value, allow_large=allow_large)
         deadline = self._deadline(timeout)
-        with self._stored_by(deadline):
+        with self._stored_by(deadline, "record"):
             await self._store.update(key, self._keep_own(record))
-        await self._cycle.stored("record")
         receipt = await self._publish(record, await self._nearest("record", key, deadline), deadline)
         if len(receipt.stored) < min_stored:
             raise QuorumNotMet(
@@ -166,9 +165,8 @@ class Publishing:
         deadline = self._deadline(timeout)
         # It ends only when the node stops providing: the entry has no lifetime.
         due = self._cycle.first("provider")
-        with self._stored_by(deadline):
+        with self._stored_by(deadline, "provider"):
             await self._store.add_provider(key, StoredProvider(own, self._clock.wall(), expires=NEVER, own=True, due=due))
-        await self._cycle.stored("provider")
         return await self._announce_all(key, await self._nearest("provider", key, deadline), deadline, confirm=confirm)
 
     async def provide_again(self, key: bytes) -> ProvideReceipt | None:
@@ -224,11 +222,14 @@ class Publishing:
         return receipt
 
     @contextmanager
-    def _stored_by(self, deadline: float) -> Iterator[None]:
-        """Around a change of the store. Raises StoreFailed: it took until the deadline; it is stored or not."""
+    def _stored_by(self, deadline: float, kind: Kind) -> Iterator[None]:
+        """Around the storing of an own entry. Raises StoreFailed: it took until the deadline; it is stored or not."""
         began = self._clock.monotonic()
-        with trio.move_on_at(deadline) as scope:
-            yield
+        try:
+            with trio.move_on_at(deadline) as scope:
+                yield
+        finally:
+            self._cycle.stored(kind)
         if scope.cancelled_caught:
             raise StoreFailed(f"the store took more than {deadline - began:.3g} s, and may store it yet")
 

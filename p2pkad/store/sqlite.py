@@ -281,6 +281,8 @@ class SqliteStore:
 
         StoreFailed also when the disk hangs; then it is written when the disk moves, or not.
         """
+        if self._hangs and self._next.waiters:
+            raise self._hanging()
         waiter = self._next.wait()
         if self._under_way is None:
             self._write()

@@ -236,3 +236,18 @@ async def test_the_time_of_a_call_is_that_of_the_store_too(network: BehaviourNet
         with pytest.raises(StoreFailed, match="more than 3 s"):
             await call
         assert trio.current_time() - began == pytest.approx(3)
+
+
+@pytest.mark.scenario("H5")
+async def test_that_it_was_published_is_noted_within_a_second_or_later(
+    network: BehaviourNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, _ = await network.start(2)
+
+    async def hang(*_: object) -> bool:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(node._store, "set_due", hang)
+    began = trio.current_time()
+    assert len((await node.put_value(KEY, b"value")).stored) == 2
+    assert trio.current_time() - began < 2

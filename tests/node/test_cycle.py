@@ -44,7 +44,7 @@ class Bench:
     async def put(self, key: bytes) -> None:
         stored = StoredRecord(Record(key, b""), self.wall, BEGIN * 2, own=True, due=self.cycle.first("record"))
         await self.store.update(key, lambda _: stored)
-        await self.cycle.stored("record")
+        self.cycle.stored("record")
 
 
 @pytest.fixture

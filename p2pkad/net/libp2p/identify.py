@@ -87,8 +87,8 @@ class Identifier:
         self._told = told
         self._pushes: dict[PeerId, int] = {}
         self._allowance = Allowance(PUSHES_AT_ONCE, PUSHES_PER_SECOND, most=1000)
-        self._latest: dict[PeerId, Pipe] = {}
-        self._messages: dict[object, Identify] = {}
+        self._turns: dict[PeerId, tuple[float, Pipe]] = {}
+        self._message: tuple[object, Identify] | None = None  # the last: an older record of ours counts for nothing
 
     def serve(self) -> None:
         """Answer and take pushes from now on."""
@@ -177,21 +177,23 @@ class Identifier:
             await self._taken(pipe, received)
 
     async def _has_a_turn(self, pipe: Pipe, peer: PeerId) -> bool:
-        """Whether a push is to be read, once it may; not when the peer has pushed again meanwhile, or has for too long."""
-        now = trio.current_time()
-        wait = self._allowance.wait(peer, 1, now)
-        if wait > ASK_TIMEOUT:
-            return False
-        self._allowance.take(peer, 1, now)
-        if not wait:
-            return True
-        self._latest[peer] = pipe
+        """Whether a push is to be read, once it may. One that comes while another of the peer waits has its turn instead."""
+        if peer in self._turns:
+            due, _ = self._turns[peer]
+        else:
+            now = trio.current_time()
+            wait = self._allowance.wait(peer, 1, now)
+            self._allowance.take(peer, 1, now)
+            if not wait:
+                return True
+            due = now + wait
+        turn = self._turns[peer] = due, pipe
         try:
-            await trio.sleep(wait)
-            return self._latest.get(peer) is pipe
+            await trio.sleep_until(due)
+            return self._turns.get(peer) is turn
         finally:
-            if self._latest.get(peer) is pipe:
-                del self._latest[peer]
+            if self._turns.get(peer) is turn:
+                del self._turns[peer]
 
     async def _taken(self, pipe: Pipe, push: bytes) -> None:
         """A push was read to its end, and is known."""
@@ -225,11 +227,9 @@ class Identifier:
         addresses = tuple(address.to_bytes() for address in plain)
         protocols = tuple(str(each) for each in self._host.get_mux().get_protocols() if each is not None)
         said = addresses, protocols
-        if said not in self._messages:
-            if len(self._messages) >= len(Scope):  # what changed has left them behind
-                self._messages.clear()
+        if self._message is None or self._message[0] != said:
             record = create_signed_peer_record(self._host.get_id(), plain, self._host.get_private_key())
-            self._messages[said] = Identify(
+            message = Identify(
                 protocol_version="ipfs/0.1.0",
                 agent_version=self.agent,
                 public_key=self._host.get_public_key().serialize(),
@@ -237,8 +237,9 @@ class Identifier:
                 protocols=protocols,
                 signedPeerRecord=record.marshal_envelope(),
             )
+            self._message = said, message
         own = Identify()
-        own.CopyFrom(self._messages[said])
+        own.CopyFrom(self._message[1])
         if remote is not None:
             own.observed_addr = remote.raw
         return own

@@ -42,10 +42,15 @@ class Intake:
     def __repr__(self) -> str:
         return f"<Intake {self._total}/{self._most} in {len(self._arrivals)}>"
 
+    @property
+    def limit(self) -> LocalLimit:
+        """What is raised where something had to go."""
+        return LocalLimit("arriving_bytes", self._most)
+
     def hold(self, arrival: Arrival, size: int) -> None:
         """So much of it has arrived by now. Raises LocalLimit: it had to go."""
         if arrival.size is None:
-            raise LocalLimit("arriving_bytes", self._most)
+            raise self.limit
         self._total += size - arrival.size
         arrival.size = size
         self._arrivals[arrival] = None

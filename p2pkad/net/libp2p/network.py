@@ -89,9 +89,7 @@ class Libp2pNetwork:
         self._server: Server | None = None
         self._listeners: list[Callable[[NetworkEvent], None]] = []
         self._usefulness: Callable[[PeerId], Usefulness] = lambda peer: Usefulness.NONE
-        most = self._backbone.config.max_arriving_bytes
-        self._intake = Intake(most, lambda peer: self._tell(Limited("arriving_bytes", peer)))
-        self._way = Way(protocol, max_message, self._backbone.connect, self._backbone.later, self._intake)
+        self._way = Way(protocol, max_message, self._backbone.connect, self._backbone.later, self._make_intake())
         self._pools: dict[PeerId, Pool] = {}
         self._open = False
 
@@ -281,9 +279,13 @@ class Libp2pNetwork:
             limit=self._max_message,
             idle_timeout=config.idle_stream_timeout,
             streams=InboundStreams(config.max_inbound_streams, lambda peer: self._tell(Limited("streams", peer))),
-            intake=self._intake,
+            intake=self._make_intake(),
         )
         self._host.set_stream_handler(TProtocol(self._protocol), self._backbone.bounded(self._server.serve))
+
+    def _make_intake(self) -> Intake:
+        # One for requests, and one for replies: what strangers send is not to cost this node what it asked for.
+        return Intake(self._backbone.config.max_arriving_bytes, lambda peer: self._tell(Limited("arriving_bytes", peer)))
 
     def _stop_serving(self) -> None:
         if self._server is not None:

@@ -8,7 +8,7 @@ several. What happens to the stream of a request:
     the connection was lost           | the same, over another connection, dialled if need be; the second time PeerBusy
     failed otherwise, late, cancelled | reset, never used again
     idle for IDLE_AFTER               | closed; the last idle one to a peer later, after LAST_IDLE_AFTER
-    the largest of too many bytes     | reset: of what arrives, requests and replies, there is so much at a time (intake.py)
+    the largest of too many bytes     | reset: of replies that arrive there is so much at a time (intake.py)
 
 What has no reply, ADD_PROVIDER, goes out with a question behind it in the same write. Peers deal with one message after the
 other: who answers has dealt with the first, and who takes that amiss has reset the stream. How a stream ends says less: js
@@ -21,7 +21,6 @@ One that closes the connection has not: it makes room for others, as every peer 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -31,7 +30,7 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 
 from p2pkad.core.messages import AnyRequest
 from p2pkad.core.peers import PeerId, PeerInfo
-from p2pkad.errors import LocalLimit, NetworkError, PeerBusy, RequestFailed
+from p2pkad.errors import NetworkError, PeerBusy, RequestFailed
 from p2pkad.net.base import MAX_STREAMS
 from p2pkad.net.connections import Held
 from p2pkad.net.libp2p.border import FOREIGN, hung_up, reason
@@ -70,7 +69,7 @@ class Channel:
     async def ask(self, frame: bytes) -> bytes:
         """Send a request and return the reply, both without their frame.
 
-        Raises StreamLost, RemoteProtocolError. RequestFailed: the reply was the largest of too much that arrives.
+        Raises StreamLost, RemoteProtocolError. LocalLimit: the reply was the largest of too much that arrives.
         """
         self.began = False
         await self._pipe.write(frame if self._proposal is None else opening(self._protocol) + frame)
@@ -89,7 +88,7 @@ class Channel:
         await self._pipe.finish()
 
     async def _large_reply(self) -> bytes:
-        with trio.CancelScope() as scope, suppress(LocalLimit):
+        with trio.CancelScope() as scope:
             arrival = Arrival(self.held.peer, scope)
             try:
                 while (reply := self._decoder.next_frame()) is None:
@@ -98,7 +97,7 @@ class Channel:
                 return reply
             finally:
                 self._intake.let_go(arrival)
-        raise RequestFailed(self.held.peer, "its reply was the largest of too much that arrives")
+        raise self._intake.limit
 
     def _feed(self, data: bytes) -> None:
         if not data:

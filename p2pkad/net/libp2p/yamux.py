@@ -272,6 +272,8 @@ class Connection(IMuxedConn):
             if kind == DATA and length:
                 if stream is not None:
                     stream.announced(length)
+                elif not flags & (SYN | RST):  # of one that this end has left: whoever still writes to it is told
+                    self.send(HEADER.pack(0, WINDOW_UPDATE, RST, stream_id, 0))
                 self._receiver, self._flags, self._missing = stream, flags, length
                 return
             if stream is not None:

@@ -175,7 +175,7 @@ class Stream(IMuxedStream):
         self.lost()
 
     def leave(self) -> None:
-        """After `close`: read no more, and forget it without a word. What comes on it is dropped: as go's Close() has it."""
+        """After `close`: read no more, and forget it without a word. To what comes on it all the same the answer is a reset."""
         self.lost()
 
     def _send(self, kind: int, length: int, flags: int = 0, data: bytes | memoryview = b"") -> None:

@@ -117,7 +117,7 @@ async def test_inbound_connections_leave_the_reserve_free(monkeypatch):
 @pytest.mark.scenario("L18")
 async def test_inbound_connections_leave_the_reserve_free_also_when_all_of_them_are_in_use() -> None:
     async with (
-        an_end(max_connections=6, connection_reserve=2, handler=hold) as small,
+        an_end(max_connections=8, connection_reserve=2, handler=hold) as small,
         ends(8) as others,
         an_end() as wanted,
         trio.open_nursery() as nursery,
@@ -129,9 +129,9 @@ async def test_inbound_connections_leave_the_reserve_free_also_when_all_of_them_
 
         for other in others:
             nursery.start_soon(ask, other)
-        await eventually(lambda: len(small.requests) == 4)
+        await eventually(lambda: len(small.requests) == 6)
         await small.ask(wanted)
-        assert len(small.requests) == 4
+        assert len(small.requests) == 6
         nursery.cancel_scope.cancel()
 
 

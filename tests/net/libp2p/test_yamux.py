@@ -236,6 +236,22 @@ async def test_what_comes_for_a_stream_that_was_given_up_is_dropped():
         assert list(ends[0].streams) == [3]
 
 
+@pytest.mark.scenario("W2")
+async def test_who_still_writes_to_a_stream_that_was_left_is_told():
+    async with two() as ends:
+        opened, accepted = await pair(ends)
+        await accepted.write(b"reply")
+        await accepted.close()
+        accepted.leave()
+        await wait_all_tasks_blocked()
+        assert await opened.read() == b"reply"
+        await opened.write(b"for nobody")
+        await wait_all_tasks_blocked()
+        with pytest.raises(MuxedStreamReset):
+            await opened.write(b"more of it")
+        assert not ends[0].streams
+
+
 # windows
 
 
