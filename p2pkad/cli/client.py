@@ -2,7 +2,9 @@
 
 --bootstrap typed              one that lives as long as the command, and asks the network of those peers
 a node runs here               that one, through the control socket in its state directory
-bootstrap peers from the       as if they had been typed
+--data-dir typed, or the       a line that says that none runs: nobody answers in its stead
+node is what is looked at
+bootstrap peers from the       as if they had been typed, and a remark that no node runs
 environment or the file
 none of them                   a line that says what to do
 """
@@ -36,7 +38,8 @@ class Plan:
     """config: of a node that is opened for the command. here: bootstrap peers were typed, so that the running one is not asked.
 
     as_somebody: such a node has the key of the state directory: it is to be found. alone: it may be that nobody but the peer
-    that was named is asked. stays: only a node that stays can do it. doing: for whoever waits.
+    that was named is asked. stays: only a node that stays can do it. looks: at the node itself, which another is not.
+    leaves: what it does that a node that stays would renew ("stores"); empty for nothing. doing: for whoever waits.
     """
 
     config: p2pkad.Config
@@ -47,6 +50,15 @@ class Plan:
     doing: str
     alone: bool
     stays: bool
+    looks: bool
+    leaves: str
+
+    @property
+    def in_its_stead(self) -> bool:
+        """Whether one that lives as long as the command may be asked where no node runs."""
+        if self.here:
+            return True
+        return not (self.asking.named or self.looks) and (self.alone or bool(self.config.bootstrap))
 
 
 def ask(
@@ -58,6 +70,8 @@ def ask(
     namespaces: Namespaces | None = None,
     alone: bool = False,
     stays: bool = False,
+    looks: bool = False,
+    leaves: str = "",
 ) -> int:
     """Let a node `work`; returns the exit code. options: `AskOptions` or `OfferOptions`, the others as in `Plan`."""
     chosen = {"listen": (), **settings(options), "mode": "client"}
@@ -72,6 +86,8 @@ def ask(
         doing=doing,
         alone=alone,
         stays=stays,
+        looks=looks,
+        leaves=leaves,
     )
     return execute(partial(_ask, work, plan))
 
@@ -82,8 +98,11 @@ async def _ask(work: Work, plan: Plan) -> int:
             node = None if plan.here or not plan.asking.state else await running_node(plan.asking.state)
             if node is not None:
                 return await work(node)
-            if not plan.config.bootstrap and not plan.alone:
+            if not plan.in_its_stead:
                 raise UsageError(_nobody(plan))
+            if not plan.here and plan.asking.state:
+                lost = f", and nobody renews what it {plan.leaves}" if plan.leaves else ""
+                remark(f"p2pkad: warning: no node runs with {plan.asking.state}: a client of this command asks{lost}")
             return await _ask_with_a_client(work, plan)
     raise TimeoutError(f"{plan.doing}: no result within {plan.asking.timeout:g} s")
 

@@ -40,7 +40,7 @@ def doctor(
             output.remark(f"p2pkad: {bad} {'thing is' if bad == 1 else 'things are'} wrong")
         return FAILED if bad else DONE
 
-    return ask(work, options=options, asking=asking, doing="looking at the node")
+    return ask(work, options=options, asking=asking, doing="looking at the node", looks=True)
 
 
 def lines(finding: Answer) -> list[str]:

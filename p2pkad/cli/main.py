@@ -39,7 +39,10 @@ class Command:
 PEER = "/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWPeer"
 LASTS = (
     "Through the running node it lasts: the node publishes it again in time, until it is told to stop. "
-    "With --bootstrap nobody does: peers drop it after two days (their default)."
+    "A client of the command, with --bootstrap or where no node runs, leaves: peers drop it after two days (their default)."
+)
+ITSELF = (
+    "Where no node runs it says so, and ends with 2. With --bootstrap typed it is a client of the command that is looked at."
 )
 CONTENT = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
@@ -108,19 +111,19 @@ COMMANDS = (
     Command(
         "peers",
         "p2pkad.cli.peers:peers",
-        "Print the peers that the node is connected to or has in its routing table.",
+        f"Print the peers that the node is connected to or has in its routing table.\n\n{ITSELF}",
         "p2pkad peers --json",
     ),
     Command(
         "status",
         "p2pkad.cli.status:status",
-        "Print who and where the node is, whom it knows, what it keeps and what it does.",
+        f"Print who and where the node is, whom it knows, what it keeps and what it does.\n\n{ITSELF}",
         "p2pkad status",
     ),
     Command(
         "doctor",
         "p2pkad.cli.doctor:doctor",
-        "Look for what is wrong with the node and its surroundings; exit code 1 when something is.",
+        f"Look for what is wrong with the node and its surroundings; exit code 1 when something is.\n\n{ITSELF}",
         "p2pkad doctor",
     ),
     Command(

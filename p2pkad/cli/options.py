@@ -63,10 +63,25 @@ class TypedHere(tuple[str, ...]):
     __slots__ = ()
 
 
+class TextTypedHere(str):
+    """One such text."""
+
+    __slots__ = ()
+
+
 def _with_source(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
     # An empty list in a file comes as one token without a text.
     texts = tuple(token.value for token in tokens if token.value or token.source == "cli")
     return TypedHere(texts) if any(token.source == "cli" for token in tokens) else texts
+
+
+def _text_with_source(_: object, tokens: Sequence[Token]) -> str:
+    last = tokens[-1]
+    return TextTypedHere(last.value) if last.source == "cli" else last.value
+
+
+Directory = Annotated[str | None, Parameter(converter=_text_with_source)]
+"""A state directory, of which it is known whether it was typed with the command."""
 
 
 def flags(name: str, wanted: Iterable[str], *, only: str = "", **defaults: object) -> Any:
@@ -158,8 +173,8 @@ class Asking:
     """Seconds for everything."""
     json: bool = False
     """Print JSON, one object a line."""
-    data_dir: str | None = None
-    """State directory of the running node that is asked; without it the one that `p2pkad run` takes by itself."""
+    data_dir: Directory = None
+    """State directory of the node that is asked, and nobody else; without it the one that `p2pkad run` takes by itself."""
     config: str | None = None
     """TOML file of options; without it $XDG_CONFIG_HOME/p2pkad/config.toml where there is one."""
 
@@ -167,6 +182,11 @@ class Asking:
     def state(self) -> str:
         """The directory; empty when none is to be looked into."""
         return state_home() if self.data_dir is None else self.data_dir
+
+    @property
+    def named(self) -> bool:
+        """Whether it was typed with the command whose node is asked."""
+        return isinstance(self.data_dir, TextTypedHere) and bool(self.data_dir)
 
 
 @Parameter(name="*")

@@ -124,7 +124,7 @@ def peers(
         await node.ask(request, show)
         return DONE
 
-    return ask(work, options=options, asking=asking, doing="looking at the peers")
+    return ask(work, options=options, asking=asking, doing="looking at the peers", looks=True)
 
 
 def row(peer: Answer) -> str:

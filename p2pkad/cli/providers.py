@@ -18,7 +18,7 @@ def provide(
     asking: Asking = Asking(),
     options: OfferOptions = OfferOptions(),
 ) -> int:
-    """Announce that content is provided: by the running node or, with --bootstrap, by the identity in --data-dir.
+    """Announce that content is provided: by the running node or, in a client of the command, by the identity in --data-dir.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def provide(
             output.remark(f"p2pkad: {content}: nobody was told. The node keeps it, and tells others when somebody is there")
         return DONE
 
-    return ask(work, options=options, asking=asking, doing=f"announcing {content}")
+    return ask(work, options=options, asking=asking, doing=f"announcing {content}", leaves="announces")
 
 
 def findprovs(

@@ -34,7 +34,7 @@ def status(
                 output.line(text)
         return DONE
 
-    return ask(work, options=options, asking=asking, doing="looking at the node")
+    return ask(work, options=options, asking=asking, doing="looking at the node", looks=True)
 
 
 def lines(said: Answer) -> Iterator[str]:

@@ -52,7 +52,7 @@ def put(
         output.remark(f"p2pkad: {key}: held by {stored}, {min_stored} were asked for")
         return FAILED
 
-    return ask(work, options=options, asking=asking, namespaces=namespaces, doing=f"storing {key}")
+    return ask(work, options=options, asking=asking, namespaces=namespaces, doing=f"storing {key}", leaves="stores")
 
 
 def get(

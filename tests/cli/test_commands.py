@@ -128,6 +128,55 @@ def test_what_takes_a_node_that_stays_is_not_sent_to_the_network(type_in, node, 
     assert (ended.code, ended.err) == (exits.USAGE, said)
 
 
+ABOUT_THE_NODE = (["status"], ["peers"], ["doctor"])
+ASKING = (["get", "/demo/x"], ["put", "/demo/x", "1"], ["provide", CONTENT], ["findprovs", CONTENT], ["closest", "/demo/x"])
+
+
+@pytest.mark.parametrize("source", ["environment", "file"])
+@pytest.mark.parametrize("command", ABOUT_THE_NODE)
+def test_a_node_that_is_down_is_not_well_wherever_bootstrap_peers_are_configured(
+    type_in, node, tmp_path, monkeypatch, command, source
+):
+    if source == "file":
+        (tmp_path / "config.toml").write_text(f'[node]\nbootstrap = ["{PEER}"]\n')
+        monkeypatch.setenv("P2PKAD_CONFIG", str(tmp_path / "config.toml"))
+    else:
+        monkeypatch.setenv("P2PKAD_BOOTSTRAP", PEER)
+    for state, words in (("state", []), ("other", ["--data-dir", str(tmp_path / "other")])):
+        ended = type_in(*command, *words)
+        assert (ended.code, ended.out) == (exits.USAGE, "")
+        assert ended.err.startswith(f"p2pkad: no node runs with {tmp_path / state}. Start one with `p2pkad run`")
+    assert not node.closed, "none was opened"
+
+
+@pytest.mark.parametrize("command", [*ASKING, ["ping", PEER]])
+def test_where_the_directory_of_a_node_is_typed_nobody_is_asked_in_its_stead(type_in, node, tmp_path, monkeypatch, command):
+    monkeypatch.setenv("P2PKAD_BOOTSTRAP", PEER)
+    ended = type_in(*command, "--data-dir", str(tmp_path))
+    assert (ended.code, ended.out, node.calls) == (exits.USAGE, "", [])
+    assert ended.err.startswith(f"p2pkad: no node runs with {tmp_path}. Start one with `p2pkad run`")
+
+
+def test_who_asks_with_peers_that_were_not_typed_hears_that_it_is_not_the_node(type_in, node, tmp_path, monkeypatch):
+    node.answers |= {
+        "get_record": found(),
+        "put_value": receipt(),
+        "provide": p2pkad.ProvideReceipt(key=b"\x12\x20", sent=(ALICE,)),
+        "stream_providers": [info(BOB)],
+        "closest_peers": (info(BOB),),
+    }
+    monkeypatch.setenv("P2PKAD_BOOTSTRAP", PEER)
+    monkeypatch.setenv("P2PKAD_VALIDATOR", "demo=opaque")
+    monkeypatch.setenv("P2PKAD_ANNOUNCE", "/ip4/192.0.2.1/tcp/4001")
+    asks = f"p2pkad: warning: no node runs with {tmp_path / 'state'}: a client of this command asks"
+    lost = {"put": ", and nobody renews what it stores", "provide": ", and nobody renews what it announces"}
+    for command in ASKING:
+        ended = type_in(*command)
+        assert (ended.code, ended.err) == (exits.DONE, f"{asks}{lost.get(command[0], '')}\n")
+        for words in (["--data-dir", ""], ["--bootstrap", PEER], ["--bootstrap", PEER, "--data-dir", str(tmp_path)]):
+            assert (type_in(*command, *words).code, type_in(*command, *words).err) == (exits.DONE, "")
+
+
 def test_findprovs_prints_each_provider_with_complete_addresses(type_in, node):
     node.answers["stream_providers"] = [info(ALICE, 1, 2), info(BOB)]
     ended = type_in("findprovs", CONTENT, "--bootstrap", PEER)

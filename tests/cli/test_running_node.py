@@ -138,9 +138,12 @@ def test_what_nobody_took_is_kept_and_that_is_said(type_in, tmp_path):
 
 def test_bootstrap_peers_of_the_environment_are_for_when_no_node_runs(at, type_in, other, monkeypatch):
     monkeypatch.setenv("P2PKAD_BOOTSTRAP", other)
-    own = at("status", "--json").objects[0]
-    assert own["mode"] == "server"
-    assert type_in("status", "--json").objects[0]["mode"] == "client"
+    assert at("closest", "/demo/x").err == ""
+    alone = type_in("closest", "/demo/x")
+    assert other in [address for each in alone.objects for address in each["addresses"]]
+    assert "a client of this command asks" in alone.err
+    assert at("status", "--json").objects[0]["mode"] == "server"
+    assert type_in("status", "--json").code == exits.USAGE
 
 
 def test_without_anybody_to_ask_a_line_says_what_to_do(type_in, tmp_path):
