@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, get_args
 
 from p2pkad.cli.exits import UsageError
-from p2pkad.cli.words import key_of
+from p2pkad.cli.words import key_of, require_peer, require_peer_or_address
 
 DEFAULT_TIMEOUT = 60.0
 MAX_TIMEOUT = 24 * 3600.0
@@ -109,6 +109,10 @@ class FindPeer(Timed):
 
     peer: str
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_peer(self.peer)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Closest(Keyed):
@@ -130,6 +134,7 @@ class Ping(Timed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_peer_or_address(self.peer)
         _at_least(1, "count", self.count)
 
 

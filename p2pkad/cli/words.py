@@ -1,4 +1,4 @@
-"""Words become keys and values; and where state is when no word says so."""
+"""Words become keys, values and peers; and where state is when no word says so."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import p2pkad
 from p2pkad.cli.exits import UsageError
 
 
@@ -38,3 +39,22 @@ def value_of(text: str, standard_input: Any) -> bytes:
         return Path(text.removeprefix("@")).read_bytes()
     except OSError as error:
         raise UsageError(f"{text}: {error.strerror or error}") from None
+
+
+def require_peer(text: str) -> None:
+    """Raise UsageError when no peer has such an id."""
+    try:
+        p2pkad.peer_id(text)
+    except p2pkad.LocalProtocolError as error:
+        raise UsageError(str(error)) from None
+
+
+def require_peer_or_address(text: str) -> None:
+    """Raise UsageError when this is no peer id, and no address that has one at its end. The rest of it the node judges."""
+    place, _, name = text.rpartition("/p2p/")
+    if text.startswith("/") and not place:
+        raise UsageError(f"{text!r} does not say who and where; write /ip4/.../tcp/.../p2p/<peer id>")
+    try:
+        require_peer(name)
+    except UsageError as error:
+        raise UsageError(f"{error}, or an address that ends in /p2p/<peer id>" if not place else f"{text}: {error}") from None

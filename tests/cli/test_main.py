@@ -11,7 +11,7 @@ import pytest
 import p2pkad
 from p2pkad.cli import exits
 from p2pkad.cli.main import COMMANDS
-from tests.cli.conftest import PEER
+from tests.cli.conftest import ALICE, PEER
 
 NAMES = [command.name for command in COMMANDS]
 
@@ -106,7 +106,12 @@ def test_the_version_is_that_of_the_package(type_in):
         (["run", "--validator", "a=pk:x"], "NS=KIND"),
         (["findprovs", "x", "--count", "-1", "--bootstrap", PEER], "--count"),
         (["ping", PEER, "--count", "0"], "--count"),
-        (["ping", "12D3KooWPeer"], "--bootstrap"),
+        (["ping", str(ALICE)], "--bootstrap"),
+        (["ping", "foo"], "'foo': no peer id; expected base58"),
+        (["ping", "foo"], "or an address that ends in /p2p/<peer id>"),
+        (["ping", "/ip4/127.0.0.1/tcp/1"], "'/ip4/127.0.0.1/tcp/1' does not say who and where"),
+        (["ping", "/ip4/127.0.0.1/tcp/1/p2p/foo"], "/ip4/127.0.0.1/tcp/1/p2p/foo: 'foo': no peer id"),
+        (["findpeer", "foo"], "'foo': no peer id; expected base58"),
     ],
 )
 def test_bad_input_gets_one_line_that_names_it_and_code_2(type_in, node, words, named):

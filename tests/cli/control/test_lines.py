@@ -15,6 +15,7 @@ from p2pkad.cli import exits, requests
 from p2pkad.cli.control import lines, server
 from p2pkad.cli.control.lines import LineReader, read_answer, read_request, request_line, socket_path
 from p2pkad.errors import ConfigError
+from tests.cli.conftest import ALICE
 
 EXAMPLES = [
     requests.Put(key="hex:ff", value="aGVsbG8=", allow_large=True, timeout=5),
@@ -23,9 +24,9 @@ EXAMPLES = [
     requests.Provide(content="bafk"),
     requests.StopProviding(content="bafk"),
     requests.FindProviders(content="bafk", count=0),
-    requests.FindPeer(peer="12D3"),
+    requests.FindPeer(peer=str(ALICE)),
     requests.Closest(key="/pk/x", count=None),
-    requests.Ping(peer="12D3", count=1),
+    requests.Ping(peer=str(ALICE), count=1),
     requests.Status(),
     requests.Peers(timeout=1.5),
     requests.Doctor(),
