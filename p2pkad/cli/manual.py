@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from cyclopts import App
     from cyclopts.argument import Argument
 
-SHARED = ("The network", "The host")
+SHARED = ("The network", "The host", "The rules")
 """Headings of the options that many commands have: they are described once."""
+ABOUT_SHARED = (
+    "Those that commands share; each command says which of them it has. With all but `run` they count where a client of the "
+    "command asks, with --bootstrap, say: the running node has its own."
+)
 
 
 def man(*, format: Literal["roff", "markdown"] = "roff") -> int:  # noqa: A002 - it is the name of the flag
@@ -79,9 +83,7 @@ def contents(app: App) -> Iterator[Chapter]:
                 own.append(_option(each))
         text = tuple(" ".join(part.split()) for part in command.help.split("\n\n"))
         yield Chapter(f"p2pkad {command.name}", text, tuple(own), tuple(common), command.example)
-    yield Chapter(
-        "Options of a node", ("Those that commands share; each command says which of them it has.",), tuple(shared.values())
-    )
+    yield Chapter("Options of a node", (ABOUT_SHARED,), tuple(shared.values()))
 
 
 def _of(app: App, command: Command) -> Iterator[Argument]:

@@ -139,6 +139,10 @@ class Namespaces:
         return {"validators": named, "default_validator": default}
 
 
+AskNamespaces = Annotated[Namespaces, Parameter(group=Group(f"The rules{BESIDE}", sort_key=2))]
+"""Those of a command that asks and leaves."""
+
+
 def _namespace(text: str) -> tuple[str, p2pkad.Validator]:
     name, equals, said = text.partition("=")
     kind, colon, domain = said.partition(":")

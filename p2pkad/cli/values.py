@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from p2pkad.cli import output
 from p2pkad.cli.client import ask
 from p2pkad.cli.exits import DONE, FAILED
-from p2pkad.cli.options import Asking, AskOptions, Namespaces
+from p2pkad.cli.options import Asking, AskNamespaces, AskOptions, Namespaces
 from p2pkad.cli.requests import Asked, Get, Put, StopPublishing, ask_once
 from p2pkad.cli.words import value_of
 
@@ -24,7 +24,7 @@ def put(
     min_stored: int = 1,
     allow_large: bool = False,
     asking: Asking = Asking(),
-    namespaces: Namespaces = Namespaces(),
+    namespaces: AskNamespaces = Namespaces(),
     options: AskOptions = AskOptions(),
 ) -> int:
     """Store a value under a key.
@@ -61,7 +61,7 @@ def get(
     *,
     quorum: int = 0,
     asking: Asking = Asking(),
-    namespaces: Namespaces = Namespaces(),
+    namespaces: AskNamespaces = Namespaces(),
     options: AskOptions = AskOptions(),
 ) -> int:
     """Print the best value under a key, byte by byte as it was stored.

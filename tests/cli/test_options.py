@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -30,6 +31,15 @@ def test_every_field_of_a_config_is_an_option_of_run(type_in, monkeypatch):
     shown = type_in("run", "--help").out
     missing = [name for name in CONFIG if name not in OBJECTS and f"--{name.replace('_', '-')} " not in shown]
     assert missing == []
+
+
+@pytest.mark.parametrize("command", ["get", "put"])
+def test_what_the_running_node_does_not_take_from_a_command_stands_below_a_heading_that_says_so(type_in, command):
+    shown = type_in(command, "--help").out
+    heading = re.search(r"The rules \(with --bootstrap: the running node has its own\)(.*?)╰", shown, re.DOTALL)
+    assert heading is not None
+    assert re.findall(r"^│ (--[a-z-]+)", heading[1], re.MULTILINE) == ["--validator", "--default-validator"]
+    assert "running node has its own" not in type_in("run", "--help").out
 
 
 def test_what_shows_a_node_has_a_sentence_for_each_option():
