@@ -9,6 +9,7 @@ from pathlib import Path
 import p2pkad
 from p2pkad.cli import output
 from p2pkad.cli.exits import DONE, UsageError
+from p2pkad.cli.options import Directory, TextTypedHere
 from p2pkad.cli.words import state_home
 
 KEY_FILE = "identity.key"
@@ -17,7 +18,7 @@ OLD = ".old"
 """What is put behind the name of a file that another takes the place of: a lost identity does not come back."""
 
 
-def new(file: str | None = None, /, *, force: bool = False, data_dir: str | None = None, json: bool = False) -> int:
+def new(file: str | None = None, /, *, force: bool = False, data_dir: Directory = None, json: bool = False) -> int:
     """Make a key file, of mode 600, and print its peer id.
 
     Parameters
@@ -27,7 +28,7 @@ def new(file: str | None = None, /, *, force: bool = False, data_dir: str | None
     force
         Also where there is one: it is kept beside the new one, with .old (.old.1 and so on) behind its name.
     data_dir
-        State directory; without it the one that `p2pkad run` takes by itself.
+        State directory of the key, in place of a file; without it the one that `p2pkad run` takes by itself.
     json
         Print JSON.
     """
@@ -47,7 +48,7 @@ def new(file: str | None = None, /, *, force: bool = False, data_dir: str | None
     return DONE
 
 
-def show(file: str | None = None, /, *, data_dir: str | None = None, json: bool = False) -> int:
+def show(file: str | None = None, /, *, data_dir: Directory = None, json: bool = False) -> int:
     """Print the peer id and the public key of a key file.
 
     Parameters
@@ -55,7 +56,7 @@ def show(file: str | None = None, /, *, data_dir: str | None = None, json: bool 
     file
         The key file; without it the one of the state directory.
     data_dir
-        State directory; without it the one that `p2pkad run` takes by itself.
+        State directory of the key, in place of a file; without it the one that `p2pkad run` takes by itself.
     json
         Print JSON.
     """
@@ -95,7 +96,11 @@ def _put_aside(path: Path) -> None:
 
 
 def _path(file: str | None, data_dir: str | None) -> Path:
-    return Path(data_dir or state_home()) / KEY_FILE if file is None else Path(file)
+    if file is None:
+        return Path(data_dir or state_home()) / KEY_FILE
+    if isinstance(data_dir, TextTypedHere):
+        raise UsageError(f"{file} and --data-dir {data_dir}: name the key file or its state directory, and not both")
+    return Path(file)
 
 
 def _show(path: Path, identity: p2pkad.Identity, json: bool) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import stat
 
+import pytest
+
 import p2pkad
 from p2pkad.cli import exits
 
@@ -50,6 +52,16 @@ def test_who_changes_the_key_of_a_state_directory_hears_that_what_is_kept_there_
     (tmp_path / "p2pkad-kad-1.0.0.db").touch()
     again = type_in("key", "new", "--data-dir", str(tmp_path), "--force")
     assert (first.err, again.code, "p2pkad-kad-1.0.0.db" in again.err) == ("", exits.DONE, True)
+
+
+@pytest.mark.parametrize("command", ["new", "show"])
+def test_a_file_and_a_state_directory_are_not_named_together(type_in, tmp_path, command):
+    path = tmp_path / "a.key"
+    ended = type_in("key", command, str(path), "--data-dir", str(tmp_path))
+    refusal = f"p2pkad: {path} and --data-dir {tmp_path}: name the key file or its state directory, and not both\n"
+    assert (ended.code, ended.err, list(tmp_path.iterdir())) == (exits.USAGE, refusal, [])
+    made = type_in("key", "new", str(path), "--json").objects[0]["file"]  # P2PKAD_DATA_DIR is for where none is named
+    assert made == str(path)
 
 
 def test_only_a_file_is_put_aside(type_in, tmp_path):
