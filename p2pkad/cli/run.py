@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,8 +48,11 @@ def run(
     """
     config = p2pkad.Config(**settings(options), **namespaces.settings())
     if config.data_dir is not None:
+        # Whole: whoever asks the node, or reads its log, is somewhere else.
+        directory = Path(config.data_dir).absolute()
+        config = replace(config, data_dir=str(directory))
         # Refused before there is a key, a database, a node: what lies too deep, and where one is running.
-        refuse_a_second(socket_path(config.data_dir))
+        refuse_a_second(socket_path(directory))
     if watching.http is None and (watching.http_hosts or watching.http_remote):
         output.remark("p2pkad: warning: --http-hosts and --http-remote count with --http alone, and there is none")
     configure(logging.log_level, logging.log_format)

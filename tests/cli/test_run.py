@@ -53,6 +53,21 @@ def test_a_directory_too_deep_for_the_control_socket_is_refused_before_anything_
     assert (opened, deep.exists()) == ([], False)
 
 
+def test_a_node_knows_its_directory_wherever_it_is_asked_from(type_in, stopped_soon, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    directories = []
+
+    class Told(run.LocalNode):
+        def __init__(self, *given, **named):
+            directories.append(named["directory"])
+            super().__init__(*given, **named)
+
+    monkeypatch.setattr(run, "LocalNode", Told)
+    ended = type_in("run", "--data-dir", "here")
+    there = str(tmp_path / "here")
+    assert (ended.code, stopped_soon.config.data_dir, directories) == (exits.DONE, there, [there])
+
+
 def suggested(told):
     return [shlex.split(line)[3:] for line in told.splitlines() if line.startswith(f"  {sys.executable} -m p2pkad ")]
 
