@@ -183,11 +183,13 @@ class LookupFailed(P2pkadError):
 
 
 class NotFound(LookupFailed):
-    """Nobody who was asked has it."""
+    """Nobody who answered has it. complete: those who would have it did answer; else it may be there."""
 
     def __init__(self, what: str, *, asked: int, answered: int, complete: bool = True) -> None:
-        ended = ", ended by its deadline" if answered and not complete else ""
-        super().__init__(f"{what}: not found ({asked} asked, {answered} answered{ended})", asked=asked, answered=answered)
+        ended = "not found"
+        if not complete:
+            ended = "not found in time, and may be there" if answered else "nobody answered"
+        super().__init__(f"{what}: {ended} ({asked} asked, {answered} answered)", asked=asked, answered=answered)
         self.what = what
         self.complete = complete
 

@@ -31,6 +31,10 @@ def test_an_error_names_the_thing_and_the_numbers() -> None:
     )
     assert str(RequestTimeout(peer, "FindNode", 2.0)) == f"{peer}: no answer to FindNode within 2 s"
     assert str(NotFound("/v/k", asked=3, answered=2)) == "/v/k: not found (3 asked, 2 answered)"
-    assert str(NotFound("/v/k", asked=3, answered=2, complete=False)) == (
-        "/v/k: not found (3 asked, 2 answered, ended by its deadline)"
-    )
+
+
+@pytest.mark.scenario("L12")
+def test_what_a_lookup_that_did_not_come_to_its_end_missed_is_not_called_absent() -> None:
+    cut_short = NotFound("/v/k", asked=3, answered=2, complete=False)
+    assert str(cut_short) == "/v/k: not found in time, and may be there (3 asked, 2 answered)"
+    assert str(NotFound("/v/k", asked=1, answered=0, complete=False)) == "/v/k: nobody answered (1 asked, 0 answered)"

@@ -67,8 +67,11 @@ def findprovs(
         await node.ask(request, show)
         if found:
             return DONE
-        output.remark(f"p2pkad: {content}: no provider found")
-        return NOT_FOUND if trio.current_time() < deadline else TIMED_OUT
+        if trio.current_time() < deadline:
+            output.remark(f"p2pkad: {content}: no provider found")
+            return NOT_FOUND
+        output.remark(f"p2pkad: {content}: no provider found in time, and there may be some")
+        return TIMED_OUT
 
     return ask(work, options=options, asking=asking, doing=f"looking for providers of {content}")
 

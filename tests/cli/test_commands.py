@@ -200,7 +200,9 @@ def test_findprovs_that_was_cut_short_does_not_say_that_there_is_nobody(type_in,
         return []
 
     node.answers["stream_providers"] = nobody_in_time
-    assert type_in("findprovs", CONTENT, "--bootstrap", PEER, "--timeout", "0.01").code == exits.TIMED_OUT
+    ended = type_in("findprovs", CONTENT, "--bootstrap", PEER, "--timeout", "0.01")
+    said = f"p2pkad: {CONTENT}: no provider found in time, and there may be some\n"
+    assert (ended.code, ended.err) == (exits.TIMED_OUT, said)
 
 
 def test_findpeer_prints_where_the_peer_is(type_in, node):
