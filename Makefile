@@ -18,8 +18,8 @@ setup: ## the environment in .venv; the other targets call it
 
 # On ports that are free, so that nothing else that runs is in its way. From the environment: what is typed in ARGS goes before it.
 run: setup ## a server node that keeps its state in .p2pkad, with health and metrics
-	@P2PKAD_LISTEN=/ip4/0.0.0.0/tcp/0 P2PKAD_HTTP=127.0.0.1:0 P2PKAD_ALLOW_ZERO_PEERS=true exec .venv/bin/p2pkad run \
-		--data-dir .p2pkad --validator demo=opaque $(ARGS)
+	@P2PKAD_LISTEN=/ip4/0.0.0.0/tcp/0 P2PKAD_HTTP=127.0.0.1:0 P2PKAD_ALLOW_ZERO_PEERS=true \
+		P2PKAD_DATA_DIR=.p2pkad P2PKAD_VALIDATOR=demo=opaque exec .venv/bin/p2pkad run $(ARGS)
 
 check: setup ## ruff, mypy, tests, coverage: what needs nothing but this checkout
 	@$(PY) .ci/verify.py check

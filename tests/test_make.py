@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from p2pkad.cli.main import make_app
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,17 +88,32 @@ def test_a_system_without_apt_is_told_the_names_of_the_packages(checkout):
     assert said == "setup: missing: gcc libc6-dev libgmp-dev (Debian's names). Install them, then try again.\n"
 
 
+def make_run(*words: str) -> str:
+    """What the target types, without the set-up."""
+    return subprocess.run(["make", "--dry-run", "run", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 def test_make_run_gives_a_node_that_can_be_tried_at_once_whatever_else_runs():
-    """What the target types, without the set-up: on free ports, and with a put that works alone."""
-    typed = subprocess.run(["make", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    """On free ports, and with a put that works alone."""
+    typed = make_run()
     for part in (
         "P2PKAD_LISTEN=/ip4/0.0.0.0/tcp/0",
         "P2PKAD_HTTP=127.0.0.1:0",
         "P2PKAD_ALLOW_ZERO_PEERS=true",
-        "--data-dir .p2pkad",
-        "--validator demo=opaque",
+        "P2PKAD_DATA_DIR=.p2pkad",
+        "P2PKAD_VALIDATOR=demo=opaque",
     ):
         assert part in typed
+
+
+def test_what_is_typed_behind_make_run_goes_before_what_it_has_by_itself(monkeypatch):
+    words = shlex.split(make_run("ARGS=--data-dir other --validator demo=newest --listen /ip4/127.0.0.1/tcp/7"))
+    for name, _, value in (word.partition("=") for word in words if word.startswith("P2PKAD_")):
+        monkeypatch.setenv(name, value)
+    _, run, _ = make_app().parse_args(words[words.index("run") :])
+    options, namespaces = run.kwargs["options"], run.kwargs["namespaces"]
+    assert (options.data_dir, options.listen, options.allow_zero_peers) == ("other", ("/ip4/127.0.0.1/tcp/7",), True)
+    assert namespaces.validator == ("demo=newest",)
 
 
 def test_a_toolchain_that_is_required_and_absent_ends_the_run_at_once():
