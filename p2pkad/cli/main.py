@@ -232,6 +232,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
+    except SystemExit as ended:
+        # What rich makes of a reader that has left (Console.on_broken_pipe), in the middle of a help.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        return _report(ended.__context__, origins)
     except Exception as error:
         return _report(leaf(error), origins)
     except BaseExceptionGroup as group:

@@ -184,3 +184,13 @@ def test_a_reader_that_has_left_is_no_error_worth_a_line():
     run = subprocess.run([sys.executable, "-c", program], stdout=write_end, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write_end)
     assert (run.returncode, run.stderr) == (exits.PIPE_CLOSED, "")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["key", "--help"], ["--version"], ["config"], ["man"]])
+def test_nor_is_one_that_has_seen_enough_of_what_is_shown(words):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = [sys.executable, "-m", "p2pkad", *words]
+    run = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write_end)
+    assert (run.returncode, run.stderr) == (exits.PIPE_CLOSED, "")
