@@ -1,7 +1,7 @@
 """How a command ends: exit codes, and which error means which.
 
 A command that was told to stop ends like any program that the signal stopped, 128 and its number. `run` is the exception:
-stopping is how a server ends, so that is a success.
+stopping is how a server ends, so that is a success. A Ctrl-C while it closes ends it as it is, and with 130.
 """
 
 from __future__ import annotations

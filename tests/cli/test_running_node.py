@@ -186,6 +186,17 @@ def test_a_node_ignores_sighup(tmp_path):
     assert node.end(signal.SIGTERM)[0] == exits.DONE
 
 
+def test_a_node_that_is_told_to_stop_over_and_over_ends_as_well(tmp_path):
+    node = Running("--json", "--data-dir", str(tmp_path))
+    node.ready()
+    while node.process.poll() is None:
+        node.process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+    _, err = node.process.communicate(timeout=SECONDS)
+    assert (node.process.returncode, err) == (exits.DONE, "")
+    assert not (tmp_path / "control.sock").exists()
+
+
 def test_a_state_directory_that_lies_too_deep_is_named(type_in, tmp_path):
     deep = tmp_path / ("d" * 100)
     for words in (["run", "--listen", "/ip4/127.0.0.1/tcp/0"], ["status"]):
