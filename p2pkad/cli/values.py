@@ -40,7 +40,7 @@ def put(
     allow_large
         Also store what not every implementation accepts: a record of more than 16 KiB.
     """
-    content = b64encode(value_of(value, sys.stdin.buffer)).decode()
+    content = b64encode(value_of(value, None if sys.stdin is None else sys.stdin.buffer)).decode()
     request = Put(key=key, value=content, allow_large=allow_large, timeout=asking.timeout)
 
     async def work(node: Asked) -> int:

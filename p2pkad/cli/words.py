@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import p2pkad
 from p2pkad.cli.exits import UsageError
+
+LARGEST_VALUE = 5 * 1024 * 1024
+"""Bytes of a value: more than a message has (go, js and, unless it is told otherwise, a node take 4 MiB), and in base64, with
+whatever key, no more than a running node is asked in."""
 
 
 def state_home() -> str:
@@ -28,15 +32,18 @@ def key_of(text: str) -> bytes:
         raise UsageError(f"{text}: after hex: come pairs of the digits 0-9 and a-f") from None
 
 
-def value_of(text: str, standard_input: Any) -> bytes:
+def value_of(text: str, standard_input: BinaryIO | None) -> bytes:
     """A value as typed: the text itself, `@file`, or `-` for all of standard input. Raises UsageError."""
     if text == "-":
-        content: bytes = standard_input.read()
-        return content
+        if standard_input is None:
+            raise UsageError("-: standard input is closed")
+        return _all_of(standard_input, "standard input")
     if not text.startswith("@"):
         return os.fsencode(text)
+    name = text.removeprefix("@")
     try:
-        return Path(text.removeprefix("@")).read_bytes()
+        with Path(name).open("rb") as file:
+            return _all_of(file, name)
     except OSError as error:
         raise UsageError(f"{text}: {error.strerror or error}") from None
 
@@ -58,3 +65,11 @@ def require_peer_or_address(text: str) -> None:
         require_peer(name)
     except UsageError as error:
         raise UsageError(f"{error}, or an address that ends in /p2p/<peer id>" if not place else f"{text}: {error}") from None
+
+
+def _all_of(file: BinaryIO, name: str) -> bytes:
+    """What is in a file, which may have no end."""
+    content = file.read(LARGEST_VALUE + 1)
+    if len(content) > LARGEST_VALUE:
+        raise UsageError(f"{name}: more than {LARGEST_VALUE} bytes, which is the most that a value may have")
+    return content

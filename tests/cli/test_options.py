@@ -21,7 +21,7 @@ from p2pkad.cli.options import (
     documentation,
     settings,
 )
-from p2pkad.cli.words import key_of, state_home, value_of
+from p2pkad.cli.words import LARGEST_VALUE, key_of, state_home, value_of
 
 CONFIG = {each.name: each.default for each in fields(p2pkad.Config)}
 
@@ -133,3 +133,16 @@ def test_a_value_is_text_or_a_file_or_standard_input(tmp_path: Path):
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
     with pytest.raises(UsageError, match=r"none: No such file or directory"):
         value_of(f"@{tmp_path}/none", io.BytesIO())
+
+
+def test_a_file_without_an_end_is_read_no_further_than_values_go(tmp_path: Path):
+    (tmp_path / "largest").write_bytes(bytes(LARGEST_VALUE))
+    assert value_of(f"@{tmp_path}/largest", None) == bytes(LARGEST_VALUE)
+    for text, name in (("@/dev/zero", "/dev/zero"), ("-", "standard input")):
+        with open("/dev/zero", "rb") as endless, pytest.raises(UsageError, match=f"^{name}: more than {LARGEST_VALUE} bytes"):
+            value_of(text, endless)
+
+
+def test_standard_input_that_is_closed_is_named():
+    with pytest.raises(UsageError, match="standard input is closed"):
+        value_of("-", None)

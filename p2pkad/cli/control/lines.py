@@ -30,7 +30,7 @@ SOCKET = "control.sock"
 LONGEST_PATH = 107
 """Bytes of a socket's path: `sun_path` in unix(7), less the zero at its end."""
 MAX_LINE = 8 * 1024 * 1024
-"""Bytes of a line: the largest value that a node takes from its peers, 4 MiB, in base64, and something around it."""
+"""Bytes of a line: LARGEST_VALUE in base64, and the longest key that can be typed, each byte of it escaped."""
 CHUNK = 64 * 1024
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import trio
 import p2pkad
 from p2pkad.cli import exits, requests
 from p2pkad.cli.control import lines, server
-from p2pkad.cli.control.lines import LineReader, read_answer, read_request, request_line, socket_path
+from p2pkad.cli.control.lines import MAX_LINE, LineReader, read_answer, read_request, request_line, socket_path
+from p2pkad.cli.words import LARGEST_VALUE
 from p2pkad.errors import ConfigError
 from tests.cli.conftest import ALICE
 
@@ -114,3 +116,9 @@ def test_the_page_lists_every_request_and_what_it_takes():
     assert f"{lines.MAX_LINE >> 20} MiB" in page
     for seconds in (server.REQUEST_TIMEOUT, server.WRITE_TIMEOUT, server.MAX_CLIENTS, requests.MAX_TIMEOUT):
         assert f"{seconds:.0f}" in page
+
+
+def test_the_largest_value_fits_into_a_line_with_any_key_that_can_be_typed():
+    longest = "\udcff" * (128 * 1024 - 1)  # execve(2): MAX_ARG_STRLEN, with the zero at the end
+    value = b64encode(bytes(LARGEST_VALUE)).decode()
+    assert len(request_line(requests.Put(key=longest, value=value, timeout=86399.12345, allow_large=True))) <= MAX_LINE
