@@ -25,6 +25,7 @@ from p2pkad.cli.requests import (
     FindPeer,
     FindProviders,
     Get,
+    Keyed,
     Peers,
     Ping,
     Provide,
@@ -70,6 +71,10 @@ class LocalNode:
 
     async def ask(self, request: Request, tell: Tell) -> None:
         """Do what is asked, and tell what comes of it."""
+        with _as_typed(request):
+            await self._do(request, tell)
+
+    async def _do(self, request: Request, tell: Tell) -> None:
         match request:
             case Put():
                 await tell(await self._put(request))
@@ -215,6 +220,22 @@ class LocalNode:
             raise UsageError(
                 f"{error}. Known namespaces: {known}; {how} NS=KIND adds one, --default-validator KIND is for the rest"
             ) from error
+
+
+@contextmanager
+def _as_typed(request: Request) -> Iterator[None]:
+    """Let an error that names a key, or content, by its bytes in hex name what was typed for it instead."""
+    try:
+        yield
+    except p2pkad.P2pkadError as error:
+        match request:
+            case Keyed(key=typed) | Provide(content=typed) | StopProviding(content=typed) | FindProviders(content=typed):
+                named, colon, rest = str(error).partition(": ")
+                if named.startswith("hex:") and not typed.startswith("hex:"):
+                    error.args = (f"{typed}{colon}{rest}",)
+            case _:
+                pass
+        raise
 
 
 def place(info: PeerInfo) -> Answer:

@@ -100,6 +100,21 @@ def test_provide_prints_who_was_told(type_in, node):
     assert node.calls[0] == ("provide", (CONTENT,), {"confirm": True, "timeout": 60.0})
 
 
+@pytest.mark.parametrize(
+    ("words", "method"),
+    [
+        (["provide", CONTENT], "provide"),
+        (["findprovs", CONTENT], "stream_providers"),
+        (["get", "/démo/ü"], "get_record"),
+        (["closest", "two words"], "closest_peers"),
+    ],
+)
+def test_an_error_names_what_was_typed_and_not_its_bytes(type_in, node, words, method):
+    node.answers[method] = p2pkad.LookupFailed("hex:12209d6c2be50f706c8018e58fb: nobody is there: not one")
+    ended = type_in(*words, "--bootstrap", PEER)
+    assert (ended.code, ended.err) == (exits.FAILED, f"p2pkad: {words[1]}: nobody is there: not one\n")
+
+
 def test_provide_that_reached_nobody_has_failed(type_in, node):
     node.answers["provide"] = p2pkad.QuorumNotMet("announced to none of 1 peers")
     ended = type_in("provide", CONTENT, "--bootstrap", PEER)

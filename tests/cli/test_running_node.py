@@ -132,6 +132,8 @@ def test_what_nobody_took_is_kept_and_that_is_said(type_in, tmp_path):
         ended = type_in("put", "/demo/x", "kept", "--data-dir", str(state), "--timeout", "5")
         assert (ended.code, "This node keeps it" in ended.err) == (exits.FAILED, True)
         assert type_in("get", "/demo/x", "--data-dir", str(state)).out == "kept"
+        ended = type_in("provide", CONTENT, "--data-dir", str(state), "--timeout", "5")
+        assert ended.err.startswith(f"p2pkad: {CONTENT}: there is nobody to ask")
     finally:
         node.kill()
 
