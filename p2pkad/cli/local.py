@@ -110,7 +110,7 @@ class LocalNode:
                 assert_never(never)
 
     async def _put(self, request: Put) -> Answer:
-        with self._rules_named(), self._kept_told():
+        with self._rules_named(request.key), self._kept_told():
             done = await self.node.put_value(
                 key_of(request.key), b64decode(request.value), allow_large=request.allow_large, timeout=request.timeout
             )
@@ -118,7 +118,7 @@ class LocalNode:
         return {"key": request.key, **_groups(stored=stored, refused=done.refused, unreachable=done.unreachable)}
 
     async def _get(self, request: Get) -> Answer:
-        with self._rules_named():
+        with self._rules_named(request.key):
             found = await self.node.get_record(key_of(request.key), quorum=request.quorum, timeout=request.timeout)
         return {
             "key": request.key,
@@ -211,14 +211,15 @@ class LocalNode:
             raise
 
     @contextmanager
-    def _rules_named(self) -> Iterator[None]:
-        """Add to an error about a namespace without rules which ones this node knows."""
+    def _rules_named(self, key: str) -> Iterator[None]:
+        """Add to an error about a namespace without rules which ones this node knows, and the slash that may be missing."""
         try:
             yield
         except p2pkad.NoValidator as error:
             known, how = ", ".join(self._namespaces), "p2pkad run --validator" if self.stays else "--validator"
+            meant = f" Did you mean /{key}?" if "/" in key and not key.startswith(("/", "hex:")) else ""
             raise UsageError(
-                f"{error}. Known namespaces: {known}; {how} NS=KIND adds one, --default-validator KIND is for the rest"
+                f"{error}.{meant} Known namespaces: {known}; {how} NS=KIND adds one, --default-validator KIND is for the rest"
             ) from error
 
 

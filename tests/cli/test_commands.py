@@ -83,6 +83,16 @@ def test_a_namespace_without_rules_is_refused_with_the_option_that_gives_them(ty
     assert "Known namespaces: pk=pk, demo=opaque; --validator NS=KIND adds one, --default-validator KIND" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"), [("demo/x", " Did you mean /demo/x?"), ("demo", ""), ("hex:64656d6f2f78", ""), ("/other/x", "")]
+)
+def test_a_key_without_its_slash_is_said_back_with_it(type_in, node, key, meant):
+    node.answers["put_value"] = p2pkad.NoValidator(key_of(key), "there are no rules for it")
+    ended = type_in("put", key, "y", *DEMO)
+    assert ended.code == exits.USAGE
+    assert ended.err.startswith(f"p2pkad: {key}: there are no rules for it.{meant} Known namespaces")
+
+
 @pytest.mark.parametrize("key", ["/demo/x", "/other/x", "hex:00"])
 def test_what_rules_refuse_takes_no_other_option(type_in, node, key):
     node.answers["put_value"] = p2pkad.InvalidRecord(key_of(key), "an empty value")
