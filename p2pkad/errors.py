@@ -160,11 +160,11 @@ class StaleRecord(RecordError):
 
 class RecordTooLarge(RecordError):
     """The record does not fit into a message: of the size that every implementation accepts, or, when large ones were allowed,
-    of any size that this node sends.
+    of any size that this node sends. With `allow_large` the first is sent all the same, and some take it.
     """
 
     def __init__(self, key: bytes, size: int, limit: int, *, everywhere: bool = True) -> None:
-        most = "the most that every peer takes; with allow_large it is sent, and some take it" if everywhere else "the limit"
+        most = "the most that every peer takes" if everywhere else "the limit"
         super().__init__(key, f"the record takes {size} bytes on the wire, and {limit} is {most}")
         self.size = size
         self.limit = limit
@@ -217,7 +217,8 @@ class NoPeers(LookupFailed):
 class QuorumNotMet(LookupFailed):
     """Fewer peers agreed, or stored, than were asked for; or nobody took an announcement.
 
-    best: the best value found, or None. receipt: of a put, whose copies stay where they are, or of an announcement.
+    agreed: how many gave the best value; a quorum of so many is met. best: that value, or None. receipt: of a put, whose copies
+    stay where they are, or of an announcement.
     """
 
     def __init__(
@@ -226,10 +227,12 @@ class QuorumNotMet(LookupFailed):
         *,
         asked: int = 0,
         answered: int = 0,
+        agreed: int = 0,
         best: bytes | None = None,
         receipt: object | None = None,
     ) -> None:
         super().__init__(sentence, asked=asked, answered=answered)
+        self.agreed = agreed
         self.best = best
         self.receipt = receipt
 

@@ -110,7 +110,7 @@ class LocalNode:
                 assert_never(never)
 
     async def _put(self, request: Put) -> Answer:
-        with self._rules_named(request.key), self._kept_told():
+        with self._rules_named(request.key), self._kept_told(), self._large_allowed(request):
             done = await self.node.put_value(
                 key_of(request.key), b64decode(request.value), allow_large=request.allow_large, timeout=request.timeout
             )
@@ -118,7 +118,7 @@ class LocalNode:
         return {"key": request.key, **_groups(stored=stored, refused=done.refused, unreachable=done.unreachable)}
 
     async def _get(self, request: Get) -> Answer:
-        with self._rules_named(request.key):
+        with self._rules_named(request.key), _less_agreed():
             found = await self.node.get_record(key_of(request.key), quorum=request.quorum, timeout=request.timeout)
         return {
             "key": request.key,
@@ -211,6 +211,16 @@ class LocalNode:
             raise
 
     @contextmanager
+    def _large_allowed(self, request: Put) -> Iterator[None]:
+        """Add to an error about a large value the option that it takes, where there is one."""
+        try:
+            yield
+        except p2pkad.RecordTooLarge as error:
+            if not request.allow_large and error.size <= self.config.max_message:
+                error.args = (f"{error}. --allow-large sends it all the same, and some take it",)
+            raise
+
+    @contextmanager
     def _rules_named(self, key: str) -> Iterator[None]:
         """Add to an error about a namespace without rules which ones this node knows, and the slash that may be missing."""
         try:
@@ -221,6 +231,16 @@ class LocalNode:
             raise UsageError(
                 f"{error}.{meant} Known namespaces: {known}; {how} NS=KIND adds one, --default-validator KIND is for the rest"
             ) from error
+
+
+@contextmanager
+def _less_agreed() -> Iterator[None]:
+    """Add to the news that too few agreed how to see what they agreed on."""
+    try:
+        yield
+    except p2pkad.QuorumNotMet as error:
+        error.args = (f"{error}. --quorum {error.agreed} prints the value that those gave",)
+        raise
 
 
 @contextmanager

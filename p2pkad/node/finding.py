@@ -67,10 +67,10 @@ class Finding:
             self._publishing.correct(goal, outcome, asked_at)
         if quorum > len(goal.holders):
             raise QuorumNotMet(
-                f"{key_text(key)}: {len(goal.holders)} of {quorum} equal answers ({asked} asked, {answered} answered). "
-                f"See .best, or ask with quorum={len(goal.holders)}.",
+                f"{key_text(key)}: {len(goal.holders)} of {quorum} equal answers ({asked} asked, {answered} answered)",
                 asked=asked,
                 answered=answered,
+                agreed=len(goal.holders),
                 best=goal.best.value,
             )
         return ValueFound(
@@ -128,7 +128,7 @@ class Finding:
     async def find_peer(self, peer: PeerId, *, timeout: float | None) -> PeerInfo:
         """Where `peer` can be reached. A connected peer is answered from memory. Raises NotFound, NoPeers."""
         if peer == self._membership.own:
-            raise LocalProtocolError(f"{peer} is this node's own id; its addresses are in node.addresses")
+            raise LocalProtocolError(f"{peer} is this node's own id: it knows where it is")
         connected = self._network.connection(peer) is not None
         known = self._membership.info(peer)
         if connected and known.addresses:

@@ -111,7 +111,7 @@ class Publishing:
         if len(receipt.stored) < min_stored:
             raise QuorumNotMet(
                 f"{key_text(key)}: stored by {len(receipt.stored)} of {min_stored} (this node included; "
-                f"{len(receipt.refused)} refused, {len(receipt.unreachable)} unreachable). See .receipt.",
+                f"{len(receipt.refused)} refused, {len(receipt.unreachable)} unreachable)",
                 asked=len(receipt.stored) - 1 + len(receipt.refused) + len(receipt.unreachable),
                 answered=len(receipt.stored) - 1 + len(receipt.refused),
                 receipt=receipt,
@@ -274,7 +274,7 @@ class Publishing:
     def _own_addresses(self) -> tuple[Address, ...]:
         addresses = self._network.local_addresses()
         if not addresses:
-            raise LocalProtocolError("a provider needs an address: listen on one, or pass announce=[...]")
+            raise LocalProtocolError("a provider needs an address: listen on one, or announce one")
         return addresses
 
     def _deadline(self, timeout: float | None) -> float:
@@ -350,7 +350,7 @@ class Publishing:
         if words and not receipt.sent:
             raise QuorumNotMet(
                 f"{key_text(key)}: announced to none of {len(words)} peers ({self._why_refused(receipt.refused)}, "
-                f"{len(lost)} unreachable). See .receipt. It is announced again by itself.",
+                f"{len(lost)} unreachable). It is announced again by itself",
                 asked=len(words),
                 answered=len(receipt.refused),
                 receipt=receipt,

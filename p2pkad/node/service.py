@@ -332,8 +332,9 @@ class KademliaService:
         From now on it says so again in time, also after a restart with the same store, until `stop_providing`.
         There is no reply to an announcement: returns who has answered a question behind it, and so dealt with it. confirm: let
         that be a question for the providers; the receipt then says who names this node.
-        Raises LocalProtocolError: not a CID or multihash, or this node has no address to be reached at. NoPeers: nobody was
-        found to tell. QuorumNotMet: all who were told refused or failed; `.receipt` names them.
+        Raises LocalProtocolError: not a CID or multihash (`content_key(data)` makes one of the content itself), or this node
+        has no address to be reached at. NoPeers: nobody was found to tell. QuorumNotMet: all who were told refused or failed;
+        `.receipt` names them.
         kad-dht r2, "Content provider advertisement".
         """
         with self._call():

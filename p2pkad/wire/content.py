@@ -47,17 +47,17 @@ def content_key(data: bytes) -> bytes:
 
 
 def multihash_of(content: Content) -> bytes:
-    """The key under which `content` has its providers, 3 to 80 bytes. Raises LocalProtocolError when it names none."""
+    """The key under which `content` has its providers, 3 to 80 bytes.
+
+    Raises LocalProtocolError when it names none: of the content itself `content_key` makes one.
+    """
     key: object
     if isinstance(content, str):
         key = _from_text(content)
     else:
         key = content if isinstance(content, bytes) else getattr(content, "multihash", None)
     if not isinstance(key, bytes) or not _is_multihash(key):
-        raise LocalProtocolError(
-            f"{reprlib.repr(content)} is neither a CID nor a multihash. "
-            "For the key of the content itself take p2pkad.content_key(data)."
-        )
+        raise LocalProtocolError(f"{reprlib.repr(content)} is neither a CID nor a multihash, which as text is in hex")
     return bytes(key)
 
 

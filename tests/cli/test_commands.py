@@ -75,6 +75,22 @@ def test_get_says_in_json_where_the_value_comes_from(type_in, node):
     }
 
 
+def test_a_value_that_too_few_agree_on_is_not_printed_and_it_is_said_how_it_would_be(type_in, node):
+    node.answers["get_record"] = p2pkad.QuorumNotMet("/demo/x: 2 of 9 equal answers", agreed=2, best=b"hello")
+    ended = type_in("get", "/demo/x", *DEMO, "--quorum", "9")
+    said = "p2pkad: /demo/x: 2 of 9 equal answers. --quorum 2 prints the value that those gave\n"
+    assert (ended.code, ended.out, ended.err) == (exits.FAILED, "", said)
+
+
+@pytest.mark.parametrize(
+    ("words", "size", "helps"), [([], 20_000, True), (["--allow-large"], 20_000, False), ([], 5_000_000, False)]
+)
+def test_a_large_value_is_refused_with_the_option_that_sends_it_where_it_would(type_in, node, words, size, helps):
+    node.answers["put_value"] = p2pkad.RecordTooLarge(b"/demo/x", size, 16384)
+    ended = type_in("put", "/demo/x", "y", *words, *DEMO)
+    assert (ended.code, ended.err.endswith("takes. --allow-large sends it all the same, and some take it\n")) == (2, helps)
+
+
 @pytest.mark.parametrize("command", [["put", "/other/x", "hello"], ["get", "/other/x"]])
 def test_a_namespace_without_rules_is_refused_with_the_option_that_gives_them(type_in, node, command):
     node.answers["put_value"] = node.answers["get_record"] = p2pkad.NoValidator(b"/other/x", "no validator")
