@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
-from cyclopts import Group, Parameter, Token
+from cyclopts import CoercionError, Group, Parameter, Token, convert
 
 import p2pkad
 from p2pkad.cli.exits import UsageError
@@ -84,6 +84,19 @@ Directory = Annotated[str | None, Parameter(converter=_text_with_source)]
 """A state directory, of which it is known whether it was typed with the command."""
 
 
+def _whole(_: object, tokens: Sequence[Token]) -> int:
+    # cyclopts would round what has a point, and start a node with other options than were typed.
+    for token in tokens:
+        if "." in token.value:
+            raise CoercionError(msg=f"{token.value} is no whole number.", token=token)
+    number: int = convert(int, tokens)
+    return number
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+"""A count that is typed."""
+
+
 def flags(name: str, wanted: Iterable[str], *, only: str = "", **defaults: object) -> Any:
     """A dataclass of these fields of `Config`, as cyclopts reads it. defaults: where they are not the node's own.
 
@@ -95,7 +108,7 @@ def flags(name: str, wanted: Iterable[str], *, only: str = "", **defaults: objec
         group, sentences = Group(heading, sort_key=2), documentation(part)
         for each in fields(part):
             if each.name in wanted:
-                converter = _with_source if each.name == "bootstrap" else None
+                converter = _with_source if each.name == "bootstrap" else _whole if hints[each.name] is int else None
                 parameter = Parameter(help=sentences[each.name], group=group, converter=converter)
                 default = defaults.get(each.name, each.default)
                 columns.append((each.name, Annotated[hints[each.name], parameter], field(default=default)))

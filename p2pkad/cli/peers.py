@@ -7,7 +7,7 @@ import sys
 from p2pkad.cli import output
 from p2pkad.cli.client import ask
 from p2pkad.cli.exits import DONE, NOT_FOUND
-from p2pkad.cli.options import Asking, AskOptions
+from p2pkad.cli.options import Asking, AskOptions, Whole
 from p2pkad.cli.requests import Answer, Asked, Closest, FindPeer, Peers, Ping, ask_once
 from p2pkad.cli.text import plain
 
@@ -39,7 +39,7 @@ def closest(
     key: str,
     /,
     *,
-    count: int | None = None,
+    count: Whole | None = None,
     asking: Asking = Asking(),
     options: AskOptions = AskOptions(),
 ) -> int:
@@ -72,7 +72,7 @@ def ping(
     peer: str,
     /,
     *,
-    count: int = 3,
+    count: Whole = 3,
     asking: Asking = Asking(),
     options: AskOptions = AskOptions(),
 ) -> int:

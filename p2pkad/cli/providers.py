@@ -7,7 +7,7 @@ import trio
 from p2pkad.cli import output
 from p2pkad.cli.client import ask
 from p2pkad.cli.exits import DONE, NOT_FOUND, TIMED_OUT
-from p2pkad.cli.options import Asking, AskOptions, OfferOptions
+from p2pkad.cli.options import Asking, AskOptions, OfferOptions, Whole
 from p2pkad.cli.requests import Answer, Asked, FindProviders, Provide, StopProviding, ask_once
 
 
@@ -41,7 +41,7 @@ def findprovs(
     content: str,
     /,
     *,
-    count: int = 20,
+    count: Whole = 20,
     asking: Asking = Asking(),
     options: AskOptions = AskOptions(),
 ) -> int:

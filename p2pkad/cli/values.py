@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from p2pkad.cli import output
 from p2pkad.cli.client import ask
 from p2pkad.cli.exits import DONE, FAILED
-from p2pkad.cli.options import Asking, AskNamespaces, AskOptions, Namespaces
+from p2pkad.cli.options import Asking, AskNamespaces, AskOptions, Namespaces, Whole
 from p2pkad.cli.requests import Asked, Get, Put, StopPublishing, ask_once
 from p2pkad.cli.words import value_of
 
@@ -21,7 +21,7 @@ def put(
     value: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    min_stored: int = 1,
+    min_stored: Whole = 1,
     allow_large: bool = False,
     asking: Asking = Asking(),
     namespaces: AskNamespaces = Namespaces(),
@@ -59,7 +59,7 @@ def get(
     key: str,
     /,
     *,
-    quorum: int = 0,
+    quorum: Whole = 0,
     asking: Asking = Asking(),
     namespaces: AskNamespaces = Namespaces(),
     options: AskOptions = AskOptions(),

@@ -10,7 +10,7 @@ import pytest
 
 import p2pkad
 from p2pkad.cli import exits
-from p2pkad.cli.main import COMMANDS
+from p2pkad.cli.main import COMMANDS, make_app
 from tests.cli.conftest import ALICE, PEER
 
 NAMES = [command.name for command in COMMANDS]
@@ -122,6 +122,40 @@ def test_bad_input_gets_one_line_that_names_it_and_code_2(type_in, node, words, 
     assert named in ended.err
     assert ended.out == ""
     assert node.calls == []
+
+
+def arguments(command):
+    """What a command takes, as it is read."""
+    app = make_app()
+    for word in command.name.split():
+        app = app[word]
+    return app.assemble_argument_collection()
+
+
+def counts(command):
+    """The options of a command that take a whole number."""
+    return [each.name for each in arguments(command) if each.hint in (int, int | None)]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
+def test_a_count_that_is_not_whole_is_refused_wherever_one_is_typed(type_in, monkeypatch, command):
+    words = [*command.name.split(), *("x" for each in arguments(command) if not each.name.startswith("-"))]
+    for option in counts(command):
+        for number in ("300.9", "1.0"):
+            ended = type_in(*words, f"{option}={number}")
+            assert (ended.code, f"{option}: {number} is no whole number" in ended.err) == (exits.USAGE, True)
+        variable = "P2PKAD_" + option.removeprefix("--").replace("-", "_").upper()
+        monkeypatch.setenv(variable, "1.5")
+        ended = type_in(*words)
+        assert (ended.code, f"{variable}: 1.5 is no whole number" in ended.err) == (exits.USAGE, True)
+        monkeypatch.delenv(variable)
+
+
+def test_commands_that_count_are_known_to_take_whole_numbers():
+    found = {command.name: counts(command) for command in COMMANDS}
+    assert {"--k", "--max-connections", "--max-store-bytes"} <= set(found["run"])
+    assert ["--min-stored" in found["put"], "--quorum" in found["get"]] == [True, True]
+    assert ["--count" in found[name] for name in ("findprovs", "closest", "ping")] == [True] * 3
 
 
 def test_a_bug_gets_one_line_too_and_the_way_to_its_traceback(type_in, node, monkeypatch):
