@@ -5,7 +5,7 @@ from __future__ import annotations
 from p2pkad.config import KademliaConfig
 from p2pkad.core.peers import PeerId, PeerInfo, merged
 from p2pkad.errors import ConfigError, LocalProtocolError
-from p2pkad.wire.addresses import parse_peer
+from p2pkad.wire.addresses import parse_peer, with_port
 
 
 def as_bytes(what: str, given: bytes) -> bytes:
@@ -17,7 +17,7 @@ def as_bytes(what: str, given: bytes) -> bytes:
 
 def named(peer: PeerInfo | str, own: PeerId) -> PeerInfo:
     """A peer that is to be connected to. Raises ConfigError: what it should be. LocalProtocolError: the node itself."""
-    info = parse_peer(peer) if isinstance(peer, str) else peer
+    info = _written(peer) if isinstance(peer, str) else peer
     other(info.id, own)
     return info
 
@@ -32,6 +32,14 @@ def other(peer: PeerId, own: PeerId) -> PeerId:
 def bootstrap_peers(config: KademliaConfig) -> tuple[PeerInfo, ...]:
     """Those of a configuration, each once. Raises ConfigError."""
     try:
-        return merged(map(parse_peer, config.bootstrap))
+        return merged(map(_written, config.bootstrap))
     except ConfigError as error:
         raise ConfigError(f"bootstrap: {error}", "bootstrap") from error
+
+
+def _written(text: str) -> PeerInfo:
+    """A peer that somebody wrote down. What a peer says of others may have addresses that lead nowhere; this may not."""
+    info = parse_peer(text)
+    for address in info.addresses:
+        with_port(address)
+    return info

@@ -4,6 +4,7 @@ decode_address   from a message; None for what cannot be used
 parse_multiaddr  from an option or a command line, for the library; ConfigError says what is wrong
 parse_address    the same for our own use
 parse_peer       the same with /p2p/<peer id> at the end
+with_port        what people write, once it is read; ConfigError where the port is missing
 address_text     what `parse_peer` reads
 
 Every `Address` is made here. It begins with an IP address or a name, and has only protocols that go, rust and js all know:
@@ -84,6 +85,17 @@ def parse_peer(text: str) -> PeerInfo:
         return PeerInfo(peer_id(name), (parse_address(place),))
     except LocalProtocolError as error:
         raise ConfigError(f"{text!r}: {error}") from error
+
+
+def with_port(address: Address) -> Address:
+    """An address that somebody wrote, which can be dialled. Raises ConfigError: it has no port, and is no name of addresses."""
+    _, kind, place, *rest = address.text.split("/")
+    if kind != "dnsaddr" and rest[:1] not in (["tcp"], ["udp"]):
+        start = f"/{kind}/{place}"
+        raise ConfigError(
+            f"{address.text} has no port. Write it behind the address, as {start}/tcp/4001 or {start}/udp/4001/quic-v1"
+        )
+    return address
 
 
 def address_text(address: Address, peer: PeerId) -> str:

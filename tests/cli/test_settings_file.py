@@ -13,7 +13,9 @@ from p2pkad.cli import exits, settings_file
 from p2pkad.cli.main import make_app
 from p2pkad.cli.options import Asking, Logging, Namespaces, NodeOptions
 from p2pkad.errors import ConfigError
-from tests.cli.conftest import PEER
+from tests.cli.conftest import ALICE, PEER
+
+NO_PORT = f"/ip4/127.0.0.1/p2p/{ALICE}"
 
 
 @pytest.fixture
@@ -170,6 +172,27 @@ def test_an_address_that_is_none_is_named_with_its_option_and_where_it_comes_fro
     ended = type_in("run", "--data-dir", "")
     assert (ended.code, ended.err.startswith("p2pkad: bootstrap: '/ip4/127.0.0.1/tcp/1'")) == (exits.USAGE, True)
     assert ended.err.endswith(f"(from {file})\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "--bootstrap", NO_PORT), "bootstrap: /ip4/127.0.0.1 has no port"),
+        (("get", "/pk/x", "--bootstrap", NO_PORT), "bootstrap: /ip4/127.0.0.1 has no port"),
+        (("run", "--announce", "/ip4/192.0.2.1"), "announce: /ip4/192.0.2.1 has no port"),
+        (("ping", NO_PORT), "/ip4/127.0.0.1 has no port"),
+    ],
+)
+def test_an_address_without_a_port_is_refused_with_the_form_to_use(type_in, words, said):
+    ended = type_in(*words, "--data-dir", "")
+    assert (ended.code, ended.err.count("\n")) == (exits.USAGE, 1)
+    assert ended.err.startswith(f"p2pkad: {said}. Write it behind the address, as /ip4/")
+
+
+@pytest.mark.parametrize("address", ["/dnsaddr/name.invalid", "/dns4/name.invalid/tcp/1", "/ip4/127.0.0.1/udp/1/quic-v1"])
+def test_what_is_dialled_and_leads_nowhere_lacks_no_port(type_in, address):
+    ended = type_in("get", "/pk/x", "--bootstrap", f"{address}/p2p/{ALICE}", "--data-dir", "", "--dial-timeout", "0.1")
+    assert (ended.code, "port" in ended.err) == (exits.FAILED, False)
 
 
 BROKEN = "[nodes]\nk = 7\n"

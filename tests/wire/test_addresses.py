@@ -12,7 +12,7 @@ from multiaddr.protocols import protocol_with_code
 from p2pkad.core.peers import PeerId, PeerInfo, Scope
 from p2pkad.errors import ConfigError
 from p2pkad.wire import addresses
-from p2pkad.wire.addresses import MAX_ADDRESS, address_text, decode_address, parse_address, parse_peer
+from p2pkad.wire.addresses import MAX_ADDRESS, address_text, decode_address, parse_address, parse_peer, with_port
 from p2pkad.wire.framing import encode_varint
 from tests.support.generated import examples
 
@@ -232,6 +232,20 @@ def test_a_peer_id_may_be_a_cid():
 def test_a_mistyped_peer_is_named_with_its_mistake(text, reason):
     with pytest.raises(ConfigError, match=reason):
         parse_peer(text)
+
+
+@pytest.mark.parametrize("text", ["/ip4/192.0.2.1", "/ip6/::1", "/dns/node.example", "/dns4/node.example/ws"])
+def test_what_somebody_writes_without_a_port_is_refused_with_the_form_to_use(text):
+    start = "/".join(text.split("/")[:3])
+    with pytest.raises(ConfigError, match=f"^{text} has no port. Write it behind the address, as {start}/tcp/4001 or "):
+        with_port(parse_address(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["/ip4/192.0.2.1/tcp/1", "/ip6/::1/udp/1/quic-v1", "/dns/a/tcp/443/wss", "/dnsaddr/node.example"]
+)
+def test_what_has_a_port_and_a_name_of_addresses_are_as_they_should_be(text):
+    assert with_port(parse_address(text)).text == text
 
 
 # Where they lead

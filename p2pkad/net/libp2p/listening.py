@@ -19,7 +19,7 @@ from multiaddr import Multiaddr
 
 from p2pkad.core.peers import PeerId
 from p2pkad.errors import ConfigError
-from p2pkad.wire.addresses import parse_address, parse_multiaddr
+from p2pkad.wire.addresses import parse_address, parse_multiaddr, with_port
 
 _ANYWHERE = {4: "/ip4/0.0.0.0", 6: "/ip6/::"}
 _NOWHERE = (*(f"{address}/" for address in _ANYWHERE.values()), "/tcp/0/", "/udp/0/", "/p2p-circuit/")
@@ -41,7 +41,7 @@ def announced(texts: Iterable[str], own: PeerId) -> list[Multiaddr]:
     addresses = parse(texts, "announce")
     for address in addresses:
         try:
-            text = parse_address(str(address).removesuffix(f"/p2p/{own}")).text
+            text = with_port(parse_address(str(address).removesuffix(f"/p2p/{own}"))).text
         except ConfigError as error:
             raise ConfigError(f"announce: {error}", "announce") from error
         if any(part in f"{text}/" for part in _NOWHERE):

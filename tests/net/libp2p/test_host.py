@@ -151,6 +151,8 @@ async def test_a_wildcard_is_told_as_the_addresses_of_the_machine():
         (f"/ip4/203.0.113.7/tcp/1/p2p/{peer_id(1)}", "names a peer"),
         (f"/ip4/203.0.113.7/tcp/1/p2p/{peer_id(1)}/p2p-circuit", "leads nobody to this node"),  # which speaks with no relay
         ("/ip4/224.0.0.1/tcp/4001", "cannot be used"),
+        ("/ip4/203.0.113.7", "has no port. .* as /ip4/203.0.113.7/tcp/4001"),
+        ("/dns4/node.example", "has no port"),
     ],
 )
 async def test_what_leads_nobody_here_is_not_announced(address, why):
