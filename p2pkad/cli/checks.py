@@ -287,25 +287,30 @@ def _clock(offsets: Sequence[float], asked: int) -> Finding:
 async def mode(subject: Subject) -> Findings:
     """What the node does for others, and whether it can."""
     finding, node = partial(Finding, check="mode"), subject.node
-    if node.mode == "client":
+    if not _is_told(node):
         return [finding(state="ok", sentence=f"a client on {node.protocol}: it asks, and is asked nothing")]
+    what, instead = (
+        (f"a server on {node.protocol}", ", or --mode client")
+        if node.mode == "server"
+        else (f"a client on {node.protocol} that provides content", "")
+    )
     if not node.addresses:
         return [
             finding(
                 state="bad",
-                sentence="a server without an address: nobody can ask it",
-                remedy="pass --listen or --announce, or --mode client",
+                sentence=f"{what}, without an address: nobody can reach it",
+                remedy=f"pass --listen or --announce{instead}",
             )
         ]
     if all(ip is not None and ip.is_loopback for ip in map(_ip, node.addresses)):
         return [
             finding(
                 state="warn",
-                sentence=f"a server on {node.protocol} for this machine alone: its addresses are all loopback ones",
-                remedy="pass --listen /ip4/0.0.0.0/tcp/4001, if others are to ask it",
+                sentence=f"{what} for this machine alone: its addresses are all loopback ones",
+                remedy="pass --listen /ip4/0.0.0.0/tcp/4001, if others are to reach it",
             )
         ]
-    return [finding(state="ok", sentence=f"a server on {node.protocol}")]
+    return [finding(state="ok", sentence=what)]
 
 
 async def addresses(subject: Subject) -> Findings:
@@ -321,7 +326,7 @@ async def addresses(subject: Subject) -> Findings:
     (seen, by), *_ = machines.most_common(1)
     sentence = f"{by} of {machines.total()} peers see this node at {seen or 'a name'}"
     told = {_ip(each) for each in node.addresses}
-    if node.mode == "server" and seen is not None and seen.is_global and seen not in told:
+    if _is_told(node) and seen is not None and seen.is_global and seen not in told:
         return [
             finding(
                 state="warn",
@@ -334,8 +339,9 @@ async def addresses(subject: Subject) -> Findings:
 
 async def reachability(subject: Subject) -> Findings:
     """Whether a stranger who dials the addresses that the node tells gets to it. The stranger sits on the same machine."""
-    if subject.node.mode == "client":
-        return [Finding(check="reachability", state="ok", sentence="nobody is told the addresses of a client")]
+    if not _is_told(subject.node):
+        sentence = "nobody is told the addresses of a client that provides nothing"
+        return [Finding(check="reachability", state="ok", sentence=sentence)]
     return await _of_each(partial(_dialled, subject), subject.node.addresses[:MOST])
 
 
@@ -390,6 +396,12 @@ def _reason(error: Exception, address: str) -> str:
             return plain(reason)
         case _:
             return plain(str(error))
+
+
+def _is_told(node: p2pkad.KademliaService) -> bool:
+    """Whether peers are told where the node is: a server is known to them, and whoever provides something is to be found."""
+    stats = node.stats()
+    return node.mode == "server" or bool(stats.published and stats.provider_keys)
 
 
 def _warned(finding: Finding) -> Finding:

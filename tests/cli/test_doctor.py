@@ -335,7 +335,7 @@ async def test_whoever_looks_at_a_disk_that_hangs_can_be_stopped(tmp_path, hangi
 
 def subject(directory: str | None = None, request_timeout: float = 10.0, **node) -> Subject:
     node.setdefault("protocol", "/p2pkad/kad/1.0.0")
-    node.setdefault("stats", lambda: SimpleNamespace(store_trouble=None))
+    node.setdefault("stats", lambda: SimpleNamespace(store_trouble=None, published=0, provider_keys=0))
     return Subject(
         node=SimpleNamespace(**node),
         config=p2pkad.Config(request_timeout=request_timeout),
@@ -357,6 +357,34 @@ def subject(directory: str | None = None, request_timeout: float = 10.0, **node)
 async def test_a_server_has_an_address_that_somebody_can_dial(mode, addresses, state):
     (found,) = await checks.mode(subject(mode=mode, addresses=addresses))
     assert (found.state, found.remedy is None) == (state, state == "ok")
+
+
+@pytest.mark.parametrize(
+    ("addresses", "published", "provider_keys", "state"),
+    [
+        ((f"/ip4/127.0.0.1/tcp/4001/p2p/{ALICE}",), 1, 1, "warn"),
+        ((f"/ip4/127.0.0.1/tcp/4001/p2p/{ALICE}",), 1, 0, "ok"),  # it has put a value
+        ((f"/ip4/127.0.0.1/tcp/4001/p2p/{ALICE}",), 0, 1, "ok"),  # what others provide, of a time as a server
+        ((f"/ip4/192.0.2.1/tcp/4001/p2p/{ALICE}",), 1, 1, "ok"),
+        ((), 1, 1, "bad"),
+    ],
+)
+async def test_a_client_that_provides_has_an_address_that_somebody_can_dial(addresses, published, provider_keys, state):
+    def stats():
+        return SimpleNamespace(published=published, provider_keys=provider_keys)
+
+    (found,) = await checks.mode(subject(mode="client", addresses=addresses, stats=stats))
+    assert (found.state, found.remedy is None) == (state, state == "ok")
+
+
+def test_the_addresses_of_a_client_are_looked_at_once_it_provides_something(doctor, start, type_in, tmp_path):
+    other = start("--data-dir", "")["addresses"][0]
+    own = start("--data-dir", str(tmp_path), "--bootstrap", other, "--mode", "client")
+    assert named(doctor())["reachability"] == [("ok", "nobody is told the addresses of a client that provides nothing", None)]
+    assert type_in("provide", "1220" + "00" * 32, "--data-dir", str(tmp_path)).code == exits.DONE
+    found = named(doctor())
+    assert found["reachability"] == [("ok", f"{own['addresses'][0]} can be dialled", None)]
+    assert [state for state, _, _ in found["mode"]] == ["warn"]
 
 
 async def test_where_peers_see_a_node_is_told_without_the_ports_that_it_dialled_from():
