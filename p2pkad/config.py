@@ -65,7 +65,8 @@ class HostConfig:
     max_connections: int = 300
     """Connections at most, both directions together; 4 or more."""
     connection_reserve: int = 16
-    """Of these, how many are kept free for dialling; below `max_connections`. Idle and least useful connections go first."""
+    """Of these, how many are kept free for dialling, where all others are in use no more than a quarter; below
+    `max_connections`. Idle and least useful connections go first."""
     max_connections_per_prefix: int = 32
     """Inbound connections at most from one public /24 (IPv4) or /48 (IPv6); 1 or more. Further ones are closed before a
     handshake. A tenth of `max_connections`; go has 8 of one IPv4 address or IPv6 /56, and 64 of a /48."""
@@ -75,8 +76,8 @@ class HostConfig:
     """Inbound streams of one protocol, all peers together; 1 or more. Beyond it one of the peer that has the most is reset.
     go has 2,048 with 6 GiB."""
     max_arriving_bytes: int = 64 * MIB
-    """Bytes that have arrived of requests over 64 KiB that are not answered yet, and of such replies that are not whole, of one
-    protocol, all peers together; 1 MiB or more. Beyond it the largest of the peer that has the most is reset."""
+    """Bytes that have arrived of requests over 64 KiB that are not answered yet, of one protocol, all peers together, and as
+    many of such replies that are not whole; 1 MiB or more. Beyond it the largest of the peer that has the most is reset."""
     idle_stream_timeout: float = 60.0
     """Seconds without a request after which an inbound stream is reset; above 0. As go."""
     close_timeout: float = 3.0

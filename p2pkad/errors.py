@@ -217,8 +217,8 @@ class NoPeers(LookupFailed):
 class QuorumNotMet(LookupFailed):
     """Fewer peers agreed, or stored, than were asked for; or nobody took an announcement.
 
-    agreed: how many gave the best value; a quorum of so many is met. best: that value, or None. receipt: of a put, whose copies
-    stay where they are, or of an announcement.
+    agreed: how many gave the best value. best: that value, or None. receipt: of a put, whose copies stay where they are, or of
+    an announcement.
     """
 
     def __init__(

@@ -90,7 +90,9 @@ def test_a_system_without_apt_is_told_the_names_of_the_packages(checkout):
 
 def make_run(*words: str) -> str:
     """What the target types, without the set-up."""
-    return subprocess.run(["make", "--dry-run", "run", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    # Also when this is run by make, which would have it say where it is.
+    command = ["make", "--no-print-directory", "--dry-run", "run", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 def test_make_run_gives_a_node_that_can_be_tried_at_once_whatever_else_runs():

@@ -400,8 +400,7 @@ def _reason(error: Exception, address: str) -> str:
 
 def _is_told(node: p2pkad.KademliaService) -> bool:
     """Whether peers are told where the node is: a server is known to them, and whoever provides something is to be found."""
-    stats = node.stats()
-    return node.mode == "server" or bool(stats.published and stats.provider_keys)
+    return node.mode == "server" or node.stats().provided > 0
 
 
 def _warned(finding: Finding) -> Finding:

@@ -235,11 +235,11 @@ class LocalNode:
 
 @contextmanager
 def _less_agreed() -> Iterator[None]:
-    """Add to the news that too few agreed how to see what they agreed on."""
+    """Add to the news that too few agreed how to see what there is."""
     try:
         yield
     except p2pkad.QuorumNotMet as error:
-        error.args = (f"{error}. --quorum {error.agreed} prints the value that those gave",)
+        error.args = (f"{error}. --quorum 0 prints the best value that is found",)
         raise
 
 

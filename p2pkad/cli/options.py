@@ -191,7 +191,8 @@ class Asking:
     json: bool = False
     """Print JSON, one object a line."""
     data_dir: Directory = None
-    """State directory of the node that is asked, and nobody else; without it the one that `p2pkad run` takes by itself."""
+    """State directory of the node that is asked; without it the one that `p2pkad run` takes by itself. Typed, and without
+    --bootstrap, nobody is asked in its stead."""
     config: str | None = None
     """TOML file of options; without it $XDG_CONFIG_HOME/p2pkad/config.toml where there is one."""
 

@@ -71,5 +71,5 @@ def _all_of(file: BinaryIO, name: str) -> bytes:
     """What is in a file, which may have no end."""
     content = file.read(LARGEST_VALUE + 1)
     if len(content) > LARGEST_VALUE:
-        raise UsageError(f"{name}: more than {LARGEST_VALUE} bytes, which is the most that a value may have")
+        raise UsageError(f"{name}: more than {LARGEST_VALUE} bytes, which is the most that is read here")
     return content

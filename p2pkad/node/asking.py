@@ -151,8 +151,9 @@ class Asking:
         """The peer's reply, with only what is believed left in it.
 
         deadline: monotonic seconds; from its turn on a request has `config.request_timeout` at most.
-        Raises NetworkError or RemoteProtocolError, after the peer has been marked. A limit of this node, or of the peer, is
-        waited out and never held against the peer, nor is a deadline too near for an answer.
+        Raises NetworkError or RemoteProtocolError, after the peer has been marked. Who has no room for a
+        connection, this node or the peer, is waited for. That, any limit of this node, and a deadline too near for an answer
+        are never held against the peer.
         """
         errand = errand or Errand()
         response = await self._in_turn(peer, message, partial(self._network.request, peer, message), deadline, errand)

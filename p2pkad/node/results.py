@@ -105,8 +105,9 @@ class NodeStats:
 
     peers: connected ones; inbound: how many of these dialled this node. table: peers in the routing table; silent: how many of
     these did not answer when they were asked last; buckets: how many in each that is not empty, by common prefix in bits.
-    lookups: running now. published: records that it publishes and keys that it provides. store_bytes: keys, values and
-    addresses kept. store_trouble: why its disk takes nothing; None: it takes what comes, or there is none.
+    lookups: running now. published: records that it publishes and keys that it provides; provided: these keys alone.
+    store_bytes: keys, values and addresses kept. store_trouble: why its disk takes nothing; None: it takes what comes, or
+    there is none.
     """
 
     mode: str
@@ -120,5 +121,6 @@ class NodeStats:
     provider_keys: int
     providers: int
     published: int
+    provided: int
     store_bytes: int
     store_trouble: str | None

@@ -160,6 +160,7 @@ class KademliaService:
             provider_keys=stored.provider_keys,
             providers=stored.providers,
             published=stored.own,
+            provided=stored.provided,
             store_bytes=stored.bytes,
             store_trouble=self._store.trouble,
         )

@@ -61,13 +61,14 @@ class KeptPeer:
 class StoreStats:
     """What is in a store. bytes: what counts against its bound, all that is kept with an allowance for keeping it.
 
-    own: records that the node publishes and keys that it provides.
+    own: records that the node publishes and keys that it provides; provided: these keys alone.
     """
 
     records: int
     provider_keys: int
     providers: int
     own: int
+    provided: int
     bytes: int
 
 

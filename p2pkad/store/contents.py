@@ -175,7 +175,8 @@ class Contents:
             records=len(self._records),
             provider_keys=len(self._providers),
             providers=self._provider_count,
-            own=sum(len(shelf.weights) - len(shelf.loose) for shelf in self._shelves.all),
+            own=sum(shelf.own for shelf in self._shelves.all),
+            provided=self._provider_shelf.own,
             bytes=self._shelves.weight,
         )
 

@@ -77,6 +77,11 @@ class Shelf:
         self.loose: Ranking[bytes] = Ranking()
         self.visited: Ranking[bytes] = Ranking()
 
+    @property
+    def own(self) -> int:
+        """How many of the keys have something own under them."""
+        return len(self.weights) - len(self.loose)
+
     def drop(self, key: bytes) -> None:
         """Forget a key."""
         self.weight -= self.weights.pop(key)

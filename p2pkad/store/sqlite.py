@@ -170,7 +170,7 @@ class SqliteStore:
 
     async def set_due(self, kind: Kind, key: bytes, at: float) -> bool:
         """Change when an own entry is due; False when there is no such own entry."""
-        await self._turn(firm=True)
+        self._check_open()
         changed = self._contents.set_due(kind, key, at)
         await self._commit_or_later()
         return changed
@@ -192,7 +192,7 @@ class SqliteStore:
         """
         removed, batch = 0, BATCH
         while batch == BATCH:
-            await self._turn(firm=True)
+            self._check_open()
             self._contents.see(now)
             batch = self._contents.sweep(now, BATCH)
             removed += batch
@@ -202,7 +202,7 @@ class SqliteStore:
 
     async def save_peers(self, peers: Sequence[KeptPeer]) -> None:
         """Keep these peers instead of those that were kept, the first MAX_PEERS."""
-        await self._turn(firm=True)
+        self._check_open()
         self._contents.save_peers(peers)
         self._next.peers = True
         await self._commit_or_later()
@@ -264,16 +264,16 @@ class SqliteStore:
         if self._closed:
             raise NodeClosed
 
-    async def _turn(self, *, firm: bool = False) -> None:
-        """Before a change: whether it may be made, and that there is room for one more that waits.
+    async def _turn(self) -> None:
+        """Before a change that can be taken back: whether it may be made, and that there is room for one more that waits.
 
-        Raises StoreFailed: the disk hangs. What is firm goes on all the same: there is little of it.
+        Raises StoreFailed: the disk hangs. What is firm needs no turn: there is little of it.
         """
         self._check_open()
         while not self._hangs and len(self._next.waiters) >= MAX_WAITING:
             await self._turns.park()
             self._check_open()
-        if self._hangs and not firm:
+        if self._hangs:
             raise self._hanging()
 
     async def _commit(self) -> None:

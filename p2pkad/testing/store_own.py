@@ -124,7 +124,7 @@ async def own_entries_are_counted(make_store: MakeStore) -> None:
         await store.add_provider(NEAR, provider(b"own", own=True, due=10))
         await store.add_provider(NEAR, provider(b"one"))
         await store.add_provider(FAR, provider(b"one"))
-        assert store.stats().own == 3
+        assert (store.stats().own, store.stats().provided) == (3, 1)
         await put(store, record(FAR))
         await store.remove_provider(NEAR, PeerId(b"own"))
-        assert store.stats().own == 1
+        assert (store.stats().own, store.stats().provided) == (1, 0)

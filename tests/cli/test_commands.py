@@ -78,7 +78,7 @@ def test_get_says_in_json_where_the_value_comes_from(type_in, node):
 def test_a_value_that_too_few_agree_on_is_not_printed_and_it_is_said_how_it_would_be(type_in, node):
     node.answers["get_record"] = p2pkad.QuorumNotMet("/demo/x: 2 of 9 equal answers", agreed=2, best=b"hello")
     ended = type_in("get", "/demo/x", *DEMO, "--quorum", "9")
-    said = "p2pkad: /demo/x: 2 of 9 equal answers. --quorum 2 prints the value that those gave\n"
+    said = "p2pkad: /demo/x: 2 of 9 equal answers. --quorum 0 prints the best value that is found\n"
     assert (ended.code, ended.out, ended.err) == (exits.FAILED, "", said)
 
 

@@ -38,6 +38,7 @@ class FakeNode:
             provider_keys=0,
             providers=0,
             published=0,
+            provided=0,
             store_bytes=0,
             store_trouble=None,
         )

@@ -173,6 +173,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert stats.provider_keys == len(self.providers.kept)
         assert stats.providers == sum(map(len, self.providers.kept.values()))
         assert stats.own == sum(oracle.own(key) for oracle in (self.records, self.providers) for key in oracle.kept)
+        assert stats.provided == sum(map(self.providers.own, self.providers.kept))
         assert (stats.bytes == 0) == (not self.records.kept and not self.providers.kept)
 
     @invariant()
