@@ -101,6 +101,16 @@ async def test_js_keeps_a_server_that_turned_client_and_others_do_without_it(js:
         assert [info.id for info in await other.closest_peers(KEY)] == [peer_id(js.id)]
 
 
+async def test_js_does_not_hang_up_on_us_however_often_it_pings(driver: Driver, language: Language, raw: Network) -> None:
+    watchful = await driver.start("watchful", language, ping_interval=500)
+    await ask(raw, watchful, FindNode(raw.id))
+    opened = raw.connections()[peer_id(watchful.id)].opened
+    for _ in range(150):
+        await watchful.ask("ping", peer=str(raw.id))
+        await trio.sleep(0.02)
+    assert raw.connections()[peer_id(watchful.id)].opened == opened
+
+
 @pytest.mark.deviation("js-admits-hearsay")
 @pytest.mark.scenario("M1")
 async def test_js_admits_a_client_that_it_hears_of_and_we_do_not(js: Peer, driver: Driver, language: Language) -> None:

@@ -687,6 +687,7 @@ async def test_a_disk_that_hangs_is_trouble_until_it_moves(tmp_path: Path, mock_
             mock_clock.jump(PATIENCE + 1)
             why = "its disk has not answered for 30 s. What is stored is served"
             assert store.trouble == f"{tmp_path}/store.db: {why}"
+            await trio.testing.wait_all_tasks_blocked()  # who waits has been told: who comes now is not among them
             nursery.start_soon(store.expire, 2)
             await trio.testing.wait_all_tasks_blocked()
             assert not nursery.child_tasks  # what can be written later waits for nothing

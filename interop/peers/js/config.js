@@ -19,6 +19,7 @@ const FLAGS = {
   'bucket-size': { type: 'string', default: '20' },
   alpha: { type: 'string' },
   beta: { type: 'string' },
+  'ping-interval': { type: 'string' },
   seed: { type: 'string' }
 }
 
@@ -43,6 +44,7 @@ export async function parseConfig (args) {
     selectors,
     bucketSize: number('bucket-size', flags['bucket-size']),
     alpha: flags.alpha === undefined ? undefined : number('alpha', flags.alpha),
+    pingInterval: flags['ping-interval'] === undefined ? undefined : number('ping-interval', flags['ping-interval']),
     ignored: flags.beta === undefined ? [] : ['beta'],
     privateKey: await key(flags.seed)
   }

@@ -33,6 +33,7 @@ export class Node {
       streamMuxers: [yamux()],
       connectionGater: { denyDialMultiaddr: () => false },
       connectionManager: { inboundConnectionThreshold: CONNECTIONS_A_SECOND },
+      connectionMonitor: monitor(config.pingInterval),
       services: {
         identify: identify(),
         identifyPush: identifyPush(), // without it nobody would hear of a change of modes
@@ -95,6 +96,12 @@ export class Node {
   async infos (peers) {
     return Promise.all(peers.map(async peer => this.info(peer)))
   }
+}
+
+// It hangs up where a ping fails, and at rust a ping fails whenever another begins: of two at once, which are rare, a cell
+// would be red for ever after. So it watches nobody unless it is told to.
+function monitor (pingInterval) {
+  return pingInterval === undefined ? { enabled: false } : { pingInterval }
 }
 
 // The versions of Node and of the packages that speak on the wire.
