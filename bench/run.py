@@ -51,7 +51,7 @@ class Size:
     idle_seconds: float
 
 
-FULL = Size(connects=25, rounds=5, seconds=0.7, lookups=20, scan_processes=6, scan_values=3, floods=5, idle_seconds=20.0)
+FULL = Size(connects=25, rounds=5, seconds=0.7, lookups=50, scan_processes=6, scan_values=3, floods=5, idle_seconds=20.0)
 QUICK = Size(connects=9, rounds=2, seconds=0.25, lookups=10, scan_processes=1, scan_values=3, floods=2, idle_seconds=10.0)
 IN_QUICK = ("connect", "rates", "closest", "flood")
 """What has targets."""

@@ -28,6 +28,12 @@ def test_the_targets_are_on_lookups_with_the_collector_at_work(theirs: float, mi
     assert [(ratio.target, ratio.missed) for ratio in ratios] == [(10.0, missed)] * 2 + [(None, False)] * 2
 
 
+def test_a_ratio_is_one_of_all_lookups_beside_the_best_and_the_worst_round() -> None:
+    ours, theirs = figures([0.01] * 9 + [0.05], [0.01] * 10), figures([0.1] * 10, [0.2] * 10)
+    ratio = lookups.compared("us / them", ours, theirs, 0.9, target=None)
+    assert (ratio.times, ratio.lowest, ratio.highest) == pytest.approx((20, 2, 20))
+
+
 def test_the_share_of_the_collector_is_of_the_time_of_lookups() -> None:
     (row, *_) = lookups.report(results(0.25, 1.0)).rows
     assert row[:6] == ("p2pkad, as started", "4", "250.00", "250.00", "2.00", "50")
