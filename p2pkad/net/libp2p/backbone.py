@@ -272,6 +272,7 @@ class Backbone(INotifee):
         raise LocalLimit("connections", self.connections.limit)
 
     def _may_dial(self) -> bool:
+        self._forget_the_dead()
         return self.dialer.pending < self.connections.most_dials and self._make_room()
 
     def _may_admit(self) -> bool:
@@ -289,7 +290,6 @@ class Backbone(INotifee):
             self._remove(held.handle)
 
     def _make_room(self) -> bool:
-        self._forget_the_dead()
         # What is being dialled or shakes hands has its place already.
         wanted = self.dialer.pending + len(self._handshakes) + 1
         for held, why in self.connections.make_room(wanted, trio.current_time()):

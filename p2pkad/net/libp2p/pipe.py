@@ -11,7 +11,6 @@ megabytes into the process.
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 import trio
@@ -200,11 +199,6 @@ class PushedBack(IMuxedStream):
 
     async def __aenter__(self) -> PushedBack:
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def __getattr__(self, name: str) -> Any:
         # What a muxer adds of its own: stream ids, half-close.

@@ -7,7 +7,6 @@ RFC 9000, 2 and 3; libp2p specification, "QUIC".
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import trio
@@ -135,8 +134,3 @@ class Stream(IMuxedStream):
 
     async def __aenter__(self) -> Stream:
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()

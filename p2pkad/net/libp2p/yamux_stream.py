@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from math import inf
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import trio
@@ -239,8 +238,3 @@ class Stream(IMuxedStream):
 
     async def __aenter__(self) -> Stream:
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
