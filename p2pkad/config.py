@@ -7,9 +7,12 @@ A config is checked when it is made: a value that cannot work raises ConfigError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from inspect import iscoroutinefunction
+from os import PathLike
+from sys import float_info
 from typing import Any, Literal, Self
 
 from p2pkad.errors import ConfigError
@@ -95,6 +98,7 @@ class HostConfig:
         _at_least(self, 0, "connection_reserve")
         if self.connection_reserve >= self.max_connections:
             raise _unfit(self, "connection_reserve", f"must be below max_connections={self.max_connections}", "max_connections")
+        _texts(self, "listen", "announce", "security", "dial_transports")
         if not self.security or not set(self.security) <= {"noise", "tls"}:
             raise _unfit(self, "security", "name one or both of 'noise' and 'tls'")
         if not self.dial_transports or not set(self.dial_transports) <= {"tcp", "quic", "ws"}:
@@ -103,7 +107,9 @@ class HostConfig:
             # Only its type is shown: what was given may be a private key.
             given = type(self.identity).__name__
             raise ConfigError(f"identity: a {given} is none; give Identity.load(path) or Identity(key_pair)")
-        _tuples(self, "listen", "announce", "security", "dial_transports")
+        _yes_or_no(self, "mdns")
+        if self.data_dir is not None and (not isinstance(self.data_dir, str | PathLike) or "\0" in str(self.data_dir)):
+            raise _unfit(self, "data_dir", "give the path of a directory as text, or None")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,14 +232,18 @@ class KademliaConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for the first value out of its range."""
-        if not self.protocol.startswith("/") or not 2 <= len(self.protocol) <= 128:
+        protocol = self.protocol
+        if not isinstance(protocol, str) or not protocol.startswith("/") or not 2 <= len(protocol) <= 128:
             raise _unfit(
                 self, "protocol", "a protocol id begins with a slash, and has 128 characters at most, as /p2pkad/kad/1.0.0"
             )
+        if not protocol.isprintable():
+            raise _unfit(self, "protocol", "a protocol id is text that can be printed, and sent as UTF-8")
         _one_of(self, "mode", ("server", "client"))
         _one_of(self, "scope", ("auto", "wan", "lan", "all"))
         _one_of(self, "durability", ("normal", "full"))
-        _tuples(self, "bootstrap")
+        _texts(self, "bootstrap")
+        _yes_or_no(self, "allow_zero_peers")
         _at_least(
             self,
             1,
@@ -282,8 +292,8 @@ class KademliaConfig:
         if not isinstance(self.validators, Mapping):
             raise _unfit(self, "validators", "give a dictionary, of a validator for each namespace")
         for name, validator in self.validators.items():
-            if not isinstance(name, str) or not name or "/" in name:
-                raise ConfigError(f"validators: {name!r} is no namespace; write it without slashes", "validators")
+            if not isinstance(name, str) or not name or "/" in name or not name.isprintable():
+                raise ConfigError(f"validators: {name!r} is no namespace; write its name, without slashes", "validators")
             _validating("validators", validator)
         if self.default_validator is not None:
             _validating("default_validator", self.default_validator)
@@ -328,6 +338,12 @@ def _validating(option: str, validator: object) -> None:
     has_both = all(callable(getattr(validator, name, None)) for name in ("validate", "select"))
     if isinstance(validator, type) or not has_both:
         raise ConfigError(f"{option}: {validator!r} is no validator; give an object with validate and select", option)
+    for name in ("validate", "select", "expires"):
+        if iscoroutinefunction(getattr(validator, name, None)):
+            # Nobody would await it, and what is never run refuses nothing.
+            raise ConfigError(
+                f"{option}: {name} of {validator!r} is async; it is called from the event loop, as a plain function", option
+            )
 
 
 def _positive(config: object, *names: str) -> None:
@@ -336,7 +352,7 @@ def _positive(config: object, *names: str) -> None:
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise _unfit(config, name, "must be a number")
         # What is no number at all (nan) is neither above nor below anything.
-        if not 0 < value < float("inf"):
+        if not 0 < value <= float_info.max:
             raise _unfit(config, name, "must be above 0, and finite")
 
 
@@ -361,10 +377,19 @@ def _one_of(config: object, name: str, choices: tuple[str, ...]) -> None:
         raise _unfit(config, name, f"must be one of {', '.join(choices)}")
 
 
-def _tuples(config: object, *names: str) -> None:
+def _texts(config: object, *names: str) -> None:
     # A text where several texts are expected would otherwise be read letter by letter.
     for name in names:
         value = getattr(config, name)
-        if isinstance(value, str):
+        if isinstance(value, str) or not isinstance(value, Iterable):
             raise _unfit(config, name, "give a list, also for one")
-        object.__setattr__(config, name, tuple(value))
+        texts = tuple(value)
+        if not all(isinstance(text, str) for text in texts):
+            raise _unfit(config, name, "give a list of texts")
+        object.__setattr__(config, name, texts)
+
+
+def _yes_or_no(config: object, *names: str) -> None:
+    for name in names:
+        if not isinstance(getattr(config, name), bool):
+            raise _unfit(config, name, "must be True or False")

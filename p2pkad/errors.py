@@ -102,6 +102,7 @@ class RequestTimeout(NetworkError):
     """The peer did not answer within the deadline. Whether it acted on the request is unknown."""
 
     def __init__(self, peer: PeerId, doing: str, seconds: float) -> None:
+        seconds = max(0.0, seconds)  # the deadline may have been over before anything began
         super().__init__(f"{peer}: no answer to {doing} within {seconds:.3g} s")
         self.peer = peer
         self.doing = doing

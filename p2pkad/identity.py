@@ -86,16 +86,19 @@ class Identity:
         Raises ConfigError when there is no such file or no usable key in it; the file is left as it is.
         """
         path = Path(path)
-        encoded = _read(path)
+        encoded, mode = _read(path)
         if not encoded:
             raise ConfigError(f"{path}: the key file is empty. Restore it, or delete it to get a new identity")
         try:
-            return cls(_key_pair(encoded))
+            identity = cls(_key_pair(encoded))
         except Exception as error:  # each of the libraries below has its own
             raise ConfigError(
                 f"{path}: no private key in libp2p's format that this node can use ({error}). "
                 "Restore the file, or move it away to get a new identity"
             ) from error
+        if mode & 0o077:
+            log.warning("%s: others can read or replace this key file (mode %03o); chmod 600 mends it", path, mode)
+        return identity
 
     @classmethod
     def load_or_create(cls, path: str | os.PathLike[str]) -> Self:
@@ -227,6 +230,8 @@ def peer_id(value: AnyPeerId) -> PeerId:
     """
     if isinstance(value, str):
         return _from_text(value)
+    if not isinstance(value, bytes) and (isinstance(value, int) or not hasattr(value, "to_bytes")):
+        raise LocalProtocolError(f"a {type(value).__name__} is no peer id; give it as text, as bytes or as libp2p's ID")
     raw = value if isinstance(value, bytes) else value.to_bytes()
     if not PeerId.valid(raw):
         raise LocalProtocolError(f"hex:{raw[:_MAX_PEER_ID_TEXT].hex()}: no peer id; expected the multihash of a public key")
@@ -317,7 +322,8 @@ def _key_pair(encoded: bytes) -> KeyPair:
     return KeyPair(private, public)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[bytes, int]:
+    """What is in it, and its mode."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -328,9 +334,7 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"{path.parent}: not a directory. Name another one") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the key file ({error.strerror}). Make it readable, or name another") from error
-    if mode & 0o077:
-        log.warning("%s: others can read or replace this key file (mode %03o); chmod 600 mends it", path, mode)
-    return content
+    return content, mode
 
 
 def _create(path: Path, content: bytes) -> None:

@@ -34,12 +34,24 @@ def test_the_defaults_are_valid() -> None:
         ({"record_lifetime": 3600.0}, "republish_interval=79200.0: must be below record_lifetime=3600.0, or it is forgotten"),
         ({"reprovide_interval": 172800.0}, "reprovide_interval=172800.0: must be below provider_lifetime=172800.0"),
         ({"protocol": "/" + "p" * 128}, "has 128 characters at most"),
+        ({"protocol": "/\udcff"}, "a protocol id is text that can be printed"),
+        ({"protocol": "/a\nb"}, "a protocol id is text that can be printed"),
+        ({"protocol": b"/a"}, "a protocol id begins with a slash"),
+        ({"listen": None}, "listen=None: give a list"),
+        ({"bootstrap": [b"/ip4/127.0.0.1/tcp/1"]}, "give a list of texts"),
+        ({"security": [b"tls"]}, "give a list of texts"),
+        ({"mdns": "no"}, "mdns='no': must be True or False"),
+        ({"allow_zero_peers": 1}, "allow_zero_peers=1: must be True or False"),
+        ({"data_dir": 5}, "data_dir=5: give the path of a directory"),
+        ({"data_dir": "a\0b"}, "give the path of a directory"),
+        ({"record_lifetime": 10**400}, "must be above 0, and finite"),
         ({"max_arriving_bytes": 1000}, "max_arriving_bytes=1000: must be 1048576 or more"),
         ({"max_message": 12}, "must be 1024 or more"),
         ({"max_store_bytes": 12}, "must be 1048576 or more"),
         ({"bootstrap": "/ip4/127.0.0.1/tcp/1"}, "give a list, also for one"),
         ({"listen": "/ip4/127.0.0.1/tcp/1"}, "give a list, also for one"),
-        ({"validators": {"a/b": None}}, "write it without slashes"),
+        ({"validators": {"a/b": None}}, "write its name, without slashes"),
+        ({"validators": {"\udcff": OpaqueValidator()}}, "is no namespace"),
         ({"validators": [1]}, "give a dictionary, of a validator for each namespace"),
         ({"validators": {1: OpaqueValidator()}}, "validators: 1 is no namespace"),
         ({"validators": {"v": 3}}, "validators: 3 is no validator; give an object with validate and select"),
@@ -71,6 +83,18 @@ def test_the_defaults_are_valid() -> None:
 def test_a_value_that_cannot_work_is_refused_with_what_would(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         Config.of(options)
+
+
+@pytest.mark.scenario("V9")
+@pytest.mark.parametrize("name", ["validate", "select", "expires"])
+def test_a_validator_that_has_to_be_awaited_is_refused(name: str) -> None:
+    async def judge(*_: object) -> None:
+        pass
+
+    validator = OpaqueValidator()
+    vars(validator)[name] = judge
+    with pytest.raises(ConfigError, match=f"validators: {name} of .* is async"):
+        Config.of({"validators": {"v": validator}})
 
 
 NUMBERS = {name: hint for name, hint in get_type_hints(Config).items() if hint in (int, float)}

@@ -29,6 +29,7 @@ def test_an_error_names_the_thing_and_the_numbers() -> None:
     assert str(PeerBusy(peer, [("/ip4/1.2.3.4", "it hung up"), ("", "lost")])) == (
         f"{peer}: has no room for this node (/ip4/1.2.3.4: it hung up; lost)"
     )
+    assert "within 0 s" in str(RequestTimeout(peer, "FindNode", -4e-5))
     assert str(RequestTimeout(peer, "FindNode", 2.0)) == f"{peer}: no answer to FindNode within 2 s"
     assert str(NotFound("/v/k", asked=3, answered=2)) == "/v/k: not found (3 asked, 2 answered)"
 

@@ -334,8 +334,21 @@ class TestKeyFile:
         (record,) = caplog.records
         assert f"{path}: others can read or replace this key file (mode 640)" in record.getMessage()
 
+    def test_what_is_no_key_is_not_said_to_need_other_rights(self, tmp_path, caplog):
+        path = tmp_path / "letter"
+        path.write_text("to somebody")
+        path.chmod(0o644)
+        with pytest.raises(ConfigError, match="no private key"):
+            Identity.load(path)
+        assert not caplog.records
+
 
 class TestPeerId:
+    @pytest.mark.parametrize("value", [None, 5, 1.5, ["12D3Koo"]])
+    def test_is_not_made_of_anything(self, value):
+        with pytest.raises(LocalProtocolError, match="is no peer id; give it as text"):
+            peer_id(value)
+
     @each_go_key
     def test_is_read_in_every_form(self, key):
         expected = PublicKey.from_protobuf(bytes.fromhex(key["public"])).id

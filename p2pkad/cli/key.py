@@ -37,6 +37,8 @@ def new(file: str | None = None, /, *, force: bool = False, data_dir: Directory 
     try:
         if not path.exists():
             identity.save(path)
+        elif not path.is_file():
+            raise UsageError(f"{path}: this is no file. Name the key file itself")
         elif force:
             _take_its_place(path, identity)
             _warn_of_databases(path)
@@ -67,8 +69,6 @@ def show(file: str | None = None, /, *, data_dir: Directory = None, json: bool =
 
 def _take_its_place(path: Path, identity: p2pkad.Identity) -> None:
     """The new key stands beside the old one before that gets another name, which no file has: at no moment there is none."""
-    if not path.is_file():
-        raise UsageError(f"{path}: this is no file. Name the key file itself")
     fresh = path.with_name(f"{path.name}.new")
     identity.save(fresh)
     try:
@@ -97,7 +97,11 @@ def _put_aside(path: Path) -> None:
 
 def _path(file: str | None, data_dir: str | None) -> Path:
     if file is None:
-        return Path(data_dir or state_home()) / KEY_FILE
+        if data_dir == "":
+            raise UsageError("no state directory is named: name one, or the key file itself")
+        return Path(state_home() if data_dir is None else data_dir) / KEY_FILE
+    if not file:
+        raise UsageError("no key file is named")
     if isinstance(data_dir, TextTypedHere):
         raise UsageError(f"{file} and --data-dir {data_dir}: name the key file or its state directory, and not both")
     return Path(file)

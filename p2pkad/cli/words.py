@@ -25,7 +25,10 @@ def key_of(text: str) -> bytes:
     if not text:
         raise UsageError("a key cannot be empty; write /ns/name or hex:...")
     if not text.startswith("hex:"):
-        return os.fsencode(text)
+        try:
+            return os.fsencode(text)
+        except UnicodeEncodeError:  # half of a surrogate pair, which only JSON can spell
+            raise UsageError(f"{text!a}: that is no text; write the bytes of the key behind hex:") from None
     try:
         return bytes.fromhex(text.removeprefix("hex:"))
     except ValueError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2pkad.config import KademliaConfig
-from p2pkad.core.peers import PeerId, PeerInfo, merged
+from p2pkad.core.peers import Address, PeerId, PeerInfo, merged
 from p2pkad.errors import ConfigError, LocalProtocolError
 from p2pkad.wire.addresses import parse_peer, with_port
 
@@ -15,9 +15,18 @@ def as_bytes(what: str, given: bytes) -> bytes:
     return given
 
 
+def as_count(what: str, given: int) -> int:
+    """A whole number, 0 or more. Raises LocalProtocolError."""
+    if not isinstance(given, int) or isinstance(given, bool) or given < 0:
+        raise LocalProtocolError(f"{what}={given!r}: must be a whole number, 0 or more")
+    return given
+
+
 def named(peer: PeerInfo | str, own: PeerId) -> PeerInfo:
     """A peer that is to be connected to. Raises ConfigError: what it should be. LocalProtocolError: the node itself."""
     info = _written(peer) if isinstance(peer, str) else peer
+    if not isinstance(info, PeerInfo) or not all(isinstance(address, Address) for address in info.addresses):
+        raise ConfigError(f"{info!r} does not say who and where; give an address that ends in /p2p/<peer id>, or a PeerInfo")
     other(info.id, own)
     return info
 

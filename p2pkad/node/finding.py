@@ -17,6 +17,7 @@ from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record, served
 from p2pkad.errors import LocalLimit, LocalProtocolError, LookupFailed, NoPeers, NotFound, QuorumNotMet, key_text
 from p2pkad.net.base import Network
+from p2pkad.node.arguments import as_count
 from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
 from p2pkad.node.publishing import Publishing
@@ -54,6 +55,7 @@ class Finding:
 
     async def get_record(self, key: bytes, *, quorum: int, timeout: float | None) -> ValueFound:
         """The best value under `key`. Raises InvalidRecord, NotFound, NoPeers, QuorumNotMet."""
+        as_count("quorum", quorum)
         self._validators.require(key)
         asked_at = self._clock.wall()
         own = await self._own_copy(key)

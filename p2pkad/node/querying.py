@@ -16,7 +16,7 @@ from p2pkad.core.goals import Goal, OnePeer
 from p2pkad.core.lookup import Ask, Done, Lookup, LookupLimits, Outcome, Query, Wait
 from p2pkad.core.patience import Patience
 from p2pkad.core.peers import PeerId
-from p2pkad.errors import LocalLimit, NodeClosed, NoPeers, key_text
+from p2pkad.errors import LocalLimit, LocalProtocolError, NodeClosed, NoPeers, key_text
 from p2pkad.node.asking import Asking, DidNotAnswer, Errand, failure_of
 from p2pkad.node.chronicle import Chronicle
 from p2pkad.node.clock import Clock
@@ -27,6 +27,9 @@ from p2pkad.node.telling import Telling
 SEEDS = 3
 """Times k peers of the own table a lookup begins with. Those beyond k are asked only where nearer ones are dead: then
 the answers of the living, who tell of k peers each, dead ones among them, may not lead to k that live."""
+
+AROUND_KEY = 16
+"""Bytes of a request besides its key, at most."""
 
 
 class Bootstrapping(Protocol):
@@ -72,10 +75,14 @@ class Querying:
 
         timeout: seconds for all of it; None takes `config.lookup_timeout`. progress: who is parked there wakes after each
         answer. lane: where it waits while `config.max_lookups` are under way.
-        Raises NoPeers: there is nobody to ask, and bootstrap peers, if any, did not answer in time. LocalLimit: others had
-        all the turns until then. NodeClosed.
+        Raises LocalProtocolError: the key is too large. NoPeers: there is nobody to ask, and bootstrap peers, if any, did not
+        answer in time. LocalLimit: others had all the turns until then. NodeClosed.
         Cancelled: streams of requests in flight are reset.
         """
+        if len(goal.key) + AROUND_KEY > self._config.max_message:
+            raise LocalProtocolError(
+                f"a key of {len(goal.key)} bytes: no message holds it (max_message={self._config.max_message})"
+            )
         began = self._clock.monotonic()
         deadline = began + (self._config.lookup_timeout if timeout is None else timeout)
         await self._find_somebody(goal, deadline)

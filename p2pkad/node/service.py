@@ -104,9 +104,9 @@ class KademliaService:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the service, from the task that opened it. Leaving the block does the same; twice is once.
+        """Close the service, as leaving its block does; twice is once. Calls of other tasks end with NodeClosed.
 
-        Calls that other tasks have under way end with NodeClosed.
+        From the task that opened it, and where that has left all cancel scopes and nurseries that it opened afterwards.
         """
         self._open = False
         self._work.end()
@@ -196,7 +196,7 @@ class KademliaService:
     async def wait_ready(self, peers: int = 1, timeout: float | None = None) -> None:
         """Return once the routing table holds `peers` peers. Raises NotReady after `timeout` seconds (None: never)."""
         with self._call():
-            with trio.move_on_after(float("inf") if timeout is None else timeout):
+            with trio.move_on_after(float("inf") if timeout is None else max(0.0, timeout)):
                 while len(self._membership.table) < peers:
                     await self._membership.changed.park()
                 return
@@ -322,7 +322,7 @@ class KademliaService:
     async def local_value(self, key: bytes) -> bytes | None:
         """The value that this node itself keeps under `key`; None when there is none. Nobody is asked."""
         with self._call():
-            stored = await self._store.get(key, self._clock.wall())
+            stored = await self._store.get(as_bytes("key", key), self._clock.wall())
             return None if stored is None else stored.record.value
 
     # Providers

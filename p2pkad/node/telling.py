@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from types import UnionType
-from typing import TypeVar
+from typing import TypeVar, get_args
 
+from p2pkad.errors import ConfigError
 from p2pkad.events import NodeEvent
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,11 @@ class Telling:
         self._wanted: dict[type[NodeEvent], bool] = {}  # as far as it was asked since somebody came or went
 
     def subscribe(self, listener: Callable[[NodeEvent], None], kinds: Kinds[NodeEvent]) -> Callable[[], None]:
-        """Tell `listener` events of these kinds from now on, until what is returned is called."""
+        """Tell `listener` events of these kinds from now on, until what is returned is called. Raises ConfigError."""
+        if not callable(listener) or iscoroutinefunction(listener):
+            raise ConfigError(f"subscribe: {listener!r} cannot be called with an event; give a plain function, no async one")
+        if not all(isinstance(kind, type) and issubclass(kind, NodeEvent) for kind in get_args(kinds) or (kinds,)):
+            raise ConfigError(f"subscribe: {kinds!r} is no class of events, nor several with | in between")
         entry = (listener, kinds)
         self._listeners += (entry,)
         self._wanted.clear()

@@ -256,6 +256,8 @@ def _begin(connection: sqlite3.Connection, path: Path, owner: str, durability: D
     fresh = not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     if application != APPLICATION and not (fresh and version == application == 0):
         raise ConfigError(f"{path}: the database of another program. Move it away, or pass another data directory")
+    if version < 0:
+        raise sqlite3.DatabaseError(f"version {version} of its tables")
     if version > len(MIGRATIONS):
         raise ConfigError(
             f"{path}: written by a newer p2pkad (version {version} of its tables, this one knows {len(MIGRATIONS)}). "
@@ -290,11 +292,12 @@ def _explained(path: Path) -> Iterator[None]:
     """What SQLite says of a file that is there, as a sentence for whoever has to do something about it."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise ConfigError(
-            f"{path}: cannot be used ({error}). Make room and check its rights, or pass another data directory"
-        ) from None
     except (sqlite3.Error, ValueError, TypeError) as error:
+        # SQLITE_ERROR: a statement does not fit the tables, whatever version the file says that they have.
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise ConfigError(
+                f"{path}: cannot be used ({error}). Make room and check its rights, or pass another data directory"
+            ) from None
         raise ConfigError(
             f"{path}: broken, or no database ({error}). Move it away; the node then begins with nothing but its key"
         ) from None

@@ -61,7 +61,9 @@ class Validators:
         """Raises NoValidator: none is responsible for `key`. InvalidRecord: the one that is refuses `value`."""
         validator = self._for(key)
         with _refusing(key, validator):
-            validator.validate(key, value, now)
+            said: object = validator.validate(key, value, now)  # type: ignore[func-returns-value]
+            if said is not None:  # who returns False means no, and whoever returns a coroutine has judged nothing
+                raise TypeError(f"validate returned a {type(said).__name__}; it returns nothing, or raises InvalidRecord")
 
     def accepts(self, key: bytes, value: bytes, now: float) -> bool:
         """Whether `value` is valid under `key` and alive at wall time `now`: what may be served, and believed."""

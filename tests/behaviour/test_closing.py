@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from typing import Any
 
 import pytest
 import trio
@@ -13,7 +14,7 @@ import trio.testing
 import p2pkad
 from p2pkad.config import KademliaConfig
 from p2pkad.core.messages import FindNode, FindNodeReply
-from p2pkad.core.peers import PeerInfo
+from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import ConfigError, LocalProtocolError, NodeClosed, NoPeers, NotReady
 from p2pkad.identity import Identity
 from p2pkad.net.base import Request
@@ -106,10 +107,43 @@ async def test_what_is_no_bytes_is_refused_with_what_to_write(world: World) -> N
             lambda: node.get_value("/v/key"),  # type: ignore[arg-type]
             lambda: node.closest_peers("/v/key"),  # type: ignore[arg-type]
             lambda: node.stop_publishing("/v/key"),  # type: ignore[arg-type]
+            lambda: node.local_value("/v/key"),  # type: ignore[arg-type]
         ]
         for call in calls:
             with pytest.raises(LocalProtocolError, match="takes bytes, and not a str"):
                 await call()
+
+
+async def test_counts_are_looked_at_before_anything_is_done(world: World) -> None:
+    async with alone(world) as node:
+        for wrong in ("2", 1.5, -1, True):
+            with pytest.raises(LocalProtocolError, match=r"min_stored=.*: must be a whole number, 0 or more"):
+                await node.put_value(b"/v/key", b"value", min_stored=wrong)  # type: ignore[arg-type]
+            with pytest.raises(LocalProtocolError, match=r"quorum=.*: must be a whole number, 0 or more"):
+                await node.get_value(b"/v/key", quorum=wrong)  # type: ignore[arg-type]
+        assert node.stats().records == 0
+
+
+async def test_a_key_that_no_message_holds_is_looked_up_nowhere(network: BehaviourNetwork) -> None:
+    one, _ = await network.start(2)
+    for call in (one.get_value, one.closest_peers):
+        with pytest.raises(LocalProtocolError, match="no message holds it"):
+            await call(b"/v/" + bytes(one.config.max_message))
+
+
+@pytest.mark.parametrize("peer", [PeerId(b"alice"), b"alice", None, 5, PeerInfo(PeerId(b"alice"), ("/ip4/1.2.3.4/tcp/1",))])  # type: ignore[arg-type]
+async def test_who_does_not_say_where_a_peer_is_hears_what_to_give(world: World, peer: Any) -> None:
+    async with alone(world) as node:
+        for call in (node.connect, node.identify):
+            with pytest.raises(ConfigError, match="does not say who and where"):
+                await call(peer)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+async def test_who_has_no_time_to_wait_hears_how_many_peers_there_are(world: World, seconds: float) -> None:
+    async with alone(world) as node:
+        with pytest.raises(NotReady):
+            await node.wait_ready(timeout=seconds)
 
 
 async def test_the_first_node_that_names_itself_waits_for_nobody_and_says_so() -> None:

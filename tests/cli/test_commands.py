@@ -109,6 +109,11 @@ def test_a_key_without_its_slash_is_said_back_with_it(type_in, node, key, meant)
     assert ended.err.startswith(f"p2pkad: {key}: there are no rules for it.{meant} Known namespaces")
 
 
+def test_what_is_no_text_is_no_key():
+    with pytest.raises(exits.UsageError, match=r"'\\ud800': that is no text; write the bytes of the key behind hex:"):
+        key_of("\ud800")
+
+
 @pytest.mark.parametrize("key", ["/demo/x", "/other/x", "hex:00"])
 def test_what_rules_refuse_takes_no_other_option(type_in, node, key):
     node.answers["put_value"] = p2pkad.InvalidRecord(key_of(key), "an empty value")

@@ -65,8 +65,10 @@ def test_a_file_and_a_state_directory_are_not_named_together(type_in, tmp_path, 
 
 
 def test_only_a_file_is_put_aside(type_in, tmp_path):
-    ended = type_in("key", "new", str(tmp_path), "--force")
-    assert (ended.code, "no file" in ended.err, list(tmp_path.iterdir())) == (exits.USAGE, True, [])
+    for words in ([str(tmp_path), "--force"], [str(tmp_path)], [""], ["--data-dir", ""]):
+        ended = type_in("key", "new", *words)
+        assert (ended.code, " no " in ended.err, "--force" in ended.err) == (exits.USAGE, True, False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_old_key_stays_where_the_new_one_cannot_be_written(type_in, tmp_path, monkeypatch):

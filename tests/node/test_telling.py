@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from p2pkad import events
 from p2pkad.core.peers import PeerId
+from p2pkad.errors import ConfigError
 from p2pkad.node.telling import Telling
 
 ALICE = PeerId(b"alice")
@@ -33,6 +36,26 @@ def test_a_listener_hears_the_kinds_it_asked_for(kinds: type[events.NodeEvent], 
     telling.subscribe(told.append, kinds)
     tell_all(telling)
     assert told == heard
+
+
+@pytest.mark.parametrize("listener", [None, "print"])
+def test_who_cannot_be_called_does_not_listen(listener: Any) -> None:
+    with pytest.raises(ConfigError, match="cannot be called with an event"):
+        Telling().subscribe(listener, events.NodeEvent)
+
+
+def test_who_has_to_be_awaited_does_not_listen() -> None:
+    async def listener(_: events.NodeEvent) -> None:
+        pass
+
+    with pytest.raises(ConfigError, match="a plain function"):
+        Telling().subscribe(listener, events.NodeEvent)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kinds", ["PeerAdmitted", int, events.PeerAdmitted | int, None])
+def test_only_events_are_listened_to(kinds: Any) -> None:
+    with pytest.raises(ConfigError, match="is no class of events"):
+        Telling().subscribe(print, kinds)
 
 
 def test_wanted_is_what_somebody_listens_to() -> None:

@@ -54,6 +54,18 @@ def newer(path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
 
 
+def older_than_any(path: Path) -> None:
+    newer(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = -1")
+
+
+def not_of_its_version(path: Path) -> None:
+    newer(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 0")
+
+
 def of_another_node(path: Path) -> None:
     with opened(path, owner="somebody else"):
         pass
@@ -72,6 +84,8 @@ def a_directory(path: Path) -> None:
         (cut_off, "broken, or no database ("),
         (of_another_program, "the database of another program. Move it away, or pass another data directory"),
         (newer, f"written by a newer p2pkad (version {len(MIGRATIONS) + 1} of its tables, this one knows {len(MIGRATIONS)})"),
+        (older_than_any, "broken, or no database (version -1 of its tables). Move it away"),
+        (not_of_its_version, "broken, or no database (table about already exists). Move it away"),
         (of_another_node, "the entries of another node"),
         (a_directory, "cannot be written (Is a directory)"),
     ],
@@ -187,7 +201,7 @@ def test_an_update_that_is_cut_short_leaves_the_older_version(tmp_path: Path, mo
         database.write(Batch(0, records=[record(NEAR)]))
     with monkeypatch.context() as change:
         change.setattr("p2pkad.store.database.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE new (x); CREATE TABLE new (x)"))
-        with pytest.raises(ConfigError, match="cannot be used"):
+        with pytest.raises(ConfigError, match=r"broken, or no database .table new already exists"):
             Database.open(path, owner="me", durability="normal")
     with opened(path) as database:
         assert list(database.records()) == [record(NEAR)]

@@ -98,6 +98,15 @@ def test_with_a_default_every_key_is_somebodys():
     Validators({}, default=OpaqueValidator()).validate(b"\xff", b"value", now=0)
 
 
+@pytest.mark.scenario("V9")
+def test_a_validator_that_returns_something_has_judged_nothing():
+    class Answering(OpaqueValidator):
+        def validate(self, key: bytes, value: bytes, now: float) -> bool:
+            return False
+
+    assert "validate returned a bool" in reason(Validators({"ns": Answering()}), b"/ns/key")
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), NotFound("it", asked=1, answered=1)], ids=type)
 def test_a_validator_that_fails_refuses_and_is_logged(error, caplog):
     validators = Validators({"ns": Broken(error)})

@@ -73,7 +73,7 @@ def read_request(line: bytes) -> Request:
     """The request in a line. Raises UsageError, with what is wrong with it."""
     said = _object(line)
     version, verb = said.pop("version", None), said.pop("do", None)
-    if version != VERSION:
+    if version != VERSION or isinstance(version, bool):
         raise UsageError(
             f"the node speaks version {VERSION} of the control protocol, the command {version!r}. "
             "Start the node again with the p2pkad that is installed now"

@@ -48,6 +48,7 @@ def test_every_request_arrives_as_it_left():
         (b"[]", "object of JSON"),
         ({"do": "status"}, "version 1"),
         ({"version": 2, "do": "status"}, "Start the node again"),
+        ({"version": True, "do": "status"}, "Start the node again"),
         ({"version": 1}, '"do"'),
         ({"version": 1, "do": "explode"}, "'explode'"),
         ({"version": 1, "do": ["status"]}, "status"),
