@@ -120,6 +120,7 @@ def report(results: Results) -> Section:
             f"The closest peers of random keys, one at a time, kinds in turn: {PROCESSES} processes of {NODES} nodes each,",
             "which have met; k = 20. right: how many of the 20 nearest that there are were found.",
             "Twenty nodes have many objects: what the garbage collector's share is shows where they are kept from it.",
+            "Ratios are of all lookups together.",
         ],
         ("", "lookups", "p50 ms", "p99 ms", "longest GC ms", "GC % of time", "peers asked", "right %"),
         raw={

@@ -1,7 +1,8 @@
 """What a measurement hands over, and how it is printed.
 
 A section has rows of figures and ratios; some ratios have a target. Ratios are of medians over rounds that were measured
-in turn, so that a machine that is slow for a while is slow for both sides. Beside each stands how far the rounds differed.
+in turn, so that a machine that is slow for a while is slow for both sides, or of all rounds together where it says so. Beside
+each stands how far the rounds differed.
 A warning is for what makes a figure doubtful; it is printed where nobody can miss it.
 """
 

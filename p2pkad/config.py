@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from inspect import iscoroutinefunction
-from os import PathLike
+from os import PathLike, fspath
 from sys import float_info
 from typing import Any, Literal, Self
+from unicodedata import category
 
 from p2pkad.errors import ConfigError
 from p2pkad.identity import Identity
@@ -108,7 +109,8 @@ class HostConfig:
             given = type(self.identity).__name__
             raise ConfigError(f"identity: a {given} is none; give Identity.load(path) or Identity(key_pair)")
         _yes_or_no(self, "mdns")
-        if self.data_dir is not None and (not isinstance(self.data_dir, str | PathLike) or "\0" in str(self.data_dir)):
+        directory = fspath(self.data_dir) if isinstance(self.data_dir, PathLike) else self.data_dir
+        if directory is not None and (not isinstance(directory, str) or "\0" in directory):
             raise _unfit(self, "data_dir", "give the path of a directory as text, or None")
 
 
@@ -237,8 +239,8 @@ class KademliaConfig:
             raise _unfit(
                 self, "protocol", "a protocol id begins with a slash, and has 128 characters at most, as /p2pkad/kad/1.0.0"
             )
-        if not protocol.isprintable():
-            raise _unfit(self, "protocol", "a protocol id is text that can be printed, and sent as UTF-8")
+        if not _sendable(protocol):
+            raise _unfit(self, "protocol", "a protocol id is text without control characters, which goes out as UTF-8")
         _one_of(self, "mode", ("server", "client"))
         _one_of(self, "scope", ("auto", "wan", "lan", "all"))
         _one_of(self, "durability", ("normal", "full"))
@@ -292,8 +294,9 @@ class KademliaConfig:
         if not isinstance(self.validators, Mapping):
             raise _unfit(self, "validators", "give a dictionary, of a validator for each namespace")
         for name, validator in self.validators.items():
-            if not isinstance(name, str) or not name or "/" in name or not name.isprintable():
-                raise ConfigError(f"validators: {name!r} is no namespace; write its name, without slashes", "validators")
+            if not isinstance(name, str) or not name or "/" in name or not _sendable(name):
+                why = "write its name, without slashes and control characters"
+                raise ConfigError(f"validators: {name!r} is no namespace; {why}", "validators")
             _validating("validators", validator)
         if self.default_validator is not None:
             _validating("default_validator", self.default_validator)
@@ -387,6 +390,12 @@ def _texts(config: object, *names: str) -> None:
         if not all(isinstance(text, str) for text in texts):
             raise _unfit(config, name, "give a list of texts")
         object.__setattr__(config, name, texts)
+
+
+def _sendable(text: str) -> bool:
+    return not any(
+        category(letter) in ("Cc", "Cs") for letter in text
+    )  # Cs: half of a surrogate pair, of which there is no UTF-8
 
 
 def _yes_or_no(config: object, *names: str) -> None:

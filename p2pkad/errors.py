@@ -131,6 +131,7 @@ class NotReady(NetworkError):
     """The routing table did not reach the size that was waited for."""
 
     def __init__(self, peers: int, wanted: int, seconds: float, why: str = "") -> None:
+        seconds = max(0.0, seconds)  # whoever works out what is left of its time may have none
         sentence = f"{peers} of {wanted} peers in the routing table after {seconds:.3g} s"
         super().__init__(f"{sentence}: {why}" if why else sentence)
         self.peers = peers

@@ -98,7 +98,7 @@ def _put_aside(path: Path) -> None:
 def _path(file: str | None, data_dir: str | None) -> Path:
     if file is None:
         if data_dir == "":
-            raise UsageError("no state directory is named: name one, or the key file itself")
+            raise UsageError("data_dir='': names no state directory; name one, or the key file itself", "data_dir")
         return Path(state_home() if data_dir is None else data_dir) / KEY_FILE
     if not file:
         raise UsageError("no key file is named")

@@ -25,8 +25,10 @@ def as_count(what: str, given: int) -> int:
 def named(peer: PeerInfo | str, own: PeerId) -> PeerInfo:
     """A peer that is to be connected to. Raises ConfigError: what it should be. LocalProtocolError: the node itself."""
     info = _written(peer) if isinstance(peer, str) else peer
-    if not isinstance(info, PeerInfo) or not all(isinstance(address, Address) for address in info.addresses):
+    if not isinstance(info, PeerInfo):
         raise ConfigError(f"{info!r} does not say who and where; give an address that ends in /p2p/<peer id>, or a PeerInfo")
+    if not all(isinstance(address, Address) for address in info.addresses):
+        raise ConfigError(f"{info!r}: its addresses are no Address values; give them as text, each ending in /p2p/<peer id>")
     other(info.id, own)
     return info
 

@@ -147,10 +147,12 @@ class Finding:
     async def closest_peers(self, key: bytes, *, count: int | None, timeout: float | None) -> PeersFound:
         """The live peers nearest to `key`, nearest first: at most `count`, and at most k.
 
-        Raises NoPeers; LocalProtocolError: the key is empty.
+        Raises NoPeers; LocalProtocolError: the key is empty or too large, or `count` is no count.
         """
         if not key:
             raise LocalProtocolError("an empty key is none: every server refuses it")
+        if count is not None:
+            as_count("count", count)
         outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=timeout)
         return _peers_found([self._membership.info(peer) for peer in outcome.closest[:count]], outcome)
 
@@ -162,6 +164,8 @@ class Finding:
         return self._membership.own, served(stored, now)
 
     async def _providers_goal(self, key: bytes, count: int | None) -> Providers:
+        if count is not None:
+            as_count("count", count)
         known = await self._store.providers(key, self._clock.wall())
         return Providers(key, count, (each.provider for each in known))
 

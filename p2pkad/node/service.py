@@ -187,7 +187,7 @@ class KademliaService:
         """Call `listener` with each event of these kinds, as it happens, from the event loop, until the result is called.
 
         kinds: a class of `p2pkad.events`, or several: `PeerAdmitted | PeerEvicted`. The listener must not take long; what
-        it raises is logged.
+        it raises is logged. Raises ConfigError: it cannot be called, or is async; or these are no such classes.
         """
         return self._tell.subscribe(listener, kinds)
 
@@ -230,7 +230,7 @@ class KademliaService:
     async def connect(self, peer: PeerInfo | str, timeout: float | None = None) -> PeerId:
         """Connect to a peer: a PeerInfo, or an address that ends in /p2p/<id>. It enters the table if it is a server.
 
-        Raises PeerUnreachable, PeerBusy, RequestTimeout, LocalLimit; LocalProtocolError: the own id.
+        Raises PeerUnreachable, PeerBusy, RequestTimeout, LocalLimit; LocalProtocolError: the own id. ConfigError: neither.
         """
         with self._call():
             info = self._learn(peer)
@@ -313,7 +313,7 @@ class KademliaService:
 
         quorum: how many equal best answers end the lookup, this node's own copy counted; 0 asks all of the k nearest.
         Peers nearest to the key that hold none or a worse one are sent the best one afterwards.
-        Raises InvalidRecord: no validator for the key. NotFound. NoPeers. QuorumNotMet: `.best` is the best so far.
+        Raises NoValidator. LocalProtocolError: too large, or `quorum` is no count. NotFound. NoPeers. QuorumNotMet: `.best`.
         kad-dht r2, "Value retrieval" and "Entry correction".
         """
         with self._call():
@@ -387,7 +387,7 @@ class KademliaService:
     async def closest_peers(self, key: bytes, *, count: int | None = None, timeout: float | None = None) -> PeersFound:
         """The live peers nearest to `key`, nearest first, at most k of them; never this node.
 
-        Raises NoPeers; LocalProtocolError: the key is empty.
+        Raises NoPeers; LocalProtocolError: the key is empty or too large, or `count` is no count.
         """
         with self._call():
             return await self._finding.closest_peers(as_bytes("key", key), count=count, timeout=timeout)

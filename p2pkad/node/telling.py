@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from types import UnionType
-from typing import TypeVar, get_args
+from typing import TypeVar, Union, get_args, get_origin
 
 from p2pkad.errors import ConfigError
 from p2pkad.events import NodeEvent
@@ -31,9 +31,10 @@ class Telling:
 
     def subscribe(self, listener: Callable[[NodeEvent], None], kinds: Kinds[NodeEvent]) -> Callable[[], None]:
         """Tell `listener` events of these kinds from now on, until what is returned is called. Raises ConfigError."""
-        if not callable(listener) or iscoroutinefunction(listener):
+        if not callable(listener) or iscoroutinefunction(listener) or iscoroutinefunction(type(listener).__call__):
             raise ConfigError(f"subscribe: {listener!r} cannot be called with an event; give a plain function, no async one")
-        if not all(isinstance(kind, type) and issubclass(kind, NodeEvent) for kind in get_args(kinds) or (kinds,)):
+        parts = get_args(kinds) if get_origin(kinds) in (Union, UnionType) else (kinds,)
+        if not all(isinstance(kind, type) and issubclass(kind, NodeEvent) for kind in parts):
             raise ConfigError(f"subscribe: {kinds!r} is no class of events, nor several with | in between")
         entry = (listener, kinds)
         self._listeners += (entry,)

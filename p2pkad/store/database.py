@@ -293,8 +293,10 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, ValueError, TypeError) as error:
-        # SQLITE_ERROR: a statement does not fit the tables, whatever version the file says that they have.
-        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+        # SQLITE_ERROR: a statement does not fit the tables, whatever version the file says that they have. Without a code: what
+        # Python cannot read. The lowest byte is the kind.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if isinstance(error, sqlite3.OperationalError) and code & 0xFF != sqlite3.SQLITE_ERROR:
             raise ConfigError(
                 f"{path}: cannot be used ({error}). Make room and check its rights, or pass another data directory"
             ) from None

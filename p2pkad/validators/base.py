@@ -122,7 +122,7 @@ def _refusing(key: bytes, validator: Validator) -> Iterator[None]:
     except Exception as error:
         # Without what the error says, which may be a part of the value.
         where = extract_tb(error.__traceback__)[-1]
-        place = f"{where.filename}:{where.lineno}"
+        place = type(validator).__module__ if where.filename == __file__ else f"{where.filename}:{where.lineno}"
         told = {"validator": type(validator).__name__, "error": type(error).__name__, "place": place}
         log.error("the validator of a namespace failed", extra=told)
         raise InvalidRecord(key, f"its validator failed: {error!r}") from error

@@ -88,3 +88,9 @@ def test_a_key_that_is_not_there_is_named(type_in, tmp_path):
     ended = type_in("key", "show", str(tmp_path / "none"))
     assert (ended.code, ended.err.count("\n"), "none" in ended.err) == (exits.USAGE, 1, True)
     assert type_in("key").out == type_in("key", "--help").out
+
+
+def test_who_named_no_state_directory_hears_where_that_was_said(type_in, monkeypatch):
+    monkeypatch.setenv("P2PKAD_DATA_DIR", "")
+    ended = type_in("key", "new")
+    assert (ended.code, "P2PKAD_DATA_DIR" in ended.err) == (exits.USAGE, True)

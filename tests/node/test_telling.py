@@ -51,8 +51,15 @@ def test_who_has_to_be_awaited_does_not_listen() -> None:
     with pytest.raises(ConfigError, match="a plain function"):
         Telling().subscribe(listener, events.NodeEvent)  # type: ignore[arg-type]
 
+    class Listener:
+        async def __call__(self, _: events.NodeEvent) -> None:
+            pass
 
-@pytest.mark.parametrize("kinds", ["PeerAdmitted", int, events.PeerAdmitted | int, None])
+    with pytest.raises(ConfigError, match="a plain function"):
+        Telling().subscribe(Listener(), events.NodeEvent)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kinds", ["PeerAdmitted", int, list[events.PeerAdmitted], events.PeerAdmitted | int, None])
 def test_only_events_are_listened_to(kinds: Any) -> None:
     with pytest.raises(ConfigError, match="is no class of events"):
         Telling().subscribe(print, kinds)

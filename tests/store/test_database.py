@@ -66,6 +66,14 @@ def not_of_its_version(path: Path) -> None:
         connection.execute("PRAGMA user_version = 0")
 
 
+def of_nobody_who_can_be_read(path: Path) -> None:
+    newer(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("UPDATE about SET value = CAST(x'ff' AS TEXT) WHERE name = 'owner'")
+        connection.commit()
+
+
 def of_another_node(path: Path) -> None:
     with opened(path, owner="somebody else"):
         pass
@@ -86,6 +94,7 @@ def a_directory(path: Path) -> None:
         (newer, f"written by a newer p2pkad (version {len(MIGRATIONS) + 1} of its tables, this one knows {len(MIGRATIONS)})"),
         (older_than_any, "broken, or no database (version -1 of its tables). Move it away"),
         (not_of_its_version, "broken, or no database (table about already exists). Move it away"),
+        (of_nobody_who_can_be_read, "broken, or no database (Could not decode to UTF-8"),
         (of_another_node, "the entries of another node"),
         (a_directory, "cannot be written (Is a directory)"),
     ],

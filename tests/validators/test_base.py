@@ -99,12 +99,13 @@ def test_with_a_default_every_key_is_somebodys():
 
 
 @pytest.mark.scenario("V9")
-def test_a_validator_that_returns_something_has_judged_nothing():
+def test_a_validator_that_returns_something_has_judged_nothing(caplog):
     class Answering(OpaqueValidator):
         def validate(self, key: bytes, value: bytes, now: float) -> bool:
             return False
 
     assert "validate returned a bool" in reason(Validators({"ns": Answering()}), b"/ns/key")
+    assert caplog.records[0].place == __name__
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), NotFound("it", asked=1, answered=1)], ids=type)
