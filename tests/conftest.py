@@ -37,6 +37,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # The long ones first: whoever has nothing left to do takes over from others, and at the end waits for short ones.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     wanted = config.getoption("scenario")
     if wanted:
         config.hook.pytest_deselected(items=[item for item in items if not carried(item) & set(wanted)])
