@@ -191,7 +191,7 @@ def test_an_address_without_a_port_is_refused_with_the_form_to_use(type_in, word
 
 @pytest.mark.parametrize("address", ["/dnsaddr/name.invalid", "/dns4/name.invalid/tcp/1", "/ip4/127.0.0.1/udp/1/quic-v1"])
 def test_what_is_dialled_and_leads_nowhere_lacks_no_port(type_in, address):
-    ended = type_in("get", "/pk/x", "--bootstrap", f"{address}/p2p/{ALICE}", "--data-dir", "", "--dial-timeout", "0.1")
+    ended = type_in("get", "/pk/x", "--bootstrap", f"{address}/p2p/{ALICE}", "--data-dir", "")
     assert (ended.code, "port" in ended.err) == (exits.FAILED, False)
 
 
