@@ -393,9 +393,8 @@ def _texts(config: object, *names: str) -> None:
 
 
 def _sendable(text: str) -> bool:
-    return not any(
-        category(letter) in ("Cc", "Cs") for letter in text
-    )  # Cs: half of a surrogate pair, of which there is no UTF-8
+    # Cc: a control character; Cs: half of a surrogate pair, of which there is no UTF-8.
+    return not any(category(letter) in ("Cc", "Cs") for letter in text)
 
 
 def _yes_or_no(config: object, *names: str) -> None:

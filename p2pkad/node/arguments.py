@@ -15,11 +15,10 @@ def as_bytes(what: str, given: bytes) -> bytes:
     return given
 
 
-def as_count(what: str, given: int) -> int:
-    """A whole number, 0 or more. Raises LocalProtocolError."""
+def check_count(what: str, given: int) -> None:
+    """Raises LocalProtocolError for anything but a whole number, 0 or more."""
     if not isinstance(given, int) or isinstance(given, bool) or given < 0:
         raise LocalProtocolError(f"{what}={given!r}: must be a whole number, 0 or more")
-    return given
 
 
 def named(peer: PeerInfo | str, own: PeerId) -> PeerInfo:

@@ -17,7 +17,7 @@ from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record, served
 from p2pkad.errors import LocalLimit, LocalProtocolError, LookupFailed, NoPeers, NotFound, QuorumNotMet, key_text
 from p2pkad.net.base import Network
-from p2pkad.node.arguments import as_count
+from p2pkad.node.arguments import check_count
 from p2pkad.node.clock import Clock
 from p2pkad.node.membership import Membership
 from p2pkad.node.publishing import Publishing
@@ -55,7 +55,7 @@ class Finding:
 
     async def get_record(self, key: bytes, *, quorum: int, timeout: float | None) -> ValueFound:
         """The best value under `key`. Raises InvalidRecord, NotFound, NoPeers, QuorumNotMet."""
-        as_count("quorum", quorum)
+        check_count("quorum", quorum)
         self._validators.require(key)
         asked_at = self._clock.wall()
         own = await self._own_copy(key)
@@ -152,7 +152,7 @@ class Finding:
         if not key:
             raise LocalProtocolError("an empty key is none: every server refuses it")
         if count is not None:
-            as_count("count", count)
+            check_count("count", count)
         outcome = await self._querying.run_lookup(ClosestPeers(key), timeout=timeout)
         return _peers_found([self._membership.info(peer) for peer in outcome.closest[:count]], outcome)
 
@@ -165,7 +165,7 @@ class Finding:
 
     async def _providers_goal(self, key: bytes, count: int | None) -> Providers:
         if count is not None:
-            as_count("count", count)
+            check_count("count", count)
         known = await self._store.providers(key, self._clock.wall())
         return Providers(key, count, (each.provider for each in known))
 

@@ -31,7 +31,7 @@ from p2pkad.errors import (
 )
 from p2pkad.events import NodeEvent, Published, PublishFailed
 from p2pkad.net.base import Connection, Network
-from p2pkad.node.arguments import as_count
+from p2pkad.node.arguments import check_count
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
 from p2pkad.node.clock import Clock
 from p2pkad.node.cycle import Cycle
@@ -104,7 +104,7 @@ class Publishing:
     async def _put_value(
         self, key: bytes, value: bytes, min_stored: int, allow_large: bool, timeout: float | None
     ) -> PutReceipt:
-        as_count("min_stored", min_stored)
+        check_count("min_stored", min_stored)
         record = self._record(key, value, allow_large=allow_large)
         deadline = self._deadline(timeout)
         with self._stored_by(deadline, "record"):
