@@ -179,7 +179,7 @@ def ended(runs: Sequence[Run]) -> list[Run]:
 def _run(
     root: Path, place: Path, tests: Sequence[str], ids: Sequence[str], log: Path, patience: int, writer: Connection
 ) -> None:
-    os.setsid()  # so that what the tests start can be ended with them
+    os.setpgid(0, 0)  # so that what the tests start can be ended with them; in a session of its own, niceness would not count
     with log.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -191,6 +191,7 @@ def _run(
     chosen = [word for id_ in ids for word in ("--scenario", id_)]
     options = ["--rootdir=.", "-p", "no:cacheprovider", "-m", "not stock and not foreign", "--hypothesis-profile=scratch"]
     options += [*PLUGINS, "-W", "ignore::pytest.PytestAssertRewriteWarning", "-o", f"faulthandler_timeout={patience}"]
+    options += ["--tb=native"]  # pytest's own ones, which show the source, take longer than most tests
     status = pytest.main([*options, *chosen, *tests], plugins=[_Reporter(writer, set(ids))])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
         writer.send(("trouble", f"pytest: {pytest.ExitCode(status).name.lower().replace('_', ' ')}; see {log}", set()))
@@ -231,7 +232,7 @@ class _Reporter:
             self._writer.send(("failed", report.nodeid, self._ids[report.nodeid]))
             self._unnoticed -= self._ids[report.nodeid]
             if self._session is not None and not self._unnoticed and not self._all:
-                self._session.shouldstop = "enough has failed"
+                self._session.shouldfail = "enough has failed"
         elif report.when == "call":
             self._writer.send(("passed", report.nodeid, set()))
 
