@@ -76,9 +76,11 @@ def soon() -> float:
 
 async def eventually(holds: Callable[[], object]) -> None:
     """Wait until something is the case."""
+    pause = 0.005
     with trio.fail_after(PATIENCE):
-        while not holds():  # noqa: ASYNC110 # whatever it is, nobody announces it
-            await trio.sleep(0.005)
+        while not holds():  # whatever it is, nobody announces it
+            await trio.sleep(pause)
+            pause = min(1.1 * pause, 0.1)  # where it takes long, a little more is nothing, and looking costs
 
 
 async def answer(request: Request) -> AnyReply | None:

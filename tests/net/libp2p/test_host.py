@@ -210,6 +210,17 @@ async def test_peers_reach_each_other_over_ipv6():
         assert connection.remote_address.text.startswith("/ip6/::1/tcp/")
 
 
+@pytest.mark.scenario("H2")
+async def test_of_a_connection_that_is_over_neither_end_keeps_anything():
+    async with an_end() as caller, an_end() as called:
+        before = tasks(), open_files()
+        await caller.ask(called)
+        assert (tasks(), open_files()) > before
+        await caller.network.disconnect(called.id)
+        await eventually(lambda: len(called.told(Gone)) == 1)
+        await eventually(lambda: (tasks(), open_files()) == before)
+
+
 @pytest.mark.long
 @pytest.mark.scenario("H2")
 async def test_after_2000_inbound_connections_there_is_room_and_nothing_left_of_them():
