@@ -1,8 +1,8 @@
 """The steps of `make check` and `make test`, one after the other, and one table at the end.
 
     verify.py check    what needs nothing but this checkout
-    verify.py test     the same, then long tests and all that hypothesis makes up, the attacks on a stock host, and peers in
-                       other languages: tests of each, the matrix of all, and networks of them; beside these, with what they
+    verify.py test     the same, and peers in other languages (tests of each, the matrix of all, and networks of them), the
+                       attacks on a stock host, long tests, and all that hypothesis makes up; beside these, with what they
                        leave of the processors,
     verify.py aside    the wheel and the mutants, whose output is printed when the others are done
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -54,8 +55,8 @@ class Outcome:
 
 
 Step = Callable[[], Outcome]
-Row = tuple[str, Outcome, float]
-"""Of the table: a step's name, how it ended, and after how many seconds."""
+Row = tuple[str, Outcome, float, float]
+"""Of the table: a step's name, how it ended, after how many seconds, and how many of a processor it took."""
 
 
 def run(*command: str | Path) -> bool:
@@ -129,19 +130,20 @@ FEW = "--hypothesis-profile=quick"
 MADE_UP = "hypothesis and not stock and not foreign"
 REST = "tests, the rest"
 
-CHECK: dict[str, Step] = {
+FIRST: dict[str, Step] = {
     "ruff": command("ruff", "check", "."),
     "ruff format": command("ruff", "format", "--check", "."),
     "mypy --strict": command("mypy"),
     "tests, measured": pytest("-m", f"{HERE} and measured", *COMPUTING, *MEASURE, *MEASURED),
     "coverage": coverage,
-    REST: pytest("-m", f"{HERE} and not measured", FEW, *WAITING),
 }
 
-TEST: dict[str, Step] = {
-    **CHECK,
-    REST: pytest("-m", f"({HERE} and not measured) or long or ({MADE_UP})", *WAITING),
+CHECK: dict[str, Step] = {**FIRST, REST: pytest("-m", f"{HERE} and not measured", FEW, *WAITING)}
+
+# Behind what peers in other languages are needed for: that often waits, and what goes on aside makes use of it. These do not.
+LAST: dict[str, Step] = {
     "stock host": pytest(*STOCK, *WAITING),
+    REST: pytest("-m", f"({HERE} and not measured) or long or ({MADE_UP})", *WAITING),
 }
 
 ASIDE: dict[str, Step] = {
@@ -204,9 +206,15 @@ def foreign_steps() -> tuple[dict[str, Step], list[str]]:
 def in_order(steps: dict[str, Step]) -> list[Row]:
     rows = []
     for name, step in steps.items():
-        began = time.monotonic()
-        rows.append((name, step(), time.monotonic() - began))
+        began, used = time.monotonic(), processor_seconds()
+        rows.append((name, step(), time.monotonic() - began, processor_seconds() - used))
     return rows
+
+
+def processor_seconds() -> float:
+    """What all programs took that this one has started and waited for, and those that they have."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def beside_the_steps_aside(steps: dict[str, Step]) -> list[Row]:
@@ -227,13 +235,13 @@ def beside_the_steps_aside(steps: dict[str, Step]) -> list[Row]:
         aside.terminate()
     print(log.read_text(), flush=True)
     if not results.exists():
-        return [*rows, *((name, Outcome(False, "the run broke off"), 0.0) for name in ASIDE)]
-    return [*rows, *((name, Outcome(*outcome), seconds) for name, outcome, seconds in json.loads(results.read_text()))]
+        return [*rows, *((name, Outcome(False, "the run broke off"), 0.0, 0.0) for name in ASIDE)]
+    return [*rows, *((name, Outcome(*outcome), *seconds) for name, outcome, *seconds in json.loads(results.read_text()))]
 
 
 def go_aside() -> int:
     """Run the steps of ASIDE for `beside_the_steps_aside`, and leave what came of them."""
-    rows = [(name, astuple(outcome), seconds) for name, outcome, seconds in in_order(ASIDE)]
+    rows = [(name, astuple(outcome), *seconds) for name, outcome, *seconds in in_order(ASIDE)]
     (SCRATCH / "aside.json").write_text(json.dumps(rows))
     return 0
 
@@ -247,12 +255,12 @@ def main(what: str) -> int:
     if required:
         print(f"there is no {required[0]} on the PATH, and this run requires it")
         return 1
-    rows = beside_the_steps_aside({**TEST, **foreign}) if what == "test" else in_order(CHECK)
-    failed = [name for name, outcome, _ in rows if not outcome.ok]
+    rows = beside_the_steps_aside({**FIRST, **foreign, **LAST}) if what == "test" else in_order(CHECK)
+    failed = [name for name, outcome, *_ in rows if not outcome.ok]
 
     print(f"\n{'-' * 30} make {what} {'-' * 30}")
-    for name, outcome, seconds in rows:
-        print(f"{'ok    ' if outcome.ok else 'FAILED'} {name:18} {seconds:6.1f} s   {outcome.note}".rstrip())
+    for name, outcome, seconds, used in rows:
+        print(f"{'ok    ' if outcome.ok else 'FAILED'} {name:18} {seconds:6.1f} s, CPU {used:6.1f} s   {outcome.note}".rstrip())
         for each in () if outcome.ok else outcome.wrong[:MOST_WRONG]:
             print(f"       {shorten(each, LONGEST_WRONG)}")
     for name in missing:

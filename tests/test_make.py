@@ -145,9 +145,9 @@ def test_what_went_wrong_stands_below_the_table(capsys, monkeypatch):
     monkeypatch.setattr(verify, "CHECK", steps)
     assert verify.main("check") == 1
     assert [line.strip() for line in capsys.readouterr().out.splitlines()[2:]] == [
-        "FAILED matrix                0.0 s   1 green, 1 red",
+        "FAILED matrix                0.0 s, CPU    0.0 s   1 green, 1 red",
         "put-get go/js: got nothing",
         "js was killed",
-        "ok     ruff                  0.0 s",
+        "ok     ruff                  0.0 s, CPU    0.0 s",
         "failed: matrix",
     ]
