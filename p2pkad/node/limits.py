@@ -14,6 +14,7 @@ reset, and that is all. Each time somebody is turned away or has to wait `LimitR
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from hashlib import sha256
 
@@ -113,24 +114,28 @@ class Limits:
             self._require(costs, now)
             return chosen
 
-        try:
-            kept = await store.update(key, decide)
-        except (StoreFull, OverLimit) as error:
-            self._refused(error, peer)
-            raise
-        self._take(costs, now)
-        return kept
+        with self._charged(peer, costs, now):
+            return await store.update(key, decide)
 
     async def add_provider(self, store: Store, key: bytes, provider: StoredProvider) -> None:
         """Have the store remember what a provider said of itself. Raises StoreFull, LocalLimit."""
         peer, now = provider.provider.id, self._clock.monotonic()
         known = await store.providers(key, provider.received)
         costs = [] if any(each.provider.id == peer for each in known) else _costs_of_provider(key, provider)
-        try:
+        with self._charged(peer, costs, now):
             self._require(costs, now)
             await store.add_provider(key, provider)
+
+    @contextmanager
+    def _charged(self, peer: PeerId, costs: list[Cost], now: float) -> Iterator[None]:
+        """Around what the store is asked to do for a peer: the costs, as they are by then, are taken unless it raises."""
+        try:
+            yield
+        except trio.Cancelled:  # it is stored or not, and the peer may have brought that about
+            self._take(costs, now)
+            raise
         except (StoreFull, OverLimit) as error:
-            self._refused(error, peer)
+            self.reached(error.name if isinstance(error, OverLimit) else "store", peer)
             raise
         self._take(costs, now)
 
@@ -142,9 +147,6 @@ class Limits:
     def _take(self, costs: list[Cost], now: float) -> None:
         for limit, name, amount in costs:
             self._allowed[limit].take(name, amount, now)
-
-    def _refused(self, error: StoreFull | OverLimit, peer: PeerId) -> None:
-        self.reached(error.name if isinstance(error, OverLimit) else "store", peer)
 
 
 class OverLimit(LocalLimit):

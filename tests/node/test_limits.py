@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from p2pkad.config import KademliaConfig
+from p2pkad.core.keyspace import SHA256
 from p2pkad.core.peers import PeerInfo
 from p2pkad.core.records import Record, StoredProvider, StoredRecord
 from p2pkad.errors import LocalLimit
@@ -16,6 +17,8 @@ from p2pkad.node.clock import SYSTEM
 from p2pkad.node.limits import Lane, Limits, Turns
 from p2pkad.node.rooms import store_of
 from p2pkad.node.telling import Telling
+from p2pkad.store.base import Decide
+from p2pkad.store.memory import MemoryStore
 from p2pkad.testing.stores import always
 from tests.support.worlds import address, peer_id
 
@@ -29,6 +32,39 @@ KEYS = 10_000
 def limits() -> Limits:
     """Those of a node that nobody configured."""
     return Limits(KademliaConfig(), SYSTEM, Telling())
+
+
+class HangingStore(MemoryStore):
+    """Decides, and then is at work for ever."""
+
+    async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
+        decide(None)
+        return await trio.sleep_forever()
+
+    async def add_provider(self, key: bytes, provider: StoredProvider) -> None:
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("kind", ["record", "provider"])
+async def test_what_is_cancelled_while_it_is_being_stored_counts_as_stored(
+    autojump_clock: trio.testing.MockClock, kind: str
+) -> None:
+    """It may be, and peers can have their own requests given up."""
+    limits = Limits(KademliaConfig(max_stored_per_peer=1), SYSTEM, Telling())
+    store = HangingStore(SHA256.key(peer_id(0)), KademliaConfig().store_bounds)
+    stored = StoredRecord(Record(b"/v/key", b"value"), received=0.0, expires=1e9)
+
+    async def send() -> None:
+        if kind == "record":
+            await limits.put(store, PUBLISHER.id, b"/v/key", always(stored))
+        else:
+            await limits.add_provider(store, b"key", StoredProvider(PUBLISHER, received=0.0, expires=1e9))
+
+    with trio.move_on_after(1) as scope:
+        await send()
+    assert scope.cancelled_caught
+    with trio.fail_after(1), pytest.raises(LocalLimit, match="stored_per_peer"):
+        await send()
 
 
 @pytest.mark.long
