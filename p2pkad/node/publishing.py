@@ -29,7 +29,7 @@ from p2pkad.errors import (
     StoreFailed,
     key_text,
 )
-from p2pkad.events import NodeEvent, Published, PublishFailed
+from p2pkad.events import NodeEvent, Published, PublishFailed, RepublishFailed
 from p2pkad.net.base import Connection, Network
 from p2pkad.node.arguments import check_count
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
@@ -111,11 +111,12 @@ class Publishing:
             await self._store.update(key, self._keep_own(record))
         receipt = await self._publish(record, await self._nearest("record", key, deadline), deadline)
         if len(receipt.stored) < min_stored:
+            answered = len({*receipt.stored, *receipt.refused} - {self._membership.own})
             raise QuorumNotMet(
                 f"{key_text(key)}: stored by {len(receipt.stored)} of {min_stored} (this node included; "
                 f"{len(receipt.refused)} refused, {len(receipt.unreachable)} unreachable)",
-                asked=len(receipt.stored) - 1 + len(receipt.refused) + len(receipt.unreachable),
-                answered=len(receipt.stored) - 1 + len(receipt.refused),
+                asked=answered + len(receipt.unreachable),
+                answered=answered,
                 receipt=receipt,
             )
         return receipt
@@ -123,8 +124,8 @@ class Publishing:
     async def put_again(self, key: bytes) -> PutReceipt | None:
         """Put the node's own record under `key` once more; None when it publishes none any more.
 
-        Raises InvalidRecord: its validator refuses it by now. StaleRecord: somebody else has a better one, which this node
-        keeps instead, and publishes nothing under this key any more. NoPeers.
+        Somebody else may have a better one: this node keeps that instead, and tells so.
+        Raises InvalidRecord: its validator refuses it by now. NoPeers. StoreFull, StoreFailed: the better one is not kept.
         """
         stored = await self._store.get(key, self._clock.wall())
         if stored is None or not stored.own:
@@ -136,9 +137,9 @@ class Publishing:
         outcome = await self._querying.run_lookup(goal, timeout=self._for_lookup(deadline), lane=Lane.CHORES)
         better = self._passed_on(goal, asked) if goal.best is not None and goal.best.value != record.value else None
         if better is not None:
-            await self._replace_own(better)
-            raise StaleRecord(key, "somebody else has published a better record; this node publishes its own no more")
-        if not await self._still_publishes(record):
+            await self._keep_instead(better)
+        stored = await self._store.get(key, self._clock.wall())
+        if not _publishes(stored, record):  # nor where it was withdrawn, or replaced by a newer one of the node's own
             return None
         return await self._publish(record, self._holders(key, outcome), deadline)
 
@@ -201,7 +202,7 @@ class Publishing:
         if best is None:
             return
         if self._membership.own in goal.outdated():
-            self._spawn(self._replace_own, best)
+            self._spawn(self._correct_own, best)
         if outcome.ending is Ending.CONVERGED:
             holders = set(goal.holders)
             wrong = [peer for peer in outcome.closest if peer not in holders]
@@ -210,6 +211,24 @@ class Publishing:
         if wrong:
             deadline = self._clock.monotonic() + self._config.request_timeout
             self._spawn(self._put_all, best, Holders(nearest=wrong), deadline)
+
+    @contextmanager
+    def superseding(self, key: bytes, decide: Decide) -> Iterator[Decide]:
+        """Around an update of the store with what this gives, which decides as `decide`. Where that has put somebody else's
+        record in the place of the node's own one, it is told: the node publishes it no more.
+        """
+        superseded = False
+
+        def decide_and_see(stored: StoredRecord | None) -> StoredRecord | None:
+            nonlocal superseded
+            chosen = decide(stored)
+            superseded = stored is not None and stored.own and chosen is not None and not chosen.own
+            return chosen
+
+        yield decide_and_see
+        if superseded:
+            error = StaleRecord(key, "somebody else has published a better record; this node publishes its own no more")
+            self._tell(RepublishFailed(at=self._clock.monotonic(), kind="record", key=key, error=error))
 
     async def _told(self, kind: Kind, key: bytes, work: Awaitable[R]) -> R:
         began = self._clock.monotonic()
@@ -233,20 +252,20 @@ class Publishing:
         finally:
             self._cycle.stored(kind)
         if scope.cancelled_caught:
-            raise StoreFailed(f"the store took more than {deadline - began:.3g} s, and may store it yet")
+            seconds = max(0.0, deadline - began)
+            raise StoreFailed(f"the store took more than {seconds:.3g} s, and may store it yet")
 
     def _passed_on(self, goal: Value, asked: float) -> Record | None:
         return passed_on(goal.copies, asked=asked, now=self._clock.wall(), lifetime=self._config.record_lifetime)
 
-    async def _still_publishes(self, record: Record) -> bool:
-        # It may have been withdrawn, or replaced by a newer one of the node's own, while others were asked.
-        stored = await self._store.get(record.key, self._clock.wall())
-        return stored is not None and stored.own and stored.record.value == record.value
-
-    async def _replace_own(self, record: Record) -> None:
+    async def _keep_instead(self, record: Record) -> None:
         # What came meanwhile may be better still, and a record that is passed on can die on the way.
-        with suppress(RecordError, StoreError):
-            await self._store.update(record.key, self._keep(record))
+        with suppress(RecordError), self.superseding(record.key, self._keep(record)) as decide:
+            await self._store.update(record.key, decide)
+
+    async def _correct_own(self, record: Record) -> None:
+        with suppress(StoreError):  # it is corrected by the next reader
+            await self._keep_instead(record)
 
     def _record(self, key: bytes, value: bytes, *, allow_large: bool) -> Record:
         now = self._clock.wall()
@@ -304,25 +323,28 @@ class Publishing:
         return Holders(nearest=outcome.closest, others=outcome.others, missed=missed)
 
     async def _publish(self, record: Record, holders: Holders, deadline: float) -> PutReceipt:
-        receipt = await self._put_all(record, holders, deadline)
-        missed = holders.missed + len(receipt.unreachable)
-        await self._book("record", record.key, reached=len(receipt.stored) - 1, missed=missed)
-        return receipt
+        words = await self._put_all(record, holders, deadline)
+        taken, lost = who(words, Word.TAKEN), who(words, Word.LOST)
+        # While others were asked somebody may have withdrawn it, or put a better one here.
+        stored = await self._store.get(record.key, self._clock.wall())
+        if _publishes(stored, record):
+            await self._book("record", record.key, reached=len(taken), missed=holders.missed + len(lost))
+        here = stored is not None and stored.record.value == record.value
+        return PutReceipt(
+            key=record.key,
+            stored=(self._membership.own, *taken) if here else taken,
+            refused=who(words, Word.DECLINED),
+            unreachable=lost,
+        )
 
     async def _book(self, kind: Kind, key: bytes, *, reached: int, missed: int) -> None:
         # Less than half of them is not what the user wanted: it is tried again soon.
         if reached and reached >= min(missed, self._config.k - reached):
             await self._cycle.published(kind, key)
 
-    async def _put_all(self, record: Record, holders: Holders, deadline: float) -> PutReceipt:
+    async def _put_all(self, record: Record, holders: Holders, deadline: float) -> dict[PeerId, Word]:
         put = partial(self._put, record, deadline)
-        words = await fill_places(put, holders.nearest, holders.others, deadline=deadline)
-        return PutReceipt(
-            key=record.key,
-            stored=(self._membership.own, *who(words, Word.TAKEN)),
-            refused=who(words, Word.DECLINED),
-            unreachable=who(words, Word.LOST),
-        )
+        return await fill_places(put, holders.nearest, holders.others, deadline=deadline)
 
     async def _put(self, record: Record, deadline: float, peer: PeerId) -> Word:
         info = self._membership.info(peer)
@@ -397,3 +419,8 @@ class Publishing:
                 return Word.DECLINED
             case _:  # a stream that ended together with its connection was not refused: the peer went away
                 return Word.LOST
+
+
+def _publishes(stored: StoredRecord | None, record: Record) -> bool:
+    """Whether what is stored is this record, published by the node itself."""
+    return stored is not None and stored.own and stored.record.value == record.value

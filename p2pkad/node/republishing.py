@@ -1,7 +1,7 @@
 """What a node publishes it publishes again, before its holders forget it. Holders never do so for others.
 
 A record is looked up before it is put again, at the price of the lookup that a put needs anyway: where somebody else's better
-one is found, it stays, and this node publishes the key no more. What its validator refuses by now is not sent.
+one is found, this node keeps that, and publishes the key no more. What its validator refuses by now is not sent.
 kad-dht r2, "Content provider advertisement"; the paper, section 2.5.
 """
 

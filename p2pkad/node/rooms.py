@@ -90,7 +90,7 @@ def put_together(
     cycle = Cycle(store, config, clock, dice, membership.changed.unpark_all)
     publishing = Publishing(network, membership, asking, querying, store, validators, config, clock, cycle, spawn, tell)
     finding = Finding(network, membership, querying, publishing, store, validators, config, clock)
-    responding = Responding(network, membership, store, validators, limits, config, clock, dice, tell)
+    responding = Responding(network, membership, publishing, store, validators, limits, config, clock, dice, tell)
     refreshing = Refreshing(membership, querying, config, clock, dice, spawn)
     tell.subscribe(refreshing.on_event, LookupEnded | PeerAdmitted | PeerReturned)
     lookout = Lookout(membership, clock, dice)

@@ -29,7 +29,7 @@ from p2pkad.ops.gauges import Gauges
 from p2pkad.ops.health import HealthWatch
 
 if TYPE_CHECKING:
-    from p2pkad import KademliaService
+    from p2pkad import KademliaService, PeerId
 
 LISTENED_TO = (
     events.LookupEnded
@@ -75,6 +75,7 @@ class Metrics:
 
     def __init__(self, node: KademliaService) -> None:
         self.registry = CollectorRegistry()
+        self._own = node.id
         self._counters: dict[tuple[str, ...], Counter] = {}
         self._histograms: dict[tuple[str, ...], Histogram] = {}
         for each in COUNTED:
@@ -124,10 +125,10 @@ class Metrics:
                 self._add("p2pkad_bootstraps_total", "answered" if answered else "failed")
             case events.Published() | events.PublishFailed():
                 name = "p2pkad_puts_total" if event.kind == "record" else "p2pkad_provides_total"
-                self._add(name, _result(event))
+                self._add(name, _result(event, self._own))
                 self._observe("p2pkad_publish_seconds", event.seconds, event.kind)
             case events.Republished() | events.RepublishFailed():
-                self._add("p2pkad_republishes_total", event.kind, _result(event))
+                self._add("p2pkad_republishes_total", event.kind, _result(event, self._own))
             case events.LimitReached(limit=limit):
                 self._add("p2pkad_limit_reached_total", limit)
             case _:
@@ -175,13 +176,11 @@ class _WithoutBirthdays:
             yield family
 
 
-def _result(event: events.Published | events.PublishFailed | events.Republished | events.RepublishFailed) -> str:
-    """What became of publishing something. done: at least one other peer took it; alone: nobody was there to."""
+def _result(event: events.Published | events.PublishFailed | events.Republished | events.RepublishFailed, own: PeerId) -> str:
+    """What became of publishing something. done: somebody but the node itself, `own`, took it; alone: nobody was there to."""
     if isinstance(event, events.PublishFailed | events.RepublishFailed):
         return next((result for kind, result in AS_RESULT.items() if isinstance(event.error, kind)), "failed")
     receipt = event.receipt
-    # Of a record the node itself holds a copy.
-    taken = len(receipt.sent) if isinstance(receipt, ProvideReceipt) else len(receipt.stored) - 1
-    if taken:
+    if set(receipt.sent if isinstance(receipt, ProvideReceipt) else receipt.stored) - {own}:
         return "done"
     return "unreached" if receipt.refused or receipt.unreachable else "alone"

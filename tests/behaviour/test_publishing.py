@@ -22,6 +22,7 @@ from p2pkad.core.messages import (
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.errors import QuorumNotMet, RemoteProtocolError, StoreFailed
 from p2pkad.net.base import Handler, Network, Request
+from p2pkad.node.cycle import RETRY
 from p2pkad.node.results import PutReceipt
 from p2pkad.node.service import KademliaService
 from tests.behaviour.conftest import PATIENCE, BehaviourNetwork
@@ -35,7 +36,8 @@ class Crowd:
     """Peers made by hand that all know each other. They serve the protocol, each in the way that it is told.
 
     near: all of them, the nearest to `key` first. silent: who falls silent as soon as something is put or announced;
-    forgetful: who takes announcements and forgets them at once; refusing: who refuses them.
+    forgetful: who takes announcements and forgets them at once; refusing: who refuses them. open: until it is set, records are
+    taken and nobody says so.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -44,6 +46,8 @@ class Crowd:
         self.silent: set[PeerId] = set()
         self.forgetful: set[PeerId] = set()
         self.refusing: set[PeerId] = set()
+        self.open = trio.Event()
+        self.open.set()
         self.stored: dict[PeerId, tuple[PeerInfo, ...]] = {}
 
     async def join(self, network: BehaviourNetwork, count: int, node: KademliaService) -> None:
@@ -70,6 +74,7 @@ class Crowd:
                 return FindNodeReply(tuple(self.near))
             case PutValue(key, record):
                 self.stored[own] = ()
+                await self.open.wait()
                 return PutValueReply(key, record)
             case AddProvider(providers=providers):
                 if own in self.refusing:
@@ -231,11 +236,12 @@ async def test_the_time_of_a_call_is_that_of_the_store_too(network: BehaviourNet
 
     monkeypatch.setattr(node._store, "update", hang)
     monkeypatch.setattr(node._store, "add_provider", hang)
-    for call in (node.put_value(KEY, b"value", timeout=3), node.provide(CONTENT, timeout=3)):
-        began = trio.current_time()
-        with pytest.raises(StoreFailed, match="more than 3 s"):
-            await call
-        assert trio.current_time() - began == pytest.approx(3)
+    for seconds in (3, 0):
+        for call in (node.put_value(KEY, b"value", timeout=seconds), node.provide(CONTENT, timeout=seconds)):
+            began = trio.current_time()
+            with pytest.raises(StoreFailed, match=f"more than {seconds} s"):
+                await call
+            assert trio.current_time() - began == pytest.approx(seconds)
 
 
 @pytest.mark.scenario("H5")
@@ -251,3 +257,33 @@ async def test_that_it_was_published_is_noted_within_a_second_or_later(
     began = trio.current_time()
     assert len((await node.put_value(KEY, b"value")).stored) == 2
     assert trio.current_time() - began < 2
+
+
+@pytest.mark.scenario("V12", "V13")
+@pytest.mark.parametrize("newer", [b"2", None])
+async def test_what_replaced_a_record_while_it_was_put_is_published_in_its_own_time(
+    network: BehaviourNetwork, newer: bytes | None
+) -> None:
+    """By its own call, or nobody: None stands for a record that is withdrawn."""
+    (node,) = await network.start(k=3)
+    crowd = Crowd(KEY)
+    await crowd.join(network, 3, node)
+    crowd.open = trio.Event()
+    receipts: list[PutReceipt] = []
+
+    async def put() -> None:
+        receipts.append(await node.put_value(KEY, b"1"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(put)
+        await network.until(lambda: len(crowd.stored) == 3, "the first record has reached everybody")
+        if newer is None:
+            await node.stop_publishing(KEY)
+        else:
+            with trio.move_on_after(0.1):
+                await node.put_value(KEY, newer)
+        crowd.open.set()
+    (receipt,) = receipts
+    assert set(receipt.stored) == {info.id for info in crowd.near}, "the node itself does not hold it any more"
+    assert node.stats().published == (newer is not None)
+    assert newer is None or await node._store.next_due() <= node._clock.wall() + RETRY

@@ -10,13 +10,14 @@ import pytest
 import trio
 
 from p2pkad.core.messages import FindNodeReply, PutValue
-from p2pkad.core.records import Record
-from p2pkad.errors import InvalidRecord, NotFound, StaleRecord
+from p2pkad.core.records import Record, StoredRecord
+from p2pkad.errors import InvalidRecord, NotFound, StaleRecord, StoreFull
 from p2pkad.events import LookupStarted, NodeEvent, Republished, RepublishFailed
 from p2pkad.net.base import Request
 from p2pkad.node.cycle import PACE
 from p2pkad.node.moving import PAUSE
 from p2pkad.node.service import KademliaService
+from p2pkad.store.base import Decide
 from p2pkad.testing import SimulatedNodes, open_simulated_network, run_simulated
 from p2pkad.validators.opaque import OpaqueValidator
 from tests.support.records import Fickle
@@ -209,6 +210,55 @@ async def test_a_better_record_of_somebody_else_ends_the_publishing_of_the_own_o
     await net.stop(late)
     await trio.sleep(LIFETIME + 10)
     assert not await holders(net), "who never published the better one does not keep it alive"
+
+
+@pytest.mark.scenario("V4", "V12")
+@pytest.mark.parametrize("how", ["put", "read"])
+def test_who_hears_of_a_better_record_meanwhile_says_that_it_publishes_its_own_no_more(how: str) -> None:
+    async def main() -> None:
+        async with open_simulated_network(2 if how == "put" else 30, **{**QUIET, **LIVES}, k=5) as net:
+            early, late = net.nodes[:2]
+            await early.put_value(KEY, b"1")
+            if how == "read":
+                await net.crash(early)
+                await late.put_value(KEY, b"2")
+                early = await net.restart(early)
+            told = watched(early)
+            if how == "put":
+                await late.put_value(KEY, b"2")
+            else:
+                assert await early.get_value(KEY) == b"2"
+            await trio.sleep(10)
+            (event,) = told
+            assert isinstance(event, RepublishFailed)
+            assert isinstance(event.error, StaleRecord)
+            assert (early.stats().published, await early.local_value(KEY)) == (0, b"2")
+
+    run_simulated(main)
+
+
+@pytest.mark.scenario("V12", "H5")
+@simulated(30, k=5)
+async def test_what_a_full_disk_does_not_replace_is_published_on_and_nothing_else_is_said(net: SimulatedNodes) -> None:
+    early, late = net.nodes[:2]
+    await early.put_value(KEY, b"1")
+    await net.crash(early)
+    await late.put_value(KEY, b"2")
+    again = await net.restart(early)
+    told = watched(again)
+    update, again._store.update = again._store.update, _full  # type: ignore[method-assign]
+    await trio.sleep(INTERVAL + 10)
+    assert {type(event.error) for event in told if isinstance(event, RepublishFailed)} == {StoreFull}
+    assert again.stats().published == 1
+    again._store.update = update  # type: ignore[method-assign]
+    told.clear()
+    await trio.sleep(INTERVAL)
+    assert [type(event.error) for event in told if isinstance(event, RepublishFailed)] == [StaleRecord]
+    assert again.stats().published == 0
+
+
+async def _full(key: bytes, decide: Decide) -> StoredRecord | None:
+    raise StoreFull("the disk is full")
 
 
 @pytest.mark.scenario("V3", "V4")

@@ -22,7 +22,7 @@ from p2pkad.ops.catalogue import COUNTED, LOOKED_AT, Described
 from p2pkad.ops.metrics import AS_RESULT, GOALS, LISTENED_TO, Metrics
 from p2pkad.testing import open_simulated_network, run_simulated
 from p2pkad.validators.opaque import OpaqueValidator
-from tests.ops.conftest import FakeNode
+from tests.ops.conftest import BOB, OWN, FakeNode
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ALICE = PeerId(b"\x12\x20" + b"a" * 32)
@@ -199,9 +199,10 @@ def test_every_event_that_is_counted_counts(node: FakeNode) -> None:
 @pytest.mark.parametrize(
     ("receipt", "result"),
     [
-        (PutReceipt(key=b"k", stored=(ALICE,)), "alone"),
-        (PutReceipt(key=b"k", stored=(ALICE,), unreachable=(ALICE,)), "unreached"),
-        (PutReceipt(key=b"k", stored=(ALICE, ALICE), refused=(ALICE,)), "done"),
+        (PutReceipt(key=b"k", stored=(OWN,)), "alone"),
+        (PutReceipt(key=b"k", stored=(OWN,), unreachable=(ALICE,)), "unreached"),
+        (PutReceipt(key=b"k", stored=(OWN, ALICE), refused=(BOB,)), "done"),
+        (PutReceipt(key=b"k", stored=(ALICE,)), "done"),
         (ProvideReceipt(key=b"k", sent=()), "alone"),
         (ProvideReceipt(key=b"k", sent=(), refused=(ALICE,)), "unreached"),
         (ProvideReceipt(key=b"k", sent=(ALICE,)), "done"),
