@@ -110,7 +110,7 @@ class HostConfig:
             raise ConfigError(f"identity: a {given} is none; give Identity.load(path) or Identity(key_pair)")
         _yes_or_no(self, "mdns")
         directory = fspath(self.data_dir) if isinstance(self.data_dir, PathLike) else self.data_dir
-        if directory is not None and (not isinstance(directory, str) or "\0" in directory):
+        if directory is not None and (not isinstance(directory, str) or "\0" in directory or not directory):
             raise _unfit(self, "data_dir", "give the path of a directory as text, or None")
 
 

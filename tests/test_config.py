@@ -44,6 +44,7 @@ def test_the_defaults_are_valid() -> None:
         ({"allow_zero_peers": 1}, "allow_zero_peers=1: must be True or False"),
         ({"data_dir": 5}, "data_dir=5: give the path of a directory"),
         ({"data_dir": "a\0b"}, "give the path of a directory"),
+        ({"data_dir": ""}, "data_dir='': give the path of a directory as text, or None"),
         ({"record_lifetime": 10**400}, "must be above 0, and finite"),
         ({"max_arriving_bytes": 1000}, "max_arriving_bytes=1000: must be 1048576 or more"),
         ({"max_message": 12}, "must be 1024 or more"),

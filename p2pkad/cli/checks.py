@@ -32,7 +32,7 @@ import trio
 
 import p2pkad
 from p2pkad.cli.text import duration, plain, size
-from p2pkad.ops.health import ALONE, counted, is_first, silence
+from p2pkad.ops.health import ALONE, counted, is_first, is_itself, silence
 
 if TYPE_CHECKING:
     from p2pkad.cli.requests import Tell
@@ -180,7 +180,7 @@ async def bootstrap(subject: Subject) -> Findings:
 async def _bootstrap_peer(subject: Subject, address: str) -> Finding:
     finding = partial(Finding, check="bootstrap")
     node, protocol = subject.node, subject.node.protocol
-    if address.endswith(f"/p2p/{node.id}"):
+    if is_itself(node, address):
         return finding(state="ok", sentence=f"{address} is this node itself")
     try:
         said = await node.identify(address, timeout=subject.config.request_timeout)

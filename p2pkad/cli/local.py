@@ -19,6 +19,7 @@ import p2pkad
 from p2pkad.cli.checks import LOOKS, Subject, examine
 from p2pkad.cli.exits import UsageError
 from p2pkad.cli.requests import (
+    BETWEEN_PINGS,
     Answer,
     Closest,
     Doctor,
@@ -40,9 +41,6 @@ from p2pkad.cli.words import key_of
 
 if TYPE_CHECKING:
     from p2pkad import Config, KademliaService, PeerId, PeerInfo
-
-BETWEEN_PINGS = 1.0
-"""Seconds from one answer to the next question, as ping(8) leaves them."""
 
 
 class LocalNode:

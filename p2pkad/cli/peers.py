@@ -84,7 +84,7 @@ def ping(
         An address that ends in /p2p/<peer id>, or a peer id, which takes a running node or --bootstrap to be found. A running
         node that is connected to the peer asks it there; with --data-dir '' the address is dialled.
     count
-        How many times.
+        How many times, a second apart: --timeout is for all of them.
     """
     request = Ping(peer=peer, count=count, timeout=asking.timeout)
 

@@ -20,6 +20,9 @@ MAX_TIMEOUT = 24 * 3600.0
 GRACE = 2.0
 """Seconds beyond a time-out: a search ends by its own deadline first, and says more than "timed out"."""
 
+BETWEEN_PINGS = 1.0
+"""Seconds from one answer to the next question, as ping(8) leaves them."""
+
 Answer = dict[str, Any]
 Tell = Callable[[Answer], Awaitable[None]]
 
@@ -136,6 +139,9 @@ class Ping(Timed):
         super().__post_init__()
         require_peer_or_address(self.peer)
         _at_least(1, "count", self.count)
+        least = (self.count - 1) * BETWEEN_PINGS
+        if least >= self.timeout:
+            raise UsageError(f"--count {self.count}: takes {least:g} s at least; pass a longer --timeout", "count", "timeout")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import float_info
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -20,7 +21,9 @@ def fits(value: object, hint: Any) -> bool:
         case (_, (kind,)):
             if isinstance(value, bool):
                 return kind is bool
-            return isinstance(value, int | float) if kind is float else isinstance(value, kind)
+            if kind is float:
+                return isinstance(value, float) or (isinstance(value, int) and abs(value) <= float_info.max)
+            return isinstance(value, kind)
         case _:
             raise TypeError(f"no field of a request or a file has the type {hint}")
 

@@ -125,7 +125,7 @@ COUNTED = (
     Described(
         "p2pkad_limit_reached_total",
         "counter",
-        "Times that a limit of this node turned something away.",
+        "Times that a limit of this node turned something away, or made it wait.",
         ("limit",),
         series=tuple(product(get_args(Limit))),
     ),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from p2pkad import peer_id
 from p2pkad.errors import NodeClosed
 from p2pkad.events import BootstrapEnded
 
@@ -26,7 +27,12 @@ class Health:
 
 def others_in_bootstrap(node: KademliaService) -> tuple[str, ...]:
     """The bootstrap peers of a node without itself: bootstrap nodes share a list that names them, too."""
-    return tuple(each for each in node.config.bootstrap if not each.endswith(f"/p2p/{node.id}"))
+    return tuple(each for each in node.config.bootstrap if not is_itself(node, each))
+
+
+def is_itself(node: KademliaService, address: str) -> bool:
+    """Whether a bootstrap peer is the node itself, in whatever way its id is written."""
+    return peer_id(address.rpartition("/p2p/")[2]) == node.id
 
 
 def is_first(node: KademliaService) -> bool:

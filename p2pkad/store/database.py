@@ -268,13 +268,14 @@ def _begin(connection: sqlite3.Connection, path: Path, owner: str, durability: D
     (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if state != "ok":
         raise sqlite3.DatabaseError(" ".join(state.split()))
+    # Before anything is changed. All versions have this table.
+    known = version and connection.execute("SELECT value FROM about WHERE name = 'owner'").fetchone()
+    if known and known != (owner,):
+        raise ConfigError(f"{path}: the entries of another node. Use that node's key again, or move this file away")
     if version < len(MIGRATIONS):
         _migrate(connection, version)
-    (found,) = connection.execute("SELECT value FROM about WHERE name = 'owner'").fetchone() or (None,)
-    if found is None:
+    if not known:
         connection.execute("INSERT INTO about VALUES ('owner', ?)", (owner,))
-    elif found != owner:
-        raise ConfigError(f"{path}: the entries of another node. Use that node's key again, or move this file away")
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:

@@ -106,6 +106,7 @@ def test_the_version_is_that_of_the_package(type_in):
         (["run", "--validator", "a=pk:x"], "NS=KIND"),
         (["findprovs", "x", "--count", "-1", "--bootstrap", PEER], "--count"),
         (["ping", PEER, "--count", "0"], "--count"),
+        (["ping", PEER, "--count", "61"], "--count 61: takes 60 s at least; pass a longer --timeout"),
         (["ping", str(ALICE)], "--bootstrap"),
         (["ping", "foo"], "'foo': no peer id; expected base58"),
         (["ping", "foo"], "or an address that ends in /p2p/<peer id>"),

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from base64 import b32encode
 from dataclasses import replace
 
 import pytest
 
+from p2pkad import PeerId
 from p2pkad.events import BootstrapEnded
 from p2pkad.ops.health import HealthWatch
 from tests.ops.conftest import ALICE, BOB, OWN, FakeNode
 
 ELSEWHERE = (f"/ip4/192.0.2.1/tcp/1/p2p/{ALICE}", f"/ip4/192.0.2.2/tcp/1/p2p/{BOB}")
+
+
+def as_cid(peer: PeerId) -> str:
+    """A peer id as the specification has it in text since CIDs: in base32, with the codec of keys before it."""
+    return "b" + b32encode(b"\x01\x72" + peer).decode().lower().rstrip("=")
 
 
 def judged(node: FakeNode, *attempts: BootstrapEnded) -> tuple[bool, bool, str]:
@@ -37,7 +44,7 @@ def judged(node: FakeNode, *attempts: BootstrapEnded) -> tuple[bool, bool, str]:
         (FakeNode(table=7, mode="client", listen=()), True, "7 peers in the routing table"),
         (FakeNode(), True, "alone: no bootstrap peers are configured, and nobody is there"),
         (
-            FakeNode(bootstrap=(f"/ip4/127.0.0.1/tcp/4001/p2p/{OWN}",)),
+            FakeNode(bootstrap=(f"/ip4/127.0.0.1/tcp/4001/p2p/{OWN}", f"/ip4/127.0.0.1/tcp/4002/p2p/{as_cid(OWN)}")),
             True,
             "alone: no bootstrap peers are configured, and nobody is there",
         ),

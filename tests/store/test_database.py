@@ -204,6 +204,20 @@ def test_a_file_of_an_older_version_is_brought_up_to_date_with_what_is_in_it(ver
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 
+def test_a_file_of_another_node_and_an_older_version_stays_of_that_version(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(MIGRATIONS[0])
+        connection.execute("INSERT INTO about VALUES ('owner', 'somebody else')")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.commit()
+    with pytest.raises(ConfigError, match="the entries of another node"):
+        Database.open(path, owner="me", durability="normal")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+
+
 def test_an_update_that_is_cut_short_leaves_the_older_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "store.db"
     with opened(path) as database:

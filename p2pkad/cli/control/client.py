@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import trio
@@ -35,7 +35,8 @@ class RemoteNode:
             raise NodeSaid("NodeClosed", f"the node behind {self._path} has just ended", 1)
         async with stream:
             try:
-                await stream.send_all(line)
+                with suppress(trio.BrokenResourceError):  # a node that refuses says why before it has read all
+                    await stream.send_all(line)
                 lines = LineReader(stream)
                 while (said := await lines.next()) is not None:
                     answer = read_answer(said)

@@ -60,6 +60,7 @@ def test_every_request_arrives_as_it_left():
         ({"version": 1, "do": "put", "key": "/pk/x", "value": "!"}, "base64"),
         ({"version": 1, "do": "status", "timeout": float("nan")}, "--timeout"),
         ({"version": 1, "do": "status", "timeout": 1e9}, "--timeout"),
+        ({"version": 1, "do": "status", "timeout": 10**400}, "'timeout' is a number"),
     ],
 )
 def test_what_is_no_request_is_refused_with_what_is_wrong(said, named):

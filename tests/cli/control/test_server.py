@@ -17,7 +17,7 @@ from p2pkad.cli.control.client import RemoteNode, running_node
 from p2pkad.cli.control.lines import MAX_LINE, SOCKET, request_line
 from p2pkad.cli.control.server import control_socket
 from p2pkad.cli.exits import TIMED_OUT, NodeSaid, UsageError, exit_code
-from p2pkad.cli.requests import Peers, Put, Status, ask_once
+from p2pkad.cli.requests import Peers, Put, Request, Status, ask_once
 
 PATIENCE = 30.0
 
@@ -45,7 +45,7 @@ class Node:
 ALL = Peers()
 
 
-async def heard(node: RemoteNode, request: Peers = ALL) -> list[str]:
+async def heard(node: RemoteNode, request: Request = ALL) -> list[str]:
     told = []
 
     async def tell(answer):
@@ -200,7 +200,12 @@ async def test_another_user_is_refused(tmp_path, monkeypatch):
             await heard(await running_node(tmp_path))
 
 
-async def test_only_so_many_are_answered_at_a_time(tmp_path, monkeypatch):
+LARGE = Put(key="/v/key", value="AAAA" * 250_000, allow_large=True)
+"""More than the socket takes before anybody has read of it."""
+
+
+@pytest.mark.parametrize("request_", [ALL, LARGE])
+async def test_only_so_many_are_answered_at_a_time(tmp_path, monkeypatch, request_):
     monkeypatch.setattr(server, "MAX_CLIENTS", 1)
     behind = Node(endless=True)
     async with control_socket(tmp_path, behind) as path:
@@ -209,7 +214,7 @@ async def test_only_so_many_are_answered_at_a_time(tmp_path, monkeypatch):
             nursery.start_soon(heard, node)
             await behind.began.wait()
             with trio.fail_after(PATIENCE), pytest.raises(NodeSaid, match="1 commands are being answered"):
-                await heard(node)
+                await heard(node, request_)
             nursery.cancel_scope.cancel()
 
 
