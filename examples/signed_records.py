@@ -62,7 +62,7 @@ async def read(node: p2pkad.KademliaService, owner: str) -> None:
 async def forge(node: p2pkad.KademliaService, identity: p2pkad.Identity, owner: str, text: str) -> None:
     """Our own node would refuse it, too: this one was told to be careless. The others are not."""
     receipt = await node.put_value(profile_key(owner), signed_profile(identity, owner, text))
-    print(f"{len(receipt.refused)} refused it, {len(receipt.stored) - 1} took it")
+    print(f"{len(receipt.refused)} refused it, {len({*receipt.stored} - {node.id})} took it")
 
 
 async def main(options: argparse.Namespace) -> None:

@@ -130,7 +130,7 @@ class Closest(Keyed):
 
 @dataclass(frozen=True, kw_only=True)
 class Ping(Timed):
-    """An answer for each round trip, a second apart. peer: its id, or its address."""
+    """An answer for each round trip, BETWEEN_PINGS apart; `timeout` is for all of them. peer: its id, or its address."""
 
     peer: str
     count: int = 3
@@ -139,9 +139,9 @@ class Ping(Timed):
         super().__post_init__()
         require_peer_or_address(self.peer)
         _at_least(1, "count", self.count)
-        least = (self.count - 1) * BETWEEN_PINGS
-        if least >= self.timeout:
-            raise UsageError(f"--count {self.count}: takes {least:g} s at least; pass a longer --timeout", "count", "timeout")
+        if self.count - 1 >= (self.timeout + GRACE) / BETWEEN_PINGS:
+            late = f"--count {self.count}: one each {BETWEEN_PINGS:g} s takes more than the {self.timeout:g} s that there are"
+            raise UsageError(f"{late}; pass a longer --timeout", "count", "timeout")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -112,8 +112,9 @@ class Publishing:
         receipt = await self._publish(record, await self._nearest("record", key, deadline), deadline)
         if len(receipt.stored) < min_stored:
             answered = len({*receipt.stored, *receipt.refused} - {self._membership.own})
+            here = "this node included; " if self._membership.own in receipt.stored else ""
             raise QuorumNotMet(
-                f"{key_text(key)}: stored by {len(receipt.stored)} of {min_stored} (this node included; "
+                f"{key_text(key)}: stored by {len(receipt.stored)} of {min_stored} ({here}"
                 f"{len(receipt.refused)} refused, {len(receipt.unreachable)} unreachable)",
                 asked=answered + len(receipt.unreachable),
                 answered=answered,
@@ -125,7 +126,7 @@ class Publishing:
         """Put the node's own record under `key` once more; None when it publishes none any more.
 
         Somebody else may have a better one: this node keeps that instead, and tells so.
-        Raises InvalidRecord: its validator refuses it by now. NoPeers. StoreFull, StoreFailed: the better one is not kept.
+        Raises InvalidRecord: its validator refuses it by now. NoPeers. StoreFull, StoreFailed: of the disk.
         """
         stored = await self._store.get(key, self._clock.wall())
         if stored is None or not stored.own:
@@ -212,23 +213,31 @@ class Publishing:
             deadline = self._clock.monotonic() + self._config.request_timeout
             self._spawn(self._put_all, best, Holders(nearest=wrong), deadline)
 
-    @contextmanager
-    def superseding(self, key: bytes, decide: Decide) -> Iterator[Decide]:
+    @asynccontextmanager
+    async def superseding(self, key: bytes, decide: Decide) -> AsyncIterator[Decide]:
         """Around an update of the store with what this gives, which decides as `decide`. Where that has put somebody else's
         record in the place of the node's own one, it is told: the node publishes it no more.
         """
-        superseded = False
+        now, superseded = self._clock.wall(), False
 
         def decide_and_see(stored: StoredRecord | None) -> StoredRecord | None:
             nonlocal superseded
             chosen = decide(stored)
-            superseded = stored is not None and stored.own and chosen is not None and not chosen.own
+            own = stored is not None and stored.own and stored.expires > now
+            superseded = own and chosen is not None and not chosen.own
             return chosen
 
-        yield decide_and_see
-        if superseded:
-            error = StaleRecord(key, "somebody else has published a better record; this node publishes its own no more")
-            self._tell(RepublishFailed(at=self._clock.monotonic(), kind="record", key=key, error=error))
+        try:
+            yield decide_and_see
+        finally:  # what is cancelled, or takes the disk too long, may be stored all the same
+            if superseded and await self._is_of_another(key):
+                error = StaleRecord(key, "somebody else has published a better record; this node publishes its own no more")
+                self._tell(RepublishFailed(at=self._clock.monotonic(), kind="record", key=key, error=error))
+
+    async def _is_of_another(self, key: bytes) -> bool:
+        with trio.CancelScope(shield=True):  # a look into memory
+            stored = await self._store.get(key, self._clock.wall())
+        return stored is not None and not stored.own
 
     async def _told(self, kind: Kind, key: bytes, work: Awaitable[R]) -> R:
         began = self._clock.monotonic()
@@ -260,8 +269,9 @@ class Publishing:
 
     async def _keep_instead(self, record: Record) -> None:
         # What came meanwhile may be better still, and a record that is passed on can die on the way.
-        with suppress(RecordError), self.superseding(record.key, self._keep(record)) as decide:
-            await self._store.update(record.key, decide)
+        with suppress(RecordError):
+            async with self.superseding(record.key, self._keep(record)) as decide:
+                await self._store.update(record.key, decide)
 
     async def _correct_own(self, record: Record) -> None:
         with suppress(StoreError):  # it is corrected by the next reader

@@ -156,7 +156,7 @@ class Responding:
         now = self._clock.wall()
         self._validators.validate(record.key, record.value, now)
         kept = keep(record, now=now, lifetime=self._config.record_lifetime, rules=self._validators)
-        with self._publishing.superseding(record.key, kept) as decide:
+        async with self._publishing.superseding(record.key, kept) as decide:
             stored = await self._limits.put(self._store, sender, record.key, decide)
         assert stored is not None, "what keep() decides is never nothing"
         # rust and js compare the record in the echo with what they sent. Peer lists would only travel back.

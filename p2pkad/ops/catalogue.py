@@ -117,7 +117,7 @@ COUNTED = (
     Described(
         "p2pkad_republishes_total",
         "counter",
-        "Own records and announcements published again.",
+        "Own records and announcements published again, or given up for a better one (stale).",
         ("kind", "result"),
         series=tuple(product(("record", "provider"), PUBLISHED)),
     ),

@@ -246,7 +246,13 @@ async def test_what_a_full_disk_does_not_replace_is_published_on_and_nothing_els
     await late.put_value(KEY, b"2")
     again = await net.restart(early)
     told = watched(again)
-    update, again._store.update = again._store.update, _full  # type: ignore[method-assign]
+    update = again._store.update
+
+    async def full(key: bytes, decide: Decide) -> StoredRecord | None:
+        decide(await again._store.get(key, net.wall()))
+        raise StoreFull("the disk is full")
+
+    again._store.update = full  # type: ignore[method-assign]
     await trio.sleep(INTERVAL + 10)
     assert {type(event.error) for event in told if isinstance(event, RepublishFailed)} == {StoreFull}
     assert again.stats().published == 1
@@ -257,8 +263,42 @@ async def test_what_a_full_disk_does_not_replace_is_published_on_and_nothing_els
     assert again.stats().published == 0
 
 
-async def _full(key: bytes, decide: Decide) -> StoredRecord | None:
-    raise StoreFull("the disk is full")
+@pytest.mark.scenario("V4", "H5")
+@simulated(2)
+async def test_who_is_cancelled_while_a_better_record_is_stored_says_that_it_publishes_its_own_no_more(
+    net: SimulatedNodes,
+) -> None:
+    early, late = net.nodes
+    await early.put_value(KEY, b"1")
+    told = watched(early)
+    update = early._store.update
+
+    async def slow(key: bytes, decide: Decide) -> StoredRecord | None:
+        await update(key, decide)
+        await trio.sleep_forever()
+
+    early._store.update = slow  # type: ignore[method-assign]
+    receipt = await late.put_value(KEY, b"2", timeout=3)
+    assert receipt.unreachable == (early.id,)
+    await trio.sleep(60)
+    assert [type(event.error) for event in told if isinstance(event, RepublishFailed)] == [StaleRecord]
+
+
+@pytest.mark.scenario("V4")
+def test_who_comes_after_the_end_of_a_value_takes_nothing_from_its_publisher() -> None:
+    async def main() -> None:
+        options = {**QUIET, **LIVES, "validators": {"v": Mortal()}, "expire_interval": 1e6}
+        async with open_simulated_network(2, **options) as net:
+            early, late = net.nodes
+            told = watched(early)
+            await early.put_value(KEY, b"%d" % (net.wall() + 100))
+            await trio.sleep(150)
+            value = b"%d" % (net.wall() + 100)
+            await late.put_value(KEY, value)
+            assert await early.local_value(KEY) == value
+            assert told == []
+
+    run_simulated(main)
 
 
 @pytest.mark.scenario("V3", "V4")

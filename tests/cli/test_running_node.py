@@ -171,7 +171,7 @@ def test_a_killed_node_is_followed_by_another_in_its_directory(type_in, tmp_path
 
 
 def test_ctrl_c_ends_the_command_and_the_node_goes_on(state, at, other):
-    words = ["ping", other.rpartition("/")[2], "--count", "1000", "--data-dir", str(state)]
+    words = ["ping", other.rpartition("/")[2], "--count", "1000", "--timeout", "2000", "--data-dir", str(state)]
     command = subprocess.Popen([sys.executable, "-m", "p2pkad", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert command.stdout.readline().endswith(" ms\n")
     command.send_signal(signal.SIGINT)

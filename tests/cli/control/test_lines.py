@@ -61,6 +61,7 @@ def test_every_request_arrives_as_it_left():
         ({"version": 1, "do": "status", "timeout": float("nan")}, "--timeout"),
         ({"version": 1, "do": "status", "timeout": 1e9}, "--timeout"),
         ({"version": 1, "do": "status", "timeout": 10**400}, "'timeout' is a number"),
+        ({"version": 1, "do": "ping", "peer": str(ALICE), "count": 10**400}, "pass a longer --timeout"),
     ],
 )
 def test_what_is_no_request_is_refused_with_what_is_wrong(said, named):
