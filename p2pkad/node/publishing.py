@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -22,14 +22,12 @@ from p2pkad.errors import (
     NoPeers,
     P2pkadError,
     QuorumNotMet,
-    RecordError,
     RecordTooLarge,
-    StaleRecord,
     StoreError,
     StoreFailed,
     key_text,
 )
-from p2pkad.events import NodeEvent, Published, PublishFailed, RepublishFailed
+from p2pkad.events import NodeEvent, Published, PublishFailed
 from p2pkad.net.base import Connection, Network
 from p2pkad.node.arguments import check_count
 from p2pkad.node.asking import Asking, DidNotAnswer, failure_of
@@ -40,6 +38,7 @@ from p2pkad.node.membership import Membership
 from p2pkad.node.placing import Word, fill_places, who
 from p2pkad.node.querying import Querying
 from p2pkad.node.results import ProvideReceipt, PutReceipt
+from p2pkad.node.superseding import Superseding
 from p2pkad.store.base import Decide, Kind, Store
 from p2pkad.validators.base import Validators
 from p2pkad.wire.codec import encode_request
@@ -76,6 +75,7 @@ class Publishing:
         config: KademliaConfig,
         clock: Clock,
         cycle: Cycle,
+        superseding: Superseding,
         spawn: Callable[..., None],
         tell: Callable[[NodeEvent], None],
     ) -> None:
@@ -88,6 +88,7 @@ class Publishing:
         self._config = config
         self._clock = clock
         self._cycle = cycle
+        self._superseding = superseding
         self._spawn = spawn
         self._tell = tell
 
@@ -137,11 +138,17 @@ class Publishing:
         goal = Value(key, 0, partial(self._validators.select, key), (self._membership.own, record))
         outcome = await self._querying.run_lookup(goal, timeout=self._for_lookup(deadline), lane=Lane.CHORES)
         better = self._passed_on(goal, asked) if goal.best is not None and goal.best.value != record.value else None
-        if better is not None:
-            await self._keep_instead(better)
+        failed: StoreError | None = None
+        try:
+            if better is not None:
+                await self._superseding.keep(key, self._keep(better))
+        except StoreError as error:
+            failed = error  # of a disk that hangs, the better one is in use all the same
         stored = await self._store.get(key, self._clock.wall())
         if not _publishes(stored, record):  # nor where it was withdrawn, or replaced by a newer one of the node's own
             return None
+        if failed is not None:
+            raise failed
         return await self._publish(record, self._holders(key, outcome), deadline)
 
     async def stop_publishing(self, key: bytes) -> bool:
@@ -213,32 +220,6 @@ class Publishing:
             deadline = self._clock.monotonic() + self._config.request_timeout
             self._spawn(self._put_all, best, Holders(nearest=wrong), deadline)
 
-    @asynccontextmanager
-    async def superseding(self, key: bytes, decide: Decide) -> AsyncIterator[Decide]:
-        """Around an update of the store with what this gives, which decides as `decide`. Where that has put somebody else's
-        record in the place of the node's own one, it is told: the node publishes it no more.
-        """
-        now, superseded = self._clock.wall(), False
-
-        def decide_and_see(stored: StoredRecord | None) -> StoredRecord | None:
-            nonlocal superseded
-            chosen = decide(stored)
-            own = stored is not None and stored.own and stored.expires > now
-            superseded = own and chosen is not None and not chosen.own
-            return chosen
-
-        try:
-            yield decide_and_see
-        finally:  # what is cancelled, or takes the disk too long, may be stored all the same
-            if superseded and await self._is_of_another(key):
-                error = StaleRecord(key, "somebody else has published a better record; this node publishes its own no more")
-                self._tell(RepublishFailed(at=self._clock.monotonic(), kind="record", key=key, error=error))
-
-    async def _is_of_another(self, key: bytes) -> bool:
-        with trio.CancelScope(shield=True):  # a look into memory
-            stored = await self._store.get(key, self._clock.wall())
-        return stored is not None and not stored.own
-
     async def _told(self, kind: Kind, key: bytes, work: Awaitable[R]) -> R:
         began = self._clock.monotonic()
         try:
@@ -267,15 +248,9 @@ class Publishing:
     def _passed_on(self, goal: Value, asked: float) -> Record | None:
         return passed_on(goal.copies, asked=asked, now=self._clock.wall(), lifetime=self._config.record_lifetime)
 
-    async def _keep_instead(self, record: Record) -> None:
-        # What came meanwhile may be better still, and a record that is passed on can die on the way.
-        with suppress(RecordError):
-            async with self.superseding(record.key, self._keep(record)) as decide:
-                await self._store.update(record.key, decide)
-
     async def _correct_own(self, record: Record) -> None:
         with suppress(StoreError):  # it is corrected by the next reader
-            await self._keep_instead(record)
+            await self._superseding.keep(record.key, self._keep(record))
 
     def _record(self, key: bytes, value: bytes, *, allow_large: bool) -> Record:
         now = self._clock.wall()

@@ -49,7 +49,7 @@ from p2pkad.net.base import Network, Request
 from p2pkad.node.clock import Clock
 from p2pkad.node.limits import Limits
 from p2pkad.node.membership import MAX_ADDRESSES_PER_PEER, Membership
-from p2pkad.node.publishing import Publishing
+from p2pkad.node.superseding import Superseding
 from p2pkad.node.telling import Telling
 from p2pkad.store.base import Store
 from p2pkad.validators.base import Validators
@@ -67,7 +67,7 @@ class Responding:
         self,
         network: Network,
         membership: Membership,
-        publishing: Publishing,
+        superseding: Superseding,
         store: Store,
         validators: Validators,
         limits: Limits,
@@ -78,7 +78,7 @@ class Responding:
     ) -> None:
         self._network = network
         self._membership = membership
-        self._publishing = publishing
+        self._superseding = superseding
         self._store = store
         self._validators = validators
         self._limits = limits
@@ -156,7 +156,7 @@ class Responding:
         now = self._clock.wall()
         self._validators.validate(record.key, record.value, now)
         kept = keep(record, now=now, lifetime=self._config.record_lifetime, rules=self._validators)
-        async with self._publishing.superseding(record.key, kept) as decide:
+        async with self._superseding.told(record.key, kept) as decide:
             stored = await self._limits.put(self._store, sender, record.key, decide)
         assert stored is not None, "what keep() decides is never nothing"
         # rust and js compare the record in the echo with what they sent. Peer lists would only travel back.

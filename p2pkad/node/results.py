@@ -11,7 +11,8 @@ from p2pkad.core.peers import PeerDescription, PeerId, PeerInfo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutReceipt:
-    """What became of a put. stored: who holds the record now; with this node's own id, unless its copy was replaced meanwhile.
+    """What became of a put. stored: who holds the record now, with this node's own id, unless its own copy was replaced,
+    withdrawn or over by then.
 
     refused: who was reached and declined (it may hold a better record). unreachable: who never answered; such a peer may
     hold the record or not.

@@ -5,6 +5,7 @@ asking        one request; on it bootstrap, and on both querying, the lookups
 limits        what peers may take of the node, and what it does at a time: responding, asking and querying keep to them
 hearing       what the network tells, handed to whom it concerns
 cycle         what is the node's own and when it is due: publishing puts it there, republishing takes it out
+superseding   says when an own record has to give way to somebody else's: publishing and responding put those into the store
 maintenance   runs the chores: bootstrap, refreshing, lookout, moving, republishing, sweeping, remembering
 """
 
@@ -37,6 +38,7 @@ from p2pkad.node.refreshing import Refreshing
 from p2pkad.node.remembering import Remembering
 from p2pkad.node.republishing import Republishing
 from p2pkad.node.responding import Responding
+from p2pkad.node.superseding import Superseding
 from p2pkad.node.sweeping import Sweeping
 from p2pkad.node.telling import Telling
 from p2pkad.store.base import Store
@@ -88,9 +90,12 @@ def put_together(
     bootstrap = Bootstrap(asking, membership, bootstrap_peers, config, clock, dice, tell, spawn)
     querying = Querying(asking, membership, bootstrap, limits, config, clock, tell)
     cycle = Cycle(store, config, clock, dice, membership.changed.unpark_all)
-    publishing = Publishing(network, membership, asking, querying, store, validators, config, clock, cycle, spawn, tell)
+    superseding = Superseding(store, clock, tell)
+    publishing = Publishing(
+        network, membership, asking, querying, store, validators, config, clock, cycle, superseding, spawn, tell
+    )
     finding = Finding(network, membership, querying, publishing, store, validators, config, clock)
-    responding = Responding(network, membership, publishing, store, validators, limits, config, clock, dice, tell)
+    responding = Responding(network, membership, superseding, store, validators, limits, config, clock, dice, tell)
     refreshing = Refreshing(membership, querying, config, clock, dice, spawn)
     tell.subscribe(refreshing.on_event, LookupEnded | PeerAdmitted | PeerReturned)
     lookout = Lookout(membership, clock, dice)

@@ -279,8 +279,8 @@ class KademliaService:
     ) -> PutReceipt:
         """Store `value` on the live peers nearest to `key`, and here.
 
-        min_stored: how many must hold it in the end, this node included: 1 is met by the own copy, unless a better one replaces
-        it meanwhile; 2 takes somebody else. allow_large: also when it does not fit the 16 KiB that all implementations decode.
+        min_stored: how many must hold it in the end, this node included: 1 is met by the own copy, while that
+        is there; 2 takes somebody else. allow_large: also when it does not fit the 16 KiB that every implementation decodes.
         Returns who stored it, who refused, who never answered.
         From now on this node publishes it: it puts it again in time, also after a restart with the same store and after a
         call that failed or was cancelled, until `stop_publishing`, until the value itself says that it is over, or until

@@ -11,7 +11,7 @@ import trio
 
 from p2pkad.core.messages import FindNodeReply, PutValue
 from p2pkad.core.records import Record, StoredRecord
-from p2pkad.errors import InvalidRecord, NotFound, StaleRecord, StoreFull
+from p2pkad.errors import InvalidRecord, NotFound, StaleRecord, StoreFailed, StoreFull
 from p2pkad.events import LookupStarted, NodeEvent, Republished, RepublishFailed
 from p2pkad.net.base import Request
 from p2pkad.node.cycle import PACE
@@ -233,6 +233,36 @@ def test_who_hears_of_a_better_record_meanwhile_says_that_it_publishes_its_own_n
             assert isinstance(event, RepublishFailed)
             assert isinstance(event.error, StaleRecord)
             assert (early.stats().published, await early.local_value(KEY)) == (0, b"2")
+
+    run_simulated(main)
+
+
+@pytest.mark.scenario("V4", "H5")
+@pytest.mark.parametrize("trouble", ["no room for one that is larger", "the disk hangs"])
+def test_who_cannot_keep_the_better_record_gives_its_own_one_up_all_the_same(trouble: str) -> None:
+    async def main() -> None:
+        async with open_simulated_network(30, **{**QUIET, **LIVES}, k=5) as net:
+            early, late = net.nodes[:2]
+            await early.put_value(KEY, b"1")
+            await net.crash(early)
+            await late.put_value(KEY, b"2")
+            again = await net.restart(early)
+            told = watched(again)
+            update = again._store.update
+
+            async def fail(key: bytes, decide: Decide) -> StoredRecord | None:
+                if trouble == "the disk hangs":
+                    await update(key, decide)
+                    raise StoreFailed("the disk has not answered")
+                chosen = decide(await again._store.get(key, net.wall()))
+                if chosen is not None:
+                    raise StoreFull("all that is here is nearer")
+                return await update(key, decide)
+
+            again._store.update = fail  # type: ignore[method-assign]
+            await trio.sleep(INTERVAL + 10)
+            assert [type(event.error) for event in told if isinstance(event, RepublishFailed)] == [StaleRecord]
+            assert again.stats().published == 0
 
     run_simulated(main)
 
