@@ -243,7 +243,9 @@ class Republished:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepublishFailed:
     """It could not, or need not. StaleRecord: somebody else has a better record, which the node has come to know in whatever
-    way and keeps instead: it publishes the key no more. Anything else is tried again: in some minutes, or when it has peers.
+    way, and keeps instead where it has room: it publishes the key no more.
+
+    Anything else is tried again: in some minutes, or when the node has peers.
     """
 
     at: float

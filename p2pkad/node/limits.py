@@ -24,7 +24,7 @@ from p2pkad.config import KademliaConfig
 from p2pkad.core.allowance import Allowance
 from p2pkad.core.peers import PeerId
 from p2pkad.core.records import Record, StoredProvider, StoredRecord
-from p2pkad.errors import LocalLimit, StoreFailed, StoreFull
+from p2pkad.errors import LocalLimit, StoreFull
 from p2pkad.events import Limit, LimitReached
 from p2pkad.net.base import MAX_STREAMS
 from p2pkad.node.clock import Clock
@@ -128,10 +128,10 @@ class Limits:
 
     @contextmanager
     def _charged(self, peer: PeerId, costs: list[Cost], now: float) -> Iterator[None]:
-        """Around what the store is asked to do for a peer. What is stored, or may be, costs what stands in `costs` by then."""
+        """Around what the store is asked to do for a peer. Done or cancelled, it costs what stands in `costs` by then."""
         try:
             yield
-        except (trio.Cancelled, StoreFailed):  # it is stored or not; the first the peer itself may have brought about
+        except trio.Cancelled:  # it is stored or not, and the peer itself may have brought that about
             self._take(costs, now)
             raise
         except (StoreFull, OverLimit) as error:

@@ -126,7 +126,7 @@ class Publishing:
     async def put_again(self, key: bytes) -> PutReceipt | None:
         """Put the node's own record under `key` once more; None when it publishes none any more.
 
-        Somebody else may have a better one: this node keeps that instead, and tells so.
+        Somebody else may have a better one: this node keeps that instead, where it has room, and tells so.
         Raises InvalidRecord: its validator refuses it by now. NoPeers. StoreFull, StoreFailed: of the disk.
         """
         stored = await self._store.get(key, self._clock.wall())
@@ -141,7 +141,7 @@ class Publishing:
         failed: StoreError | None = None
         try:
             if better is not None:
-                await self._superseding.keep(key, self._keep(better))
+                await self._superseding.keep(key, partial(self._keep, better))
         except StoreError as error:
             failed = error  # of a disk that hangs, the better one is in use all the same
         stored = await self._store.get(key, self._clock.wall())
@@ -250,7 +250,7 @@ class Publishing:
 
     async def _correct_own(self, record: Record) -> None:
         with suppress(StoreError):  # it is corrected by the next reader
-            await self._superseding.keep(record.key, self._keep(record))
+            await self._superseding.keep(record.key, partial(self._keep, record))
 
     def _record(self, key: bytes, value: bytes, *, allow_large: bool) -> Record:
         now = self._clock.wall()

@@ -29,42 +29,46 @@ class Superseding:
         self._clock = clock
         self._tell = tell
 
-    async def keep(self, key: bytes, decide: Decide) -> None:
+    async def keep(self, key: bytes, decision: Callable[[], Decide]) -> None:
         """Have the store decide. What does not win is nothing; one that wins and finds no room ends the own one all the same.
 
         Raises StoreFull, StoreFailed: of the disk. One that hangs may have it in use by then.
         """
         # What came meanwhile may be better still, and a record that is passed on can die on the way.
         with suppress(RecordError):
-            async with self.told(key, decide) as decide:
-                try:
-                    await self._store.update(key, decide)
-                except StoreFull:
-                    await self._store.update(key, partial(_given_up, decide))
+            decide = decision()
+            try:
+                async with self.told(key, decide) as seen:
+                    await self._store.update(key, seen)
+            except StoreFull:
+                async with self.told(key, partial(_given_up, decide)) as seen:
+                    await self._store.update(key, seen)
 
     @asynccontextmanager
     async def told(self, key: bytes, decide: Decide) -> AsyncIterator[Decide]:
         """Around an update of the store with what this gives, which decides as `decide`: tells when the own record is gone."""
-        now, superseded = self._clock.wall(), False
+        now, superseded, replaced = self._clock.wall(), False, False
 
         def decide_and_see(stored: StoredRecord | None) -> StoredRecord | None:
-            nonlocal superseded
+            nonlocal superseded, replaced
             chosen = decide(stored)
             own = stored is not None and stored.own and stored.expires > now
-            superseded = own and chosen is not None and not chosen.own
+            superseded = own and (chosen is None or not chosen.own)
+            replaced = chosen is not None
             return chosen
 
         try:
             yield decide_and_see
         finally:  # what is cancelled, or takes the disk too long, may be stored all the same
-            if superseded and await self._is_own_no_more(key):
+            if superseded and await self._is_gone(key, replaced):
                 error = StaleRecord(key, "somebody else has published a better record; this node publishes its own no more")
                 self._tell(RepublishFailed(at=self._clock.monotonic(), kind="record", key=key, error=error))
 
-    async def _is_own_no_more(self, key: bytes) -> bool:
+    async def _is_gone(self, key: bytes, replaced: bool) -> bool:
+        """Whether the own record is, and not by its own end meanwhile. replaced: another one is to be there."""
         with suppress(NodeClosed), trio.CancelScope(deadline=trio.current_time() + LOOKED_WITHIN, shield=True):
             stored = await self._store.get(key, self._clock.wall())
-            return stored is None or not stored.own
+            return not stored.own if stored is not None else not replaced
         return False
 
 
