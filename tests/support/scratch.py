@@ -179,7 +179,9 @@ def ended(runs: Sequence[Run]) -> list[Run]:
 def _run(
     root: Path, place: Path, tests: Sequence[str], ids: Sequence[str], log: Path, patience: int, writer: Connection
 ) -> None:
-    os.setpgid(0, 0)  # so that what the tests start can be ended with them; in a session of its own, niceness would not count
+    # So that what the tests start can be ended with them; and on Linux niceness counts within a session alone: starved by
+    # what goes on beside it, a test that has its own seconds for something fails without any mutant.
+    os.setsid()
     with log.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
