@@ -339,11 +339,12 @@ async def test_a_request_that_outlives_the_host_has_its_deadline_all_the_same():
 
 
 @pytest.mark.scenario("H8")
-async def test_a_service_outlives_its_host_as_a_closed_one(caplog):
+@pytest.mark.parametrize("often", [{}, {"bootstrap_pause": 0.05, "bootstrap_interval": 0.1, "refresh_interval": 0.1}])
+async def test_a_service_outlives_its_host_as_a_closed_one(caplog, often):
+    """Whoever notices first: who hears of it, or one of the chores, which seldom do something by themselves."""
     async with a_node() as node, trio.open_nursery() as nursery:
         over, reached = trio.Event(), []
         host = await nursery.start(application, over)
-        often = {"bootstrap_pause": 0.05, "bootstrap_interval": 0.1, "refresh_interval": 0.1}
         async with KademliaService(host, config(bootstrap=node.addresses, **often)) as service:
             await service.wait_ready(timeout=PATIENCE)
             await ended(host, over)
