@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -11,7 +11,7 @@ import trio
 
 from p2pkad.core.messages import FindNodeReply, PutValue
 from p2pkad.core.records import Record, StoredRecord
-from p2pkad.errors import InvalidRecord, NotFound, StaleRecord, StoreFailed, StoreFull
+from p2pkad.errors import InvalidRecord, NotFound, P2pkadError, StaleRecord, StoreFailed, StoreFull
 from p2pkad.events import LookupStarted, NodeEvent, Republished, RepublishFailed
 from p2pkad.net.base import Request
 from p2pkad.node.cycle import PACE
@@ -69,6 +69,20 @@ async def findable(node: KademliaService) -> bool:
 
 async def provided(node: KademliaService) -> bool:
     return bool(await node.find_providers(CONTENT, count=1))
+
+
+def failures(told: Sequence[Republished | RepublishFailed]) -> list[type[P2pkadError]]:
+    """Of what kinds the errors were."""
+    return [type(event.error) for event in told if isinstance(event, RepublishFailed)]
+
+
+async def overtaken(net: SimulatedNodes) -> tuple[KademliaService, KademliaService]:
+    """A node that publishes a record and was away while another put a better one, and that other node."""
+    early, late = net.nodes[:2]
+    await early.put_value(KEY, b"1")
+    await net.crash(early)
+    await late.put_value(KEY, b"2")
+    return await net.restart(early), late
 
 
 def watched(node: KademliaService) -> list[Republished | RepublishFailed]:
@@ -194,12 +208,7 @@ async def test_what_is_withdrawn_while_it_is_looked_up_is_not_published_again(ne
 @pytest.mark.scenario("V4", "V12")
 @simulated(30, k=5)
 async def test_a_better_record_of_somebody_else_ends_the_publishing_of_the_own_one(net: SimulatedNodes) -> None:
-    early, late = net.nodes[:2]
-    told = watched(early)
-    await early.put_value(KEY, b"1")
-    await net.crash(early)
-    await late.put_value(KEY, b"2")
-    again = await net.restart(early)
+    again, late = await overtaken(net)
     told = watched(again)
     await trio.sleep(INTERVAL + 10)
     (event,) = told
@@ -217,16 +226,14 @@ async def test_a_better_record_of_somebody_else_ends_the_publishing_of_the_own_o
 def test_who_hears_of_a_better_record_meanwhile_says_that_it_publishes_its_own_no_more(how: str) -> None:
     async def main() -> None:
         async with open_simulated_network(2 if how == "put" else 30, **{**QUIET, **LIVES}, k=5) as net:
-            early, late = net.nodes[:2]
-            await early.put_value(KEY, b"1")
-            if how == "read":
-                await net.crash(early)
-                await late.put_value(KEY, b"2")
-                early = await net.restart(early)
-            told = watched(early)
             if how == "put":
+                early, late = net.nodes
+                await early.put_value(KEY, b"1")
+                told = watched(early)
                 await late.put_value(KEY, b"2")
             else:
+                early, _ = await overtaken(net)
+                told = watched(early)
                 assert await early.get_value(KEY) == b"2"
             await trio.sleep(10)
             (event,) = told
@@ -242,11 +249,7 @@ def test_who_hears_of_a_better_record_meanwhile_says_that_it_publishes_its_own_n
 def test_who_cannot_keep_the_better_record_gives_its_own_one_up_all_the_same(trouble: str) -> None:
     async def main() -> None:
         async with open_simulated_network(30, **{**QUIET, **LIVES}, k=5) as net:
-            early, late = net.nodes[:2]
-            await early.put_value(KEY, b"1")
-            await net.crash(early)
-            await late.put_value(KEY, b"2")
-            again = await net.restart(early)
+            again, _ = await overtaken(net)
             told = watched(again)
             update = again._store.update
 
@@ -261,7 +264,7 @@ def test_who_cannot_keep_the_better_record_gives_its_own_one_up_all_the_same(tro
 
             again._store.update = fail  # type: ignore[method-assign]
             await trio.sleep(INTERVAL + 10)
-            assert [type(event.error) for event in told if isinstance(event, RepublishFailed)] == [StaleRecord]
+            assert failures(told) == [StaleRecord]
             assert again.stats().published == 0
 
     run_simulated(main)
@@ -270,11 +273,7 @@ def test_who_cannot_keep_the_better_record_gives_its_own_one_up_all_the_same(tro
 @pytest.mark.scenario("V12", "H5")
 @simulated(30, k=5)
 async def test_what_a_full_disk_does_not_replace_is_published_on_and_nothing_else_is_said(net: SimulatedNodes) -> None:
-    early, late = net.nodes[:2]
-    await early.put_value(KEY, b"1")
-    await net.crash(early)
-    await late.put_value(KEY, b"2")
-    again = await net.restart(early)
+    again, _ = await overtaken(net)
     told = watched(again)
     update = again._store.update
 
@@ -284,12 +283,12 @@ async def test_what_a_full_disk_does_not_replace_is_published_on_and_nothing_els
 
     again._store.update = full  # type: ignore[method-assign]
     await trio.sleep(INTERVAL + 10)
-    assert {type(event.error) for event in told if isinstance(event, RepublishFailed)} == {StoreFull}
+    assert set(failures(told)) == {StoreFull}
     assert again.stats().published == 1
     again._store.update = update  # type: ignore[method-assign]
     told.clear()
     await trio.sleep(INTERVAL)
-    assert [type(event.error) for event in told if isinstance(event, RepublishFailed)] == [StaleRecord]
+    assert failures(told) == [StaleRecord]
     assert again.stats().published == 0
 
 
@@ -311,7 +310,7 @@ async def test_who_is_cancelled_while_a_better_record_is_stored_says_that_it_pub
     receipt = await late.put_value(KEY, b"2", timeout=3)
     assert receipt.unreachable == (early.id,)
     await trio.sleep(60)
-    assert [type(event.error) for event in told if isinstance(event, RepublishFailed)] == [StaleRecord]
+    assert failures(told) == [StaleRecord]
 
 
 @pytest.mark.scenario("V4")
