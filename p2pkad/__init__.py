@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from p2pkad.identity import Identity, PublicKey, peer_id
     from p2pkad.net.libp2p import PeerRouter, new_host
+    from p2pkad.node.finding import ProviderStream
     from p2pkad.node.node import open_node
     from p2pkad.node.results import NodeStats, PeersFound, PeerState, ProvideReceipt, PutReceipt, ValueFound
     from p2pkad.node.service import KademliaService
@@ -86,6 +87,7 @@ __all__ = [
     "PeersFound",
     "ProtocolError",
     "ProvideReceipt",
+    "ProviderStream",
     "PublicKey",
     "PublicKeyValidator",
     "PutReceipt",
@@ -130,6 +132,7 @@ if not TYPE_CHECKING:
         "validators.ipns",
         "identity",
         "node.results",
+        "node.finding",
         "wire.content",
         "node.service",
         "store.sqlite",

@@ -28,6 +28,7 @@ Durability = Literal["normal", "full"]
 HOUR = 3600.0
 KIB = 1024
 MIB = 1024 * KIB
+LONGEST_TTL = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +162,8 @@ class KademliaConfig:
     """Seconds for a put or a provide, the lookup included; above 0."""
 
     record_lifetime: float = 48 * HOUR
-    """Seconds a record is kept after it was received; above 0. As all implementations."""
+    """Seconds a record is kept after it was received; above 0, and as many as a ttl holds, 4294967295, at most. As all
+    implementations."""
     provider_lifetime: float = 48 * HOUR
     """Seconds a provider record is kept after it was received; above 0. kad-dht r2."""
     provider_address_lifetime: float = 24 * HOUR
@@ -289,6 +291,8 @@ class KademliaConfig:
             "bootstrap_pause",
         )
         _at_least(self, 0, "bootstrap_attempts")
+        if self.record_lifetime > LONGEST_TTL:
+            raise _unfit(self, "record_lifetime", f"must be {LONGEST_TTL} or less, the seconds that the ttl of a record holds")
         _below(self, "republish_interval", "record_lifetime")
         _below(self, "reprovide_interval", "provider_lifetime")
         if not isinstance(self.validators, Mapping):

@@ -240,7 +240,10 @@ class QuorumNotMet(LookupFailed):
 
 
 class StoreError(P2pkadError):
-    """The store did not take what came: nothing of it is stored, what was there is there as before."""
+    """The store did not take what came: nothing of it is stored, what was there is there as before.
+
+    But for a StoreFailed that is `in_use`.
+    """
 
 
 class StoreFull(StoreError):
@@ -249,8 +252,14 @@ class StoreFull(StoreError):
 
 class StoreFailed(StoreError):
     """The disk refused to write, or failed; the sentence has the system's reason. Or it has not answered for 30 seconds,
-    or not in the time of the call: then what came is in use, and is stored when the disk moves, or not.
+    or not in the time of the call.
+
+    in_use: what came is all the same, and is stored when the disk moves, or not.
     """
+
+    def __init__(self, sentence: str, *, in_use: bool = False) -> None:
+        super().__init__(sentence)
+        self.in_use = in_use
 
 
 class NodeClosed(P2pkadError):

@@ -270,7 +270,8 @@ Limit = Literal[
     "lookups",
     "store",
 ]
-"""What may run out; the options `max_<limit>`, and for the store `max_records`, `max_provider_keys` and `max_store_bytes`."""
+"""What may run out: the options `max_<limit>`; for streams `max_inbound_streams`, for the store `max_records`,
+`max_provider_keys` and `max_store_bytes`, for requests to one peer none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

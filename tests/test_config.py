@@ -46,6 +46,7 @@ def test_the_defaults_are_valid() -> None:
         ({"data_dir": "a\0b"}, "give the path of a directory"),
         ({"data_dir": ""}, "data_dir='': give the path of a directory as text, or None"),
         ({"record_lifetime": 10**400}, "must be above 0, and finite"),
+        ({"record_lifetime": 2.0**32}, "record_lifetime=4294967296.0: must be 4294967295 or less"),
         ({"max_arriving_bytes": 1000}, "max_arriving_bytes=1000: must be 1048576 or more"),
         ({"max_message": 12}, "must be 1024 or more"),
         ({"max_store_bytes": 12}, "must be 1048576 or more"),

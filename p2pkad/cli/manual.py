@@ -76,11 +76,12 @@ def contents(app: App) -> Iterator[Chapter]:
     for command in COMMANDS:
         own, common = [], []
         for each in _of(app, command):
-            if _is_shared(each):
-                shared.setdefault(each.name, _option(each))
+            option = _option(each)
+            # One that has another default here is described once more.
+            if _is_shared(each) and shared.setdefault(each.name, option) == option:
                 common.append(each.name)
             else:
-                own.append(_option(each))
+                own.append(option)
         text = tuple(" ".join(part.split()) for part in command.help.split("\n\n"))
         yield Chapter(f"p2pkad {command.name}", text, tuple(own), tuple(common), command.example)
     yield Chapter("Options of a node", (ABOUT_SHARED,), tuple(shared.values()))

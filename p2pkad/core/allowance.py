@@ -47,3 +47,11 @@ class Allowance:
             del self._full_at[first]
             if not self._full_at:
                 return
+
+    def give_back(self, name: bytes, amount: float, now: float) -> None:
+        """What `name` took was not used. Of what is forgotten by now it owes nothing anyway."""
+        full_at = self._full_at.get(name, now) - amount / self._per_second
+        if full_at > now:
+            self._full_at[name] = full_at
+        else:
+            self._full_at.pop(name, None)

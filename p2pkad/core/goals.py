@@ -6,12 +6,14 @@ OnePeer        FindNode       the peer itself was reached              its addre
 Value          GetValue       `quorum` peers gave the best value       there is a valid value
 Providers      GetProviders   `count` providers are known              there is a provider
 
-A goal is told what is believed already: values validated, addresses filtered. kad-dht r2, "DHT Operations".
+A goal is told what is believed already: values validated, addresses filtered. What it keeps of the answers is bounded,
+whatever they say and however many come: of values the best one, of providers so many. kad-dht r2, "DHT Operations".
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import Protocol
 
@@ -19,6 +21,13 @@ from p2pkad.core.messages import AnyReply, AnyRequest, FindNode, GetProviders, G
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record
 from p2pkad.errors import InvalidRecord
+
+MOST_PROVIDERS = 4096
+"""Providers that a search finds: as many as a message names."""
+MOST_ADDRESSES = 4 * MOST_PROVIDERS
+"""Their addresses, all together. A provider beyond it is found without them, and can be looked up."""
+MOST_ADDRESSES_OF_ONE = 64
+"""Of one peer, as different peers tell them. Two dozen are many."""
 
 
 class Failure(Enum):
@@ -107,7 +116,7 @@ class OnePeer:
 
     def _hear(self, info: PeerInfo) -> None:
         known = self.info.addresses if self.info else ()
-        self.info = PeerInfo(info.id, tuple(dict.fromkeys(known + info.addresses)))
+        self.info = PeerInfo(info.id, tuple(dict.fromkeys(known + info.addresses))[:MOST_ADDRESSES_OF_ONE])
 
 
 class Value:
@@ -131,7 +140,8 @@ class Value:
         self.quorum = quorum
         self.best: Record | None = None
         self._select = select
-        self._copies: dict[bytes, list[tuple[PeerId, Record]]] = {}
+        self._copies: list[tuple[PeerId, Record]] = []  # of the best value
+        self._outdated: list[PeerId] = []
         if own is not None:
             self._hear(*own)
 
@@ -146,17 +156,16 @@ class Value:
     @property
     def holders(self) -> tuple[PeerId, ...]:
         """Who gave the best value, in the order of their answers."""
-        return () if self.best is None else tuple(peer for peer, _ in self._copies[self.best.value])
+        return tuple(peer for peer, _ in self._copies)
 
     @property
     def copies(self) -> tuple[Record, ...]:
         """The records with the best value as they came: they may differ in what they say of their age."""
-        return () if self.best is None else tuple(record for _, record in self._copies[self.best.value])
+        return tuple(record for _, record in self._copies)
 
     def outdated(self) -> tuple[PeerId, ...]:
         """Who gave a value that is not the best one."""
-        best = self.best and self.best.value
-        return tuple(peer for value, copies in self._copies.items() if value != best for peer, _ in copies)
+        return tuple(self._outdated)
 
     def on_reply(self, peer: PeerId, reply: AnyReply) -> None:
         if isinstance(reply, GetValueReply) and reply.record is not None:
@@ -166,14 +175,19 @@ class Value:
         pass
 
     def _hear(self, peer: PeerId, record: Record) -> None:
-        value = record.value
+        best, value = self.best, record.value
+        if best is not None and value == best.value:
+            self._copies.append((peer, replace(record, value=best.value)))  # which may be large: once is enough
+            return
         try:
-            better = self.best is None or (value != self.best.value and self._select((self.best.value, value)) == 1)
+            better = best is None or self._select((best.value, value)) == 1
         except InvalidRecord:
             return  # its validator cannot tell which is better: that is no answer
-        self._copies.setdefault(value, []).append((peer, record))
         if better:
-            self.best = record
+            self._outdated += self.holders
+            self.best, self._copies = record, [(peer, record)]
+        else:
+            self._outdated.append(peer)
 
 
 class Providers:
@@ -184,6 +198,7 @@ class Providers:
         self.request: AnyRequest = GetProviders(key)
         self.count = count
         self.found: dict[PeerId, PeerInfo] = {}
+        self._addresses = 0
         self._hear(known)
 
     @property
@@ -204,7 +219,12 @@ class Providers:
     def _hear(self, providers: Iterable[PeerInfo]) -> None:
         for info in providers:
             before = self.found.get(info.id)
+            if before is None and len(self.found) >= MOST_PROVIDERS:
+                continue
             # A provider is listed once, with all addresses that are told: one holder has forgotten them, another one has
             # those from before it moved.
-            told = before.addresses + info.addresses if before is not None else info.addresses
-            self.found[info.id] = PeerInfo(info.id, tuple(dict.fromkeys(told)))
+            known = before.addresses if before is not None else ()
+            most = min(MOST_ADDRESSES_OF_ONE, len(known) + MOST_ADDRESSES - self._addresses)
+            told = tuple(dict.fromkeys(known + info.addresses))[:most]
+            self._addresses += len(told) - len(known)
+            self.found[info.id] = PeerInfo(info.id, told)

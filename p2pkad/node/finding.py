@@ -12,7 +12,7 @@ import trio
 
 from p2pkad.config import KademliaConfig
 from p2pkad.core.goals import ClosestPeers, OnePeer, Providers, Value
-from p2pkad.core.lookup import Outcome
+from p2pkad.core.lookup import Ending, Outcome
 from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record, served
 from p2pkad.errors import LocalLimit, LocalProtocolError, LookupFailed, NoPeers, NotFound, QuorumNotMet, key_text
@@ -28,6 +28,8 @@ from p2pkad.validators.base import Validators
 
 LOOKUPS_AT_ONCE = 4
 """Providers without addresses that are looked up at a time."""
+
+NOBODY_ASKED = Outcome(closest=(), ending=Ending.NOBODY, asked=0, answered=0, failed=0, late=0)
 
 
 class Finding:
@@ -61,8 +63,7 @@ class Finding:
         own = await self._own_copy(key)
         goal = Value(key, quorum, partial(self._validators.select, key), own)
         outcome = None if goal.reached else await self._look_up_beside_own(goal, timeout, have_own=own is not None)
-        asked, answered = (outcome.asked, outcome.answered) if outcome else (0, 0)
-        complete = outcome is None or outcome.complete
+        asked, answered, complete = _how(outcome)
         if goal.best is None:
             raise NotFound(key_text(key), asked=asked, answered=answered, complete=complete)
         if outcome is not None and outcome.answered:
@@ -89,27 +90,25 @@ class Finding:
         outcome = None if goal.reached else await self._look_up_beside_own(goal, timeout, have_own=goal.fruitful)
         found = list(goal.found.values())[:count]
         located: dict[PeerId, PeerInfo] = {}
-        free = trio.Semaphore(LOOKUPS_AT_ONCE)
+        rest = iter(found)
 
-        async def locate(info: PeerInfo) -> None:
-            async with free:
+        async def locate() -> None:
+            for info in rest:
                 located[info.id] = await self._located(info, deadline)
 
         async with trio.open_nursery() as nursery:
-            for info in found:
-                nursery.start_soon(locate, info)
+            for _ in range(LOOKUPS_AT_ONCE):
+                nursery.start_soon(locate)
         return _peers_found([located[info.id] for info in found], outcome)
 
     @asynccontextmanager
-    async def stream_providers(
-        self, key: bytes, *, count: int | None, timeout: float | None
-    ) -> AsyncIterator[AsyncIterator[PeerInfo]]:
+    async def stream_providers(self, key: bytes, *, count: int | None, timeout: float | None) -> AsyncIterator[ProviderStream]:
         """The same, one by one, as answers come. Leaving the block cancels the lookup. Raises NoPeers from the iterator."""
         goal = await self._providers_goal(key, count)
         stream = ProviderStream(goal, partial(self._located, deadline=self._deadline(timeout)))
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._feed, stream, timeout)
+            nursery.start_soon(stream.follow, partial(self._querying.run_lookup, goal, timeout=timeout))
             # What the block raises is carried around the nursery, which would wrap it in a group.
             try:
                 yield stream
@@ -118,14 +117,6 @@ class Finding:
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
-
-    async def _feed(self, stream: ProviderStream, timeout: float | None) -> None:
-        try:
-            if not stream.goal.reached:
-                await self._querying.run_lookup(stream.goal, timeout=timeout, progress=stream.progress)
-        except (NoPeers, LocalLimit) as error:
-            stream.error = error
-        stream.end()
 
     async def find_peer(self, peer: PeerId, *, timeout: float | None) -> PeerInfo:
         """Where `peer` can be reached. A connected peer is answered from memory. Raises NotFound, NoPeers."""
@@ -169,14 +160,14 @@ class Finding:
         known = await self._store.providers(key, self._clock.wall())
         return Providers(key, count, (each.provider for each in known))
 
-    async def _look_up_beside_own(self, goal: Value | Providers, timeout: float | None, *, have_own: bool) -> Outcome | None:
-        """The lookup; None when there is nobody to ask, or no turn to do it, but something of our own to show."""
+    async def _look_up_beside_own(self, goal: Value | Providers, timeout: float | None, *, have_own: bool) -> Outcome:
+        """The lookup; nobody answered where there is nobody to ask, or no turn to do it, but something of our own to show."""
         try:
             return await self._querying.run_lookup(goal, timeout=timeout)
         except (NoPeers, LocalLimit):
             if not have_own:
                 raise
-            return None
+            return NOBODY_ASKED
 
     async def _located(self, info: PeerInfo, deadline: float) -> PeerInfo:
         """A provider with its addresses. Holders forget these first: its id may be all that they tell."""
@@ -195,43 +186,54 @@ class Finding:
 
 
 class ProviderStream:
-    """Iterates over what a goal has found and still finds. There is no queue: the goal remembers everything once."""
+    """Providers, one after the other, as answers come.
 
-    def __init__(self, goal: Providers, complete: Callable[[PeerInfo], Awaitable[PeerInfo]]) -> None:
-        self.goal = goal
-        self.progress = trio.lowlevel.ParkingLot()
-        self.error: NoPeers | LocalLimit | None = None
-        self._complete = complete
+    asked, answered, complete: how the lookup ended, as in `ValueFound`; before it has, nobody answered, and it is not.
+    """
+
+    # There is no queue: the goal remembers everything once.
+    def __init__(self, goal: Providers, locate: Callable[[PeerInfo], Awaitable[PeerInfo]]) -> None:
+        self.asked, self.answered, self.complete = 0, 0, False
+        self._goal = goal
+        self._locate = locate
+        self._progress = trio.lowlevel.ParkingLot()
+        self._error: NoPeers | LocalLimit | None = None
         self._told = 0
         self._over = False
 
-    def end(self) -> None:
-        """Nothing more will be found."""
+    async def follow(self, look_up: Callable[..., Awaitable[Outcome]]) -> None:
+        """Let the goal be looked up, and whoever iterates see what it finds. look_up: is told of `progress`."""
+        try:
+            outcome = None if self._goal.reached else await look_up(progress=self._progress)
+            self.asked, self.answered, self.complete = _how(outcome)
+        except (NoPeers, LocalLimit) as error:
+            self._error = error
         self._over = True
-        self.progress.unpark_all()
+        self._progress.unpark_all()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> PeerInfo:
         await trio.lowlevel.checkpoint()
-        while self.goal.count is None or self._told < self.goal.count:
-            if self._told < len(self.goal.found):
-                info = await self._complete(next(islice(self.goal.found.values(), self._told, None)))
+        while self._goal.count is None or self._told < self._goal.count:
+            if self._told < len(self._goal.found):
+                info = await self._locate(next(islice(self._goal.found.values(), self._told, None)))
                 self._told += 1
                 return info
             if self._over:
                 break
-            await self.progress.park()
-        if self.error is not None and not self._told:
-            raise self.error
+            await self._progress.park()
+        if self._error is not None and not self._told:
+            raise self._error
         raise StopAsyncIteration
 
 
 def _peers_found(peers: Sequence[PeerInfo], outcome: Outcome | None) -> PeersFound:
-    return PeersFound(
-        peers=tuple(peers),
-        asked=outcome.asked if outcome else 0,
-        answered=outcome.answered if outcome else 0,
-        complete=outcome is None or outcome.complete,
-    )
+    asked, answered, complete = _how(outcome)
+    return PeersFound(peers=tuple(peers), asked=asked, answered=answered, complete=complete)
+
+
+def _how(outcome: Outcome | None) -> tuple[int, int, bool]:
+    """asked, answered and complete. None: nobody had to be asked."""
+    return (0, 0, True) if outcome is None else (outcome.asked, outcome.answered, outcome.complete)

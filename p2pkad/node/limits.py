@@ -13,7 +13,7 @@ reset, and that is all. Each time somebody is turned away or has to wait `LimitR
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from hashlib import sha256
@@ -24,7 +24,7 @@ from p2pkad.config import KademliaConfig
 from p2pkad.core.allowance import Allowance
 from p2pkad.core.peers import PeerId
 from p2pkad.core.records import Record, StoredProvider, StoredRecord
-from p2pkad.errors import LocalLimit, StoreFull
+from p2pkad.errors import LocalLimit, P2pkadError, StoreFailed, StoreFull
 from p2pkad.events import Limit, LimitReached
 from p2pkad.net.base import MAX_STREAMS
 from p2pkad.node.clock import Clock
@@ -103,50 +103,71 @@ class Limits:
             await trio.sleep(wait)
 
     async def put(self, store: Store, peer: PeerId, key: bytes, keep: Decide) -> StoredRecord | None:
-        """Have the store decide by `keep` on a record that `peer` sent. Raises what that does, StoreFull, LocalLimit."""
-        now = self._clock.monotonic()
-        costs: list[Cost] = []
+        """Have the store decide by `keep` on a record that `peer` sent. Raises what both do, and LocalLimit."""
+        with self._bill(store, peer) as bill:
 
-        def decide(stored: StoredRecord | None) -> StoredRecord | None:
-            # It may run more than once, and in the store's own time: it looks, and takes nothing.
-            chosen = keep(stored)
-            costs[:] = [] if chosen is None else _costs_of_put(peer, stored, chosen)
-            self._require(costs, now)
-            return chosen
+            def decide(stored: StoredRecord | None) -> StoredRecord | None:
+                bill.give_back()  # it may run more than once
+                chosen = keep(stored)
+                if chosen is not None:
+                    bill.take(_costs_of_put(peer, stored, chosen))
+                return chosen
 
-        with self._charged(peer, costs, now):
             return await store.update(key, decide)
 
     async def add_provider(self, store: Store, key: bytes, provider: StoredProvider) -> None:
-        """Have the store remember what a provider said of itself. Raises StoreFull, LocalLimit."""
-        peer, now = provider.provider.id, self._clock.monotonic()
+        """Have the store remember what a provider said of itself. Raises what the store does, and LocalLimit."""
+        peer = provider.provider.id
         known = await store.providers(key, provider.received)
-        costs = [] if any(each.provider.id == peer for each in known) else _costs_of_provider(key, provider)
-        with self._charged(peer, costs, now):
-            self._require(costs, now)
+        with self._bill(store, peer) as bill:
+            bill.take(_costs_of_provider(key, next((each for each in known if each.provider.id == peer), None), provider))
             await store.add_provider(key, provider)
 
     @contextmanager
-    def _charged(self, peer: PeerId, costs: list[Cost], now: float) -> Iterator[None]:
-        """Around what the store is asked to do for a peer. Done or cancelled, it costs what stands in `costs` by then."""
-        try:
-            yield
-        except trio.Cancelled:  # it is stored or not, and the peer itself may have brought that about
-            self._take(costs, now)
-            raise
-        except (StoreFull, OverLimit) as error:
-            self.reached(error.name if isinstance(error, OverLimit) else "store", peer)
-            raise
-        self._take(costs, now)
+    def _bill(self, store: Store, peer: PeerId) -> Iterator[Bill]:
+        """Around what the store is asked to do for a peer. What does not come to be costs nothing.
 
-    def _require(self, costs: list[Cost], now: float) -> None:
+        It is taken before the disk has it: whatever else comes by then would find it untaken. Where it is cancelled it is
+        stored or not, and the peer itself may have brought that about.
+        """
+        bill = Bill(self._allowed, self._most, self._clock)
+        try:
+            yield bill
+        except P2pkadError as error:
+            if not (isinstance(error, StoreFailed) and error.in_use):
+                bill.give_back()
+            if isinstance(error, OverLimit):
+                self.reached(error.name, peer)
+            elif isinstance(error, StoreFull) and store.trouble is None:  # else its disk is full, which is no limit
+                self.reached("store", peer)
+            raise
+
+
+class Bill:
+    """What one thing that is stored costs, and what of that is taken."""
+
+    def __init__(self, allowed: Mapping[Limit, Allowance], most: Mapping[Limit, int], clock: Clock) -> None:
+        self._allowed = allowed
+        self._most = most
+        self._clock = clock
+        self._taken: list[Cost] = []
+
+    def take(self, costs: list[Cost]) -> None:
+        """Take all of it. Raises OverLimit: there is not so much, and nothing is taken."""
+        now = self._clock.monotonic()
         for limit, name, amount in costs:
             if self._allowed[limit].wait(name, amount, now) > 0:
                 raise OverLimit(limit, self._most[limit])
-
-    def _take(self, costs: list[Cost], now: float) -> None:
         for limit, name, amount in costs:
             self._allowed[limit].take(name, amount, now)
+        self._taken = costs
+
+    def give_back(self) -> None:
+        """It costs nothing, so far."""
+        now = self._clock.monotonic()
+        for limit, name, amount in self._taken:
+            self._allowed[limit].give_back(name, amount, now)
+        self._taken = []
 
 
 class OverLimit(LocalLimit):
@@ -178,10 +199,18 @@ def _publishers(peer: PeerId, record: Record) -> Iterator[bytes]:
         yield RELAYED + record.publisher
 
 
-def _costs_of_provider(key: bytes, provider: StoredProvider) -> list[Cost]:
+def _costs_of_provider(key: bytes, known: StoredProvider | None, provider: StoredProvider) -> list[Cost]:
+    """The same again costs nothing. known: what it said of itself before."""
     peer = provider.provider.id
-    size = len(key) + len(peer) + sum(len(each.raw) for each in provider.provider.addresses)
-    return [("stored_per_peer", peer, 1), ("stored_bytes_per_peer", peer, size)]
+    if known is None:
+        size = len(key) + len(peer) + _size_of_addresses(provider)
+        return [("stored_per_peer", peer, 1), ("stored_bytes_per_peer", peer, size)]
+    growth = _size_of_addresses(provider) - _size_of_addresses(known)
+    return [("stored_bytes_per_peer", peer, growth)] if growth > 0 else []
+
+
+def _size_of_addresses(stored: StoredProvider) -> int:
+    return sum(len(each.raw) for each in stored.provider.addresses)
 
 
 def _size(record: Record) -> int:

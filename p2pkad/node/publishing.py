@@ -138,17 +138,15 @@ class Publishing:
         goal = Value(key, 0, partial(self._validators.select, key), (self._membership.own, record))
         outcome = await self._querying.run_lookup(goal, timeout=self._for_lookup(deadline), lane=Lane.CHORES)
         better = self._passed_on(goal, asked) if goal.best is not None and goal.best.value != record.value else None
-        failed: StoreError | None = None
-        try:
-            if better is not None:
+        if better is not None:
+            try:
                 await self._superseding.keep(key, partial(self._keep, better))
-        except StoreError as error:
-            failed = error  # of a disk that hangs, the better one is in use all the same
+            except StoreFailed as error:
+                if not error.in_use:
+                    raise
         stored = await self._store.get(key, self._clock.wall())
         if not _publishes(stored, record):  # nor where it was withdrawn, or replaced by a newer one of the node's own
             return None
-        if failed is not None:
-            raise failed
         return await self._publish(record, self._holders(key, outcome), deadline)
 
     async def stop_publishing(self, key: bytes) -> bool:
@@ -243,7 +241,7 @@ class Publishing:
             self._cycle.stored(kind)
         if scope.cancelled_caught:
             seconds = max(0.0, deadline - began)
-            raise StoreFailed(f"the store took more than {seconds:.3g} s, and may store it yet")
+            raise StoreFailed(f"the store took more than {seconds:.3g} s, and may store it yet", in_use=True)
 
     def _passed_on(self, goal: Value, asked: float) -> Record | None:
         return passed_on(goal.copies, asked=asked, now=self._clock.wall(), lifetime=self._config.record_lifetime)

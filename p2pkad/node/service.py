@@ -3,7 +3,7 @@
 The service has the rooms of `node/` (node/rooms.py) on one network and offers their work as methods. Every method that asks
 others for one thing takes `timeout=` (seconds for all of it; None takes the configured one), and every one raises NodeClosed
 once the service is closed. Those that look something up raise LocalLimit where `max_lookups` others had all the turns for so
-long.
+long; those that begin or end a publication StoreFull and StoreFailed, where the store does not take it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from p2pkad.net.base import Network, Router
 from p2pkad.net.hosts import AnyHost, as_host
 from p2pkad.node.arguments import as_bytes, bootstrap_peers, named, other
 from p2pkad.node.clock import SYSTEM, Clock
+from p2pkad.node.finding import ProviderStream
 from p2pkad.node.results import NodeStats, PeersFound, PeerState, ProvideReceipt, PutReceipt, ValueFound
 from p2pkad.node.rooms import put_together, store_of
 from p2pkad.node.telling import Telling
@@ -45,10 +46,9 @@ class KademliaService:
     """Kademlia on a host: `async with KademliaService(host, config) as dht`.
 
     host: an armoured host (`p2pkad.new_host`), or any of py-libp2p's; it has to be running, and may have connections and
-    protocols of its own. router: finds peers through this service while it is open.
-    store: closed with the service, `p2pkad.open_store` makes one that outlives it; None keeps all in memory.
-    clock, random: for runs in virtual time. Leaving the block, or cancelling it, leaves no task and no stream behind; the
-    host stays as it was.
+    protocols of its own. router: finds peers through this service while it is open. store: closed with the service,
+    `p2pkad.open_store` makes one; None keeps all in memory. clock, random: for runs in virtual time.
+    Leaving the block, or cancelling it, leaves no task and no stream behind; the host stays as it was.
     """
 
     def __init__(
@@ -240,7 +240,7 @@ class KademliaService:
     async def ping(self, peer: PeerInfo | AnyPeerId, timeout: float | None = None) -> float:
         """The round trip to a peer in seconds, over libp2p's ping. The peer: an id in any form, or as for `connect`.
 
-        A peer whose addresses are not known is looked up first. Raises as `connect`, and RequestFailed, NotFound.
+        A peer whose addresses are not known is looked up first. Raises as `connect`, and RequestFailed, NotFound, NoPeers.
         """
         with self._call():
             deadline = self._deadline(timeout)
@@ -313,8 +313,8 @@ class KademliaService:
 
         quorum: how many equal best answers end the lookup, this node's own copy counted; 0 asks all of the k nearest.
         Peers nearest to the key that hold none or a worse one are sent the best one afterwards.
-        Raises NoValidator. LocalProtocolError: too large, or `quorum` is no count. NotFound. NoPeers. QuorumNotMet: `.best`.
-        kad-dht r2, "Value retrieval" and "Entry correction".
+        Raises InvalidRecord: no validator, or no key. LocalProtocolError: too large, or `quorum` is no count. NotFound.
+        NoPeers. QuorumNotMet: `.best`. kad-dht r2, "Value retrieval" and "Entry correction".
         """
         with self._call():
             return await self._finding.get_record(as_bytes("key", key), quorum=quorum, timeout=timeout)
@@ -349,7 +349,7 @@ class KademliaService:
     async def find_providers(self, content: Content, *, count: int | None = 20, timeout: float | None = None) -> PeersFound:
         """Who provides `content`, with addresses where they are known: at most `count`, or all that the k nearest tell of.
 
-        Finding nobody is an empty result. Raises LocalProtocolError: not a CID or multihash. NoPeers.
+        Finding nobody is an empty result. At most 4,096 are found. Raises LocalProtocolError: not a CID or multihash. NoPeers.
         kad-dht r2, "Content provider discovery".
         """
         with self._call():
@@ -358,11 +358,11 @@ class KademliaService:
     @asynccontextmanager
     async def stream_providers(
         self, content: Content, *, count: int | None = None, timeout: float | None = None
-    ) -> AsyncIterator[AsyncIterator[PeerInfo]]:
+    ) -> AsyncIterator[ProviderStream]:
         """Providers of `content` as answers come: `async with node.stream_providers(cid) as found: async for info in found`.
 
-        Leaving the block cancels the lookup; closing the node ends the block with NodeClosed. Raises as `find_providers`,
-        NoPeers from the iterator.
+        Leaving the block cancels the lookup; closing the node ends the block with NodeClosed. Once it has ended `found` says
+        how. Raises as `find_providers`, NoPeers from the iterator.
         """
         with self._call():
             async with self._finding.stream_providers(multihash_of(content), count=count, timeout=timeout) as found:

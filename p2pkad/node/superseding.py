@@ -47,28 +47,28 @@ class Superseding:
     @asynccontextmanager
     async def told(self, key: bytes, decide: Decide) -> AsyncIterator[Decide]:
         """Around an update of the store with what this gives, which decides as `decide`: tells when the own record is gone."""
-        now, superseded, replaced = self._clock.wall(), False, False
+        now, superseded = self._clock.wall(), None
 
         def decide_and_see(stored: StoredRecord | None) -> StoredRecord | None:
-            nonlocal superseded, replaced
+            nonlocal superseded
             chosen = decide(stored)
             own = stored is not None and stored.own and stored.expires > now
-            superseded = own and (chosen is None or not chosen.own)
-            replaced = chosen is not None
+            superseded = stored if own and (chosen is None or not chosen.own) else None
             return chosen
 
         try:
             yield decide_and_see
         finally:  # what is cancelled, or takes the disk too long, may be stored all the same
-            if superseded and await self._is_gone(key, replaced):
+            if superseded is not None and await self._is_gone(superseded):
                 error = StaleRecord(key, "somebody else has published a better record; this node publishes its own no more")
                 self._tell(RepublishFailed(at=self._clock.monotonic(), kind="record", key=key, error=error))
 
-    async def _is_gone(self, key: bytes, replaced: bool) -> bool:
-        """Whether the own record is, and not by its own end meanwhile. replaced: another one is to be there."""
+    async def _is_gone(self, own: StoredRecord) -> bool:
+        """Whether the own record is, and not by its own end meanwhile. What replaced it may be gone by now, too."""
         with suppress(NodeClosed), trio.CancelScope(deadline=trio.current_time() + LOOKED_WITHIN, shield=True):
-            stored = await self._store.get(key, self._clock.wall())
-            return not stored.own if stored is not None else not replaced
+            now = self._clock.wall()
+            stored = await self._store.get(own.record.key, now)
+            return not stored.own if stored is not None else own.expires > now
         return False
 
 

@@ -76,7 +76,8 @@ class Store(Protocol):
     """Records by key and providers by key.
 
     Bounded in count and bytes: under pressure the keys farthest from the node's own id go first; what the node itself
-    publishes or provides (`own`) never does. A returned call is a kept promise: what it stored is stored.
+    publishes or provides (`own`) never does. A returned call is a kept promise: what it stored is stored. One that raises has
+    changed nothing, but for a StoreFailed that is `in_use`.
     """
 
     async def get(self, key: bytes, now: float) -> StoredRecord | None:
@@ -103,7 +104,7 @@ class Store(Protocol):
         ...
 
     async def remove_provider(self, key: bytes, peer: PeerId) -> bool:
-        """Forget that `peer` provides `key`; False when it did not. Raises StoreFull, StoreFailed: it is not forgotten."""
+        """Forget that `peer` provides `key`; False when it did not. Raises StoreFull, StoreFailed."""
         ...
 
     async def due(self, now: float, horizon: float, limit: int) -> Sequence[Due]:
@@ -128,7 +129,7 @@ class Store(Protocol):
     async def set_addresses(self, key: bytes, addresses: Sequence[Address], now: float) -> bool:
         """Change where the node's own provider of `key` is said to be, since `now`; False when there is no such own entry.
 
-        When it is due stays as it is. Raises StoreFull, StoreFailed: nothing is changed.
+        When it is due stays as it is. Raises StoreFull, StoreFailed.
         """
         ...
 

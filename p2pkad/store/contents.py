@@ -1,7 +1,7 @@
 """What a store holds, in memory, and the rules that every store keeps: bounds, lifetimes, the agenda. No waiting, no files.
 
 Each call is atomic: it has changed everything it says, or raised and changed nothing. Every key is found by its hash, what
-expires next and who leaves first by a heap: no call looks at all that is stored.
+expires next and who leaves first by a heap: no call looks at all that is stored, but for the one after a clock went back.
 
 Whoever keeps a copy elsewhere is told of each change (`Change`), and can take it back. Some changes nobody has asked for, and
 they are true whatever becomes of the copy: the dead are dead, and a time that was set is set. They are marked `firm`.

@@ -90,8 +90,8 @@ class SqliteStore:
 
     own_key: the key of the node's id in `space`. Making it reads the whole file, and blocks meanwhile: `open_store` does so in
     a thread. Raises ConfigError: the file cannot be used; the sentence says why, and nothing is left open.
-    Where a change raises StoreFull or StoreFailed nothing is changed, but for a disk that has not answered for PATIENCE: then
-    what was begun is in use, and written when the disk moves, or not.
+    Where a change raises StoreFull or StoreFailed nothing is changed, but for a disk that has not answered for PATIENCE: what
+    was begun by then is `in_use`, and written when the disk moves, or not.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class SqliteStore:
     @property
     def trouble(self) -> str | None:
         """Why nothing can be stored, or soon nothing; None: nothing is wrong. `expire` tries whether it still is."""
-        return str(self._hanging()) if self._hangs else self._writer.trouble
+        return str(self._hanging(in_use=True)) if self._hangs else self._writer.trouble
 
     async def aclose(self) -> None:
         """Write what is left, close the file, give the lock back, end the thread. Idempotent, and not cut short by cancelling.
@@ -274,20 +274,20 @@ class SqliteStore:
             await self._turns.park()
             self._check_open()
         if self._hangs:
-            raise self._hanging()
+            raise self._hanging(in_use=False)
 
     async def _commit(self) -> None:
         """Return when all that has been changed so far is written. Raises StoreFull, StoreFailed: it was taken back.
 
-        StoreFailed also when the disk hangs; then it is written when the disk moves, or not.
+        StoreFailed also when the disk hangs; then it is in use, and written when the disk moves, or not.
         """
         if self._hangs and self._next.waiters:
-            raise self._hanging()
+            raise self._hanging(in_use=True)
         waiter = self._next.wait()
         if self._under_way is None:
             self._write()
         if self._hangs:
-            raise self._hanging()
+            raise self._hanging(in_use=True)
         await waiter.over.wait()
         if waiter.error is not None:
             raise waiter.error
@@ -301,9 +301,9 @@ class SqliteStore:
     def _hangs(self) -> bool:
         return self._under_way is not None and trio.current_time() >= self._under_way.began + PATIENCE
 
-    def _hanging(self) -> StoreFailed:
+    def _hanging(self, *, in_use: bool) -> StoreFailed:
         path = self._database.path
-        return StoreFailed(f"{path}: its disk has not answered for {PATIENCE:g} s. What is stored is served")
+        return StoreFailed(f"{path}: its disk has not answered for {PATIENCE:g} s. What is stored is served", in_use=in_use)
 
     def _write(self) -> None:
         changes = self._under_way = self._next
@@ -336,10 +336,10 @@ class SqliteStore:
         if changes is not None:
             waiters = changes.waiters + self._next.waiters
             for waiter in waiters:
-                waiter.error = self._hanging()
+                waiter.error = self._hanging(in_use=True)
                 waiter.over.set()
             self._turns.unpark_all()
-            log.warning(CANNOT_BE_WRITTEN, extra={"reason": str(self._hanging()), "calls": len(waiters)})
+            log.warning(CANNOT_BE_WRITTEN, extra={"reason": self.trouble, "calls": len(waiters)})
 
     def _written(self, error: StoreError | None, left_out: LeftOut) -> None:
         assert self._under_way is not None

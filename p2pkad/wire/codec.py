@@ -194,7 +194,7 @@ def _decode_record(wire: pb.Message, key: bytes) -> Record:
     record = wire.record
     if record.key != key:
         raise RemoteProtocolError("a record that belongs under another key")
-    return Record(key, record.value, record.timeReceived, _publisher(record.publisher), record.ttl)
+    return Record(key, record.value, _time(record.timeReceived), _publisher(record.publisher), record.ttl)
 
 
 def _encode_record(record: Record) -> pb.Record:
@@ -208,6 +208,15 @@ def _encode_record(record: Record) -> pb.Record:
         )
     except ValueError as error:
         raise LocalProtocolError(f"a record that the protocol cannot express: {error}") from error
+
+
+_LONGEST_TIME = 64
+"""Characters of a `timeReceived`. RFC 3339 with nanoseconds has 35 at most."""
+
+
+def _time(told: str) -> str:
+    # It, too, may be as long as a message. What is that long is no time, and one that says none came now.
+    return told if len(told) <= _LONGEST_TIME else ""
 
 
 def _publisher(told: bytes) -> bytes:

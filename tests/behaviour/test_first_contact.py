@@ -50,10 +50,24 @@ async def test_providers_stream_as_they_arrive(network: BehaviourNetwork) -> Non
     for node in nodes[1:]:
         await node.provide(CONTENT)
     async with nodes[0].stream_providers(CONTENT) as providers:
+        assert (providers.answered, providers.complete) == (0, False)
         found = {info.id async for info in providers}
     assert found == {node.id for node in nodes[1:]}
+    assert (providers.asked, providers.answered, providers.complete) == (3, 3, True)
     async with nodes[0].stream_providers(CONTENT, count=1) as providers:
         assert len([info async for info in providers]) == 1
+
+
+@pytest.mark.scenario("P7", "V8")
+async def test_what_a_node_finds_with_nobody_to_ask_may_not_be_all(network: BehaviourNetwork) -> None:
+    (node,) = await network.start(allow_zero_peers=True)
+    await node.provide(CONTENT)
+    await node.put_value(b"/v/key", b"value")
+    async with node.stream_providers(CONTENT) as stream:
+        assert [info.id async for info in stream] == [node.id]
+    for found in (stream, await node.find_providers(CONTENT), await node.get_record(b"/v/key")):
+        assert (found.asked, found.answered, found.complete) == (0, 0, False)
+    assert (await node.get_record(b"/v/key", quorum=1)).complete, "it is enough"
 
 
 @pytest.mark.scenario("F1")

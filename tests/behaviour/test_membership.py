@@ -18,6 +18,7 @@ from p2pkad.node.clock import SYSTEM
 from p2pkad.node.membership import Membership
 from p2pkad.node.service import KademliaService
 from p2pkad.wire.addresses import parse_peer
+from p2pkad.wire.content import content_key
 from tests.behaviour.conftest import PATIENCE, BehaviourNetwork
 from tests.support.worlds import address, peer_id
 
@@ -87,6 +88,9 @@ async def test_with_the_own_cable_pulled_nobody_is_evicted(network: BehaviourNet
         found = await one.closest_peers(key)
         assert not found.complete
         assert not found
+    async with one.stream_providers(content_key(b"content")) as stream:
+        assert [info async for info in stream] == []
+    assert (stream.asked, stream.answered, stream.complete) == (4, 0, False)
     assert (one.stats().table, one.stats().silent) == (4, 4)
     network.cables[one.id].plugged = True
     assert len(await one.closest_peers(b"four")) == 4

@@ -256,7 +256,7 @@ def test_who_cannot_keep_the_better_record_gives_its_own_one_up_all_the_same(tro
             async def fail(key: bytes, decide: Decide) -> StoredRecord | None:
                 if trouble == "the disk hangs":
                     await update(key, decide)
-                    raise StoreFailed("the disk has not answered")
+                    raise StoreFailed("the disk has not answered", in_use=True)
                 chosen = decide(await again._store.get(key, net.wall()))
                 if chosen is not None:
                     raise StoreFull("all that is here is nearer")

@@ -16,6 +16,14 @@ def test_the_page_in_docs_is_what_the_commands_say(type_in):
     assert type_in("man", "--format", "markdown").out == (ROOT / "docs" / "cli.md").read_text()
 
 
+def test_a_command_with_a_default_of_its_own_says_so(type_in):
+    page = type_in("man", "--format", "markdown").out
+    chapters = dict(chapter.split("\n", 1) for chapter in page.split("\n## ")[1:])
+    assert "[default: /ip4/0.0.0.0/tcp/0]" in chapters["p2pkad provide"]
+    assert "[default: /ip4/0.0.0.0/tcp/4001]" in chapters["Options of a node"]
+    assert "`--listen`" in chapters["p2pkad run"]
+
+
 @pytest.mark.skipif(shutil.which("groff") is None, reason="takes groff")
 def test_the_manual_page_renders_without_a_complaint(type_in, tmp_path):
     page = tmp_path / "p2pkad.1"

@@ -49,6 +49,17 @@ def test_who_takes_ahead_waits_longer_each_time(allowance: Allowance) -> None:
     assert waits == pytest.approx([0.5, 1.0, 1.5])
 
 
+def test_what_is_given_back_was_never_taken(allowance: Allowance) -> None:
+    allowance.take(A, 4, 0.0)
+    allowance.take(A, BURST, 0.0)
+    allowance.give_back(A, BURST, 1.0)
+    assert [took(allowance, A, 1, 1.0) for _ in range(9)] == [True] * 8 + [False]
+    allowance.take(B, 1, 1.0)
+    allowance.give_back(B, 1, 1.0)
+    allowance.give_back(b"nobody", 5, 1.0)
+    assert len(allowance) == 1
+
+
 def test_more_than_a_burst_is_had_from_a_full_bucket_and_owed(allowance: Allowance) -> None:
     assert took(allowance, A, 3 * BURST, 0.0)
     assert allowance.wait(A, 1, 0.0) == pytest.approx(10.5)

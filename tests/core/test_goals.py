@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
 
-from p2pkad.core.goals import ClosestPeers, Failure, OnePeer, Providers, Value
+from p2pkad.core.goals import (
+    MOST_ADDRESSES,
+    MOST_ADDRESSES_OF_ONE,
+    MOST_PROVIDERS,
+    ClosestPeers,
+    Failure,
+    OnePeer,
+    Providers,
+    Value,
+)
 from p2pkad.core.messages import FindNode, FindNodeReply, GetProviders, GetProvidersReply, GetValue, GetValueReply
 from p2pkad.core.peers import Address, PeerId, PeerInfo, Scope
 from p2pkad.core.records import Record
@@ -81,6 +91,63 @@ def test_a_quorum_counts_equal_best_answers_and_the_own_copy() -> None:
     assert goal.holders == (ALICE, CAROL)
     goal.on_reply(PeerId(b"dave"), value(b"2"))
     assert not goal.reached, "a better value begins to count anew"
+
+
+@pytest.mark.scenario("H4")
+@pytest.mark.parametrize("told", [b"worse", b"the best"])
+def test_of_the_values_that_many_tell_one_is_kept(told: bytes) -> None:
+    size, many = 1 << 20, 30
+    goal = Value(b"key", quorum=0, select=largest, own=(ALICE, Record(b"key", b"the best" + bytes(size))))
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(many):
+            goal.on_reply(PeerId(b"%d" % number), value(told + bytes(size)))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept - before < 2 * size
+    assert len(goal.holders) + len(goal.outdated()) == 1 + many
+
+
+@pytest.mark.scenario("V4")
+def test_who_gave_what_was_the_best_until_then_is_outdated() -> None:
+    goal = Value(b"key", quorum=0, select=largest)
+    for peer, content in ((ALICE, b"1"), (BOB, b"1"), (CAROL, b"2")):
+        goal.on_reply(peer, value(content))
+    assert (goal.holders, goal.outdated(), len(goal.copies)) == ((CAROL,), (ALICE, BOB), 1)
+
+
+def place(number: int) -> Address:
+    return Address(b"%d" % number, str(number), Scope.PUBLIC)
+
+
+@pytest.mark.scenario("H4")
+def test_of_the_providers_that_liars_tell_so_many_are_kept() -> None:
+    goal = Providers(b"key", count=None)
+    for liar in range(3):
+        names = [PeerId(b"%d/%d" % (liar, number)) for number in range(MOST_PROVIDERS)]
+        goal.on_reply(ALICE, providers(*(PeerInfo(name) for name in names)))
+    assert len(goal.found) == MOST_PROVIDERS
+    goal.on_reply(ALICE, providers(PeerInfo(PeerId(b"0/0"), (HOME,))))
+    assert goal.found[PeerId(b"0/0")].addresses == (HOME,), "of those that are known more is heard"
+
+
+@pytest.mark.scenario("H4")
+def test_of_the_addresses_that_liars_tell_so_many_are_kept() -> None:
+    goal, number = Providers(b"key", count=None), 0
+    for provider in range(MOST_ADDRESSES // MOST_ADDRESSES_OF_ONE + 5):
+        for _ in range(3):  # and no two of them tell the same
+            number += MOST_ADDRESSES_OF_ONE - 1
+            told = tuple(place(number - below) for below in range(MOST_ADDRESSES_OF_ONE - 1))
+            goal.on_reply(ALICE, providers(PeerInfo(PeerId(b"%d" % provider), told)))
+    kept = [len(info.addresses) for info in goal.found.values()]
+    assert (max(kept), sum(kept)) == (MOST_ADDRESSES_OF_ONE, MOST_ADDRESSES)
+    one = OnePeer(BOB)
+    for number in range(MOST_ADDRESSES_OF_ONE + 5):
+        one.on_reply(ALICE, FindNodeReply((PeerInfo(BOB, (place(number),)),)))
+    assert one.info is not None
+    assert len(one.info.addresses) == MOST_ADDRESSES_OF_ONE
 
 
 @pytest.mark.scenario("P5")

@@ -12,7 +12,8 @@ from p2pkad.config import KademliaConfig
 from p2pkad.core.keyspace import SHA256
 from p2pkad.core.peers import PeerInfo
 from p2pkad.core.records import Record, StoredProvider, StoredRecord
-from p2pkad.errors import LocalLimit
+from p2pkad.errors import LocalLimit, StoreError, StoreFailed, StoreFull
+from p2pkad.events import LimitReached
 from p2pkad.node.clock import SYSTEM
 from p2pkad.node.limits import Lane, Limits, Turns
 from p2pkad.node.rooms import store_of
@@ -65,6 +66,104 @@ async def test_what_may_be_stored_counts_as_stored(autojump_clock: trio.testing.
     assert trio.current_time() - began == 1
     with trio.fail_after(1), pytest.raises(LocalLimit, match="stored_per_peer"):
         await send()
+
+
+class BrokenStore(MemoryStore):
+    """Decides, and raises then."""
+
+    error: StoreError = StoreFailed("the disk is broken")
+    trouble: str | None = "the disk is broken"  # type: ignore[assignment]
+
+    async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
+        decide(None)
+        raise self.error
+
+    async def add_provider(self, key: bytes, provider: StoredProvider) -> None:
+        raise self.error
+
+
+def record(value: bytes = b"value") -> StoredRecord:
+    return StoredRecord(Record(b"/v/key", value), received=0.0, expires=1e9)
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+async def test_what_a_broken_disk_does_not_store_costs_nothing_and_what_it_may_yet_store_does(in_use: bool) -> None:
+    limits = Limits(KademliaConfig(max_stored_per_peer=1), SYSTEM, Telling())
+    store = BrokenStore(SHA256.key(peer_id(0)), KademliaConfig().store_bounds)
+    store.error = StoreFailed("the disk is broken", in_use=in_use)
+    again = LocalLimit if in_use else StoreFailed
+    with pytest.raises(StoreFailed):
+        await limits.put(store, PUBLISHER.id, b"/v/key", always(record()))
+    with pytest.raises(again):
+        await limits.add_provider(store, b"key", StoredProvider(PUBLISHER, received=0.0, expires=1e9))
+    with pytest.raises(again):
+        await limits.put(store, PUBLISHER.id, b"/v/key", always(record()))
+
+
+@pytest.mark.parametrize("trouble", [None, "the disk is full"])
+async def test_a_full_disk_is_no_full_store(trouble: str | None) -> None:
+    told: list[str] = []
+    tell = Telling()
+    tell.subscribe(lambda event: told.append(event.limit), LimitReached)
+    store = BrokenStore(SHA256.key(peer_id(0)), KademliaConfig().store_bounds)
+    store.error, store.trouble = StoreFull("no room"), trouble
+    with pytest.raises(StoreFull):
+        await Limits(KademliaConfig(), SYSTEM, tell).put(store, PUBLISHER.id, b"/v/key", always(record()))
+    assert told == ([] if trouble else ["store"])
+
+
+async def test_changes_that_wait_for_one_commit_are_counted_one_by_one(autojump_clock: trio.testing.MockClock) -> None:
+    """One stream for each: the disk has not moved when the next one comes."""
+    limits = Limits(KademliaConfig(max_updates_per_key=3), SYSTEM, Telling())
+    refused: list[bytes] = []
+
+    class BusyStore(MemoryStore):
+        async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
+            chosen = await super().update(key, decide)
+            await trio.sleep(0.1)
+            return chosen
+
+    store = BusyStore(SHA256.key(peer_id(0)), KademliaConfig().store_bounds)
+    await store.update(b"/v/key", always(record(b"0")))
+
+    async def change(value: bytes) -> None:
+        try:
+            await limits.put(store, PUBLISHER.id, b"/v/key", always(record(value)))
+        except LocalLimit:
+            refused.append(value)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(1, 11):
+            nursery.start_soon(change, b"%d" % number)
+    assert len(refused) == 7
+
+
+async def test_a_decision_that_is_made_again_is_paid_for_once() -> None:
+    limits = Limits(KademliaConfig(max_stored_per_peer=1), SYSTEM, Telling())
+
+    class UndecidedStore(MemoryStore):
+        async def update(self, key: bytes, decide: Decide) -> StoredRecord | None:
+            decide(None)
+            return await super().update(key, decide)
+
+    store = UndecidedStore(SHA256.key(peer_id(0)), KademliaConfig().store_bounds)
+    assert await limits.put(store, PUBLISHER.id, b"/v/key", always(record())) == record()
+
+
+async def test_an_announcement_that_grows_pays_for_that() -> None:
+    limits = Limits(KademliaConfig(max_stored_bytes_per_peer=1024), SYSTEM, Telling())
+    store = store_of(peer_id(0), KademliaConfig())
+    places = tuple(address(number) for number in range(1, 101))
+
+    async def announce(count: int) -> None:
+        await limits.add_provider(store, b"key", StoredProvider(PeerInfo(PUBLISHER.id, places[:count]), 0.0, expires=1e9))
+
+    await announce(1)
+    for _ in range(10):
+        await announce(len(places))
+    await announce(1)
+    with pytest.raises(LocalLimit, match="stored_bytes_per_peer"):
+        await announce(len(places))
 
 
 @pytest.mark.long
