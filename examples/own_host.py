@@ -60,7 +60,7 @@ async def look_for_greeters(host: IHost, dht: p2pkad.KademliaService) -> None:
                     await write_line(stream, "stranger")
                     print(await read_line(stream))
                     await stream.close()
-            except (p2pkad.NetworkError, BaseLibp2pError, trio.TooSlowError) as error:
+            except (p2pkad.P2pkadError, BaseLibp2pError, trio.TooSlowError, ValueError) as error:
                 print(f"{peer.id} does not greet: {error}", file=sys.stderr)
 
 
@@ -69,7 +69,7 @@ async def write_line(stream: INetStream, text: str) -> None:
 
 
 async def read_line(stream: INetStream) -> str:
-    """A line, which may come in pieces. What is wrong raises, and the host resets the stream."""
+    """A line, which may come in pieces. Raises ValueError: it is too long, or no UTF-8."""
     line = b""
     while not line.endswith(b"\n"):
         line += await stream.read(LONGEST)

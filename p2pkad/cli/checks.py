@@ -19,7 +19,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -84,6 +83,8 @@ Check = Callable[[Subject], Awaitable[Findings]]
 
 UNWELL = (p2pkad.NetworkError, p2pkad.ProtocolError, p2pkad.LookupFailed)
 """What a question to a peer may raise."""
+
+COMPARE_IT = "compare it yourself, with `date -u`"
 
 
 async def examine(subject: Subject, tell: Tell) -> None:
@@ -251,14 +252,21 @@ async def clock(subject: Subject) -> Findings:
     """How far peers' clocks are from this one."""
     asked = [each.id for each in islice(subject.node.routing_table(), CLOCKS)]
     offsets: list[float] = []
+    unable: list[str] = []
 
     async def compare(peer: p2pkad.PeerId) -> None:
-        with suppress(*UNWELL):
+        try:
             offsets.append(await subject.node.compare_clocks(peer, timeout=subject.config.request_timeout))
+        except p2pkad.LocalProtocolError as error:  # of this node's own key: nobody was asked
+            unable.append(str(error))
+        except UNWELL:
+            pass
 
     async with trio.open_nursery() as nursery:
         for peer in asked:
             nursery.start_soon(compare, peer)
+    if unable:
+        return [Finding(check="clock", state="warn", sentence=f"not compared: {unable[0]}", remedy=COMPARE_IT)]
     return [_clock(offsets, len(asked))]
 
 
@@ -268,7 +276,7 @@ def _clock(offsets: Sequence[float], asked: int) -> Finding:
         return finding(
             state="warn",
             sentence=f"nobody to compare the clock with: {asked} peers were asked, none said its time",
-            remedy="compare it yourself, with `date -u`",
+            remedy=COMPARE_IT,
         )
     ahead = median(offsets)
     if abs(ahead) < CLOCK_OFF:

@@ -84,15 +84,12 @@ class LocalNode:
                 await tell(await self._provide(request))
             case StopProviding(content=content):
                 await tell({"content": content, "stopped": await self.node.stop_providing(content)})
-            case FindProviders(content=content, count=count, timeout=timeout):
-                async with self.node.stream_providers(content, count=count or None, timeout=timeout) as providers:
-                    async for provider in providers:
-                        await tell(place(provider))
+            case FindProviders():
+                await self._find_providers(request, tell)
             case FindPeer(peer=peer, timeout=timeout):
                 await tell(place(await self.node.find_peer(peer, timeout=timeout)))
-            case Closest(key=key, count=count, timeout=timeout):
-                for each in await self.node.closest_peers(key_of(key), count=count, timeout=timeout):
-                    await tell(place(each))
+            case Closest():
+                await self._closest(request, tell)
             case Ping():
                 await self._ping(request, tell)
             case Status(timeout=timeout):
@@ -139,6 +136,22 @@ class LocalNode:
             unknown=done.unknown,
         )
         return {"key": f"hex:{done.key.hex()}", **groups}
+
+    async def _find_providers(self, request: FindProviders, tell: Tell) -> None:
+        found = 0
+        async with self.node.stream_providers(request.content, count=request.count or None, timeout=request.timeout) as stream:
+            async for provider in stream:
+                await tell(place(provider))
+                found += 1
+        if not found:
+            raise _nothing(f"{request.content}: a provider", stream)
+
+    async def _closest(self, request: Closest, tell: Tell) -> None:
+        found = await self.node.closest_peers(key_of(request.key), count=request.count, timeout=request.timeout)
+        for each in found:
+            await tell(place(each))
+        if not found:
+            raise _nothing(f"{request.key}: a peer near it", found)
 
     async def _ping(self, request: Ping, tell: Tell) -> None:
         for number in range(request.count):
@@ -255,6 +268,11 @@ def _as_typed(request: Request) -> Iterator[None]:
             case _:
                 pass
         raise
+
+
+def _nothing(what: str, found: p2pkad.PeersFound | p2pkad.ProviderStream) -> p2pkad.NotFound:
+    """The error that a search came to nothing. The node's own calls have an empty result for it."""
+    return p2pkad.NotFound(what, asked=found.asked, answered=found.answered, complete=found.complete)
 
 
 def place(info: PeerInfo) -> Answer:

@@ -26,6 +26,11 @@ def record(fields: Mapping[str, object]) -> None:
     line(json.dumps(fields))
 
 
+async def each(fields: Mapping[str, object]) -> None:
+    """`record`, for what comes as a node finds it."""
+    record(fields)
+
+
 def raw(data: bytes) -> None:
     """Data as it is, with nothing added: it may be piped into a file. On a terminal the prompt gets a line of its own."""
     sys.stdout.buffer.write(data)

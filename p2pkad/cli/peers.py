@@ -6,7 +6,7 @@ import sys
 
 from p2pkad.cli import output
 from p2pkad.cli.client import ask
-from p2pkad.cli.exits import DONE, NOT_FOUND
+from p2pkad.cli.exits import DONE
 from p2pkad.cli.options import Asking, AskOptions, Whole
 from p2pkad.cli.requests import Answer, Asked, Closest, FindPeer, Peers, Ping, ask_once
 from p2pkad.cli.text import plain
@@ -55,15 +55,8 @@ def closest(
     request = Closest(key=key, count=count, timeout=asking.timeout)
 
     async def work(node: Asked) -> int:
-        found = 0
-
-        async def show(peer: Answer) -> None:
-            nonlocal found
-            output.record(peer)
-            found += 1
-
-        await node.ask(request, show)
-        return DONE if found else NOT_FOUND
+        await node.ask(request, output.each)
+        return DONE
 
     return ask(work, options=options, asking=asking, doing=f"looking for the peers nearest to {key}")
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import trio
-
 from p2pkad.cli import output
 from p2pkad.cli.client import ask
-from p2pkad.cli.exits import DONE, NOT_FOUND, TIMED_OUT
+from p2pkad.cli.exits import DONE
 from p2pkad.cli.options import Asking, AskOptions, OfferOptions, Whole
-from p2pkad.cli.requests import Answer, Asked, FindProviders, Provide, StopProviding, ask_once
+from p2pkad.cli.requests import Asked, FindProviders, Provide, StopProviding, ask_once
 
 
 def provide(
@@ -57,21 +55,8 @@ def findprovs(
     request = FindProviders(content=content, count=count, timeout=asking.timeout)
 
     async def work(node: Asked) -> int:
-        found, deadline = 0, trio.current_time() + asking.timeout
-
-        async def show(provider: Answer) -> None:
-            nonlocal found
-            output.record(provider)
-            found += 1
-
-        await node.ask(request, show)
-        if found:
-            return DONE
-        if trio.current_time() < deadline:
-            output.remark(f"p2pkad: {content}: no provider found")
-            return NOT_FOUND
-        output.remark(f"p2pkad: {content}: no provider found in time, and there may be some")
-        return TIMED_OUT
+        await node.ask(request, output.each)
+        return DONE
 
     return ask(work, options=options, asking=asking, doing=f"looking for providers of {content}")
 

@@ -12,7 +12,7 @@ warning  publishing failed      kind key error; what its caller was told, too, a
 info     not published any more kind key; somebody else has a better record
 error    request failed         request; a fault of this node, once a minute for each kind of request
 warning  store full             request; somebody else's record found no room, as often
-warning  limit reached          limit; the option `max_<limit>`, as often
+warning  limit reached          limit, as `events.Limit` names them; as often
 debug    (the event's class)    its fields
 
 Whatever peers can bring about is written LINES times a minute at most; the next line after that says in `suppressed` how many

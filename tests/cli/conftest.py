@@ -62,14 +62,29 @@ class FakeNode:
         return method
 
     @asynccontextmanager
-    async def stream_providers(self, content: str, **options: Any) -> AsyncIterator[AsyncIterator[p2pkad.PeerInfo]]:
-        found = await self.__getattr__("stream_providers")(content, **options)
+    async def stream_providers(self, content: str, **options: Any) -> AsyncIterator[Stream]:
+        yield Stream(await self.__getattr__("stream_providers")(content, **options))
 
-        async def each() -> AsyncIterator[p2pkad.PeerInfo]:
-            for info in found:
-                yield info
 
-        yield each()
+class Stream:
+    """Of peers that were found, which come one by one."""
+
+    def __init__(self, found: p2pkad.PeersFound) -> None:
+        self.asked, self.answered, self.complete = found.asked, found.answered, found.complete
+        self._rest = iter(found)
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> p2pkad.PeerInfo:
+        for info in self._rest:
+            return info
+        raise StopAsyncIteration
+
+
+def peers_found(*infos: p2pkad.PeerInfo, answered: int = 3) -> p2pkad.PeersFound:
+    """By a lookup in which three were asked, which is complete where all of them answered."""
+    return p2pkad.PeersFound(peers=infos, asked=3, answered=answered, complete=answered == 3)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import trio
 import p2pkad
 from p2pkad.cli import exits
 from p2pkad.cli.words import key_of
-from tests.cli.conftest import ALICE, BOB, OWN, PEER, info
+from tests.cli.conftest import ALICE, BOB, OWN, PEER, info, peers_found
 
 DEMO = ["--validator", "demo=opaque", "--bootstrap", PEER]
 CONTENT = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
@@ -208,8 +208,8 @@ def test_who_asks_with_peers_that_were_not_typed_hears_that_it_is_not_the_node(t
         "get_record": found(),
         "put_value": receipt(),
         "provide": p2pkad.ProvideReceipt(key=b"\x12\x20", sent=(ALICE,)),
-        "stream_providers": [info(BOB)],
-        "closest_peers": (info(BOB),),
+        "stream_providers": peers_found(info(BOB)),
+        "closest_peers": peers_found(info(BOB)),
     }
     monkeypatch.setenv("P2PKAD_BOOTSTRAP", PEER)
     monkeypatch.setenv("P2PKAD_VALIDATOR", "demo=opaque")
@@ -224,7 +224,7 @@ def test_who_asks_with_peers_that_were_not_typed_hears_that_it_is_not_the_node(t
 
 
 def test_findprovs_prints_each_provider_with_complete_addresses(type_in, node):
-    node.answers["stream_providers"] = [info(ALICE, 1, 2), info(BOB)]
+    node.answers["stream_providers"] = peers_found(info(ALICE, 1, 2), info(BOB))
     ended = type_in("findprovs", CONTENT, "--bootstrap", PEER)
     assert node.calls == [("stream_providers", (CONTENT,), {"count": 20, "timeout": 60.0})]
     assert ended.objects == [
@@ -234,21 +234,22 @@ def test_findprovs_prints_each_provider_with_complete_addresses(type_in, node):
 
 
 def test_findprovs_that_finds_nobody_says_so(type_in, node):
-    node.answers["stream_providers"] = []
+    node.answers["stream_providers"] = peers_found()
     ended = type_in("findprovs", CONTENT, "--bootstrap", PEER, "--count", "0")
     assert node.calls[0][2]["count"] is None
-    assert (ended.code, ended.out, CONTENT in ended.err) == (exits.NOT_FOUND, "", True)
+    said = f"p2pkad: {CONTENT}: a provider: not found (3 asked, 3 answered)\n"
+    assert (ended.code, ended.out, ended.err) == (exits.NOT_FOUND, "", said)
 
 
-def test_findprovs_that_was_cut_short_does_not_say_that_there_is_nobody(type_in, node):
-    async def nobody_in_time():
-        await trio.sleep(0.02)
-        return []
-
-    node.answers["stream_providers"] = nobody_in_time
-    ended = type_in("findprovs", CONTENT, "--bootstrap", PEER, "--timeout", "0.01")
-    said = f"p2pkad: {CONTENT}: no provider found in time, and there may be some\n"
-    assert (ended.code, ended.err) == (exits.TIMED_OUT, said)
+@pytest.mark.parametrize(
+    ("words", "call"), [(["findprovs", CONTENT], "stream_providers"), (["closest", "/v/x"], "closest_peers")]
+)
+@pytest.mark.parametrize(("answered", "why"), [(0, "nobody answered"), (2, "not found in time, and may be there")])
+def test_a_search_that_few_answered_does_not_say_that_there_is_nobody(type_in, node, words, call, answered, why):
+    node.answers[call] = peers_found(answered=answered)
+    ended = type_in(*words, "--bootstrap", PEER)
+    assert (ended.code, ended.out) == (exits.TIMED_OUT, "")
+    assert ended.err.endswith(f": {why} (3 asked, {answered} answered)\n")
 
 
 def test_findpeer_prints_where_the_peer_is(type_in, node):
@@ -259,14 +260,14 @@ def test_findpeer_prints_where_the_peer_is(type_in, node):
 
 
 def test_closest_prints_peers_in_the_order_they_came(type_in, node):
-    node.answers["closest_peers"] = (info(BOB), info(ALICE))
+    node.answers["closest_peers"] = peers_found(info(BOB), info(ALICE))
     ended = type_in("closest", "/demo/x", "--bootstrap", PEER, "--count", "2", "--timeout", "5")
     assert node.calls == [("closest_peers", (b"/demo/x",), {"count": 2, "timeout": 5.0})]
     assert [each["id"] for each in ended.objects] == [str(BOB), str(ALICE)]
 
 
 def test_closest_in_a_network_of_nobody_has_found_nothing(type_in, node):
-    node.answers["closest_peers"] = ()
+    node.answers["closest_peers"] = peers_found()
     assert type_in("closest", "/demo/x", "--bootstrap", PEER).code == exits.NOT_FOUND
 
 
@@ -278,7 +279,7 @@ def test_ping_needs_no_network_when_it_is_told_where(type_in, node):
 
 
 def test_commands_that_ask_are_clients_that_listen_nowhere(type_in, node):
-    node.answers["closest_peers"] = (info(BOB),)
+    node.answers["closest_peers"] = peers_found(info(BOB))
     type_in("closest", "/demo/x", "--bootstrap", PEER, "--protocol", "/x/kad/1.0.0")
     assert (node.config.mode, node.config.listen, node.config.protocol) == ("client", (), "/x/kad/1.0.0")
     assert node.config.data_dir is None

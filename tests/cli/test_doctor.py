@@ -415,6 +415,17 @@ def test_the_clock_in_the_middle_counts(offsets, state):
     assert checks._clock(offsets, asked=5).state == state
 
 
+async def test_a_key_with_which_no_clock_can_be_compared_is_not_blamed_on_the_peers():
+    from libp2p.crypto.rsa import create_new_key_pair
+
+    async with a_node() as other, a_node(identity=p2pkad.Identity(create_new_key_pair()), bootstrap=other.addresses) as node:
+        await node.wait_ready(timeout=PATIENCE)
+        looked_at = Subject(node=node, config=p2pkad.Config(), directory=None, looks=trio.CapacityLimiter(checks.LOOKS))
+        (found,) = await checks.clock(looked_at)
+    assert (found.state, "date -u" in found.remedy) == ("warn", True)
+    assert found.sentence.startswith("not compared: comparing clocks takes a public key that is its own peer id: Ed25519")
+
+
 def test_a_person_sees_findings_and_under_them_what_to_do(type_in):
     ended = type_in("doctor", "--bootstrap", NOBODY, *SOON)
     first = next(line for line in ended.out.splitlines() if "bootstrap" in line)

@@ -21,7 +21,7 @@ from pathlib import Path
 import trio
 
 from p2pkad.cli.control.lines import LineReader, answer_line, done_line, error_line, read_request, socket_path
-from p2pkad.cli.exits import UsageError, leaf
+from p2pkad.cli.exits import leaf
 from p2pkad.cli.requests import GRACE, Answer, Asked, Request
 from p2pkad.errors import ConfigError, P2pkadError
 
@@ -134,7 +134,7 @@ class Server:
             if line is None:
                 return  # somebody looked whether a node is here
             request = read_request(line)
-        except P2pkadError as error:
+        except (P2pkadError, TimeoutError) as error:
             await _send(stream, error_line(error))
             return
         async with trio.open_nursery() as nursery:
@@ -153,9 +153,9 @@ class Server:
         credentials = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         _, user, _ = struct.unpack("3i", credentials)
         if user not in (os.geteuid(), ROOT):
-            raise UsageError(f"user {user} may not control this node, which runs as user {os.geteuid()}")
+            raise ConfigError(f"user {user} may not control this node, which runs as user {os.geteuid()}")
         if self._clients > MAX_CLIENTS:
-            raise UsageError(f"{MAX_CLIENTS} commands are being answered, which is all at a time. Try again in a moment")
+            raise TimeoutError(f"{MAX_CLIENTS} commands are being answered, which is all at a time. Try again in a moment")
 
     async def _last_line(self, request: Request, stream: trio.SocketStream) -> bytes:
         """Send the answers; returns what says how it ended."""

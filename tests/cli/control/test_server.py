@@ -16,7 +16,7 @@ from p2pkad.cli.control import client, server
 from p2pkad.cli.control.client import RemoteNode, running_node
 from p2pkad.cli.control.lines import MAX_LINE, SOCKET, request_line
 from p2pkad.cli.control.server import control_socket
-from p2pkad.cli.exits import TIMED_OUT, NodeSaid, UsageError, exit_code
+from p2pkad.cli.exits import TIMED_OUT, USAGE, NodeSaid, UsageError, exit_code
 from p2pkad.cli.requests import Peers, Put, Request, Status, ask_once
 
 PATIENCE = 30.0
@@ -196,8 +196,9 @@ async def test_another_user_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(server, "ROOT", -1)
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     async with control_socket(tmp_path, Node(["a"])):
-        with pytest.raises(NodeSaid, match="may not control this node, which runs as user 12345"):
+        with pytest.raises(NodeSaid, match="may not control this node, which runs as user 12345") as said:
             await heard(await running_node(tmp_path))
+    assert (said.value.kind, said.value.code) == ("ConfigError", USAGE)
 
 
 LARGE = Put(key="/v/key", value="AAAA" * 250_000, allow_large=True)
@@ -213,9 +214,10 @@ async def test_only_so_many_are_answered_at_a_time(tmp_path, monkeypatch, reques
         async with trio.open_nursery() as nursery:
             nursery.start_soon(heard, node)
             await behind.began.wait()
-            with trio.fail_after(PATIENCE), pytest.raises(NodeSaid, match="1 commands are being answered"):
+            with trio.fail_after(PATIENCE), pytest.raises(NodeSaid, match="1 commands are being answered") as said:
                 await heard(node, request_)
             nursery.cancel_scope.cancel()
+    assert said.value.code == TIMED_OUT, "usage would be that no node is there"
 
 
 async def test_who_asks_nothing_is_let_go(tmp_path, monkeypatch):
