@@ -254,7 +254,7 @@ class StoreFailed(StoreError):
     """The disk refused to write, or failed; the sentence has the system's reason. Or it has not answered for 30 seconds,
     or not in the time of the call.
 
-    in_use: what came is all the same, and is stored when the disk moves, or not.
+    in_use: what came may be all the same, and be stored when the disk moves, or not.
     """
 
     def __init__(self, sentence: str, *, in_use: bool = False) -> None:

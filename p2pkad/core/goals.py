@@ -22,12 +22,14 @@ from p2pkad.core.peers import PeerId, PeerInfo
 from p2pkad.core.records import Record
 from p2pkad.errors import InvalidRecord
 
-MOST_PROVIDERS = 4096
-"""Providers that a search finds: as many as a message names."""
-MOST_ADDRESSES = 4 * MOST_PROVIDERS
-"""Their addresses, all together. A provider beyond it is found without them, and can be looked up."""
-MOST_ADDRESSES_OF_ONE = 64
-"""Of one peer, as different peers tell them. Two dozen are many."""
+ANSWERS = 16
+"""So many answers, each with all that it may bring, are kept: those of a few liars leave room for what the others tell."""
+PROVIDERS_OF_ONE_ANSWER = 1024
+"""That nobody has told before. Of p2pkad, rust and js they are some 200, of go they may be thousands."""
+ADDRESSES_OF_ONE_ANSWER = 4096
+"""The same, of all providers. One beyond it is found without them, and can be looked up."""
+MOST_ADDRESSES = 512
+"""Of one peer, as different peers tell them: of an answer 64 are read."""
 
 
 class Failure(Enum):
@@ -116,7 +118,7 @@ class OnePeer:
 
     def _hear(self, info: PeerInfo) -> None:
         known = self.info.addresses if self.info else ()
-        self.info = PeerInfo(info.id, tuple(dict.fromkeys(known + info.addresses))[:MOST_ADDRESSES_OF_ONE])
+        self.info = PeerInfo(info.id, tuple(dict.fromkeys(known + info.addresses))[:MOST_ADDRESSES])
 
 
 class Value:
@@ -199,7 +201,7 @@ class Providers:
         self.count = count
         self.found: dict[PeerId, PeerInfo] = {}
         self._addresses = 0
-        self._hear(known)
+        self._hear(known, providers=ANSWERS * PROVIDERS_OF_ONE_ANSWER)
 
     @property
     def fruitful(self) -> bool:
@@ -216,15 +218,19 @@ class Providers:
     def on_failure(self, peer: PeerId, reason: Failure) -> None:
         pass
 
-    def _hear(self, providers: Iterable[PeerInfo]) -> None:
-        for info in providers:
+    def _hear(self, told: Iterable[PeerInfo], providers: int = PROVIDERS_OF_ONE_ANSWER) -> None:
+        providers = min(providers, ANSWERS * PROVIDERS_OF_ONE_ANSWER - len(self.found))
+        addresses = min(ADDRESSES_OF_ONE_ANSWER, ANSWERS * ADDRESSES_OF_ONE_ANSWER - self._addresses)
+        for info in told:
             before = self.found.get(info.id)
-            if before is None and len(self.found) >= MOST_PROVIDERS:
-                continue
+            if before is None:
+                if not providers:
+                    continue
+                providers -= 1
             # A provider is listed once, with all addresses that are told: one holder has forgotten them, another one has
             # those from before it moved.
             known = before.addresses if before is not None else ()
-            most = min(MOST_ADDRESSES_OF_ONE, len(known) + MOST_ADDRESSES - self._addresses)
-            told = tuple(dict.fromkeys(known + info.addresses))[:most]
-            self._addresses += len(told) - len(known)
-            self.found[info.id] = PeerInfo(info.id, told)
+            all_told = tuple(dict.fromkeys(known + info.addresses))[: min(MOST_ADDRESSES, len(known) + addresses)]
+            addresses -= len(all_told) - len(known)
+            self._addresses += len(all_told) - len(known)
+            self.found[info.id] = PeerInfo(info.id, all_told)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
+from math import inf
 from typing import Self
 
 import trio
@@ -216,13 +217,13 @@ class ProviderStream:
 
     async def __anext__(self) -> PeerInfo:
         await trio.lowlevel.checkpoint()
-        while self._goal.count is None or self._told < self._goal.count:
-            if self._told < len(self._goal.found):
+        most = inf if self._goal.count is None else self._goal.count
+        # Also where all is told it is waited for: before, nothing is known of how it ended.
+        while not self._over or self._told < min(most, len(self._goal.found)):
+            if self._told < min(most, len(self._goal.found)):
                 info = await self._locate(next(islice(self._goal.found.values(), self._told, None)))
                 self._told += 1
                 return info
-            if self._over:
-                break
             await self._progress.park()
         if self._error is not None and not self._told:
             raise self._error

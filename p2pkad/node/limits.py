@@ -24,7 +24,7 @@ from p2pkad.config import KademliaConfig
 from p2pkad.core.allowance import Allowance
 from p2pkad.core.peers import PeerId
 from p2pkad.core.records import Record, StoredProvider, StoredRecord
-from p2pkad.errors import LocalLimit, P2pkadError, StoreFailed, StoreFull
+from p2pkad.errors import LocalLimit, StoreFailed, StoreFull
 from p2pkad.events import Limit, LimitReached
 from p2pkad.net.base import MAX_STREAMS
 from p2pkad.node.clock import Clock
@@ -133,7 +133,7 @@ class Limits:
         bill = Bill(self._allowed, self._most, self._clock)
         try:
             yield bill
-        except P2pkadError as error:
+        except Exception as error:
             if not (isinstance(error, StoreFailed) and error.in_use):
                 bill.give_back()
             if isinstance(error, OverLimit):
@@ -200,7 +200,7 @@ def _publishers(peer: PeerId, record: Record) -> Iterator[bytes]:
 
 
 def _costs_of_provider(key: bytes, known: StoredProvider | None, provider: StoredProvider) -> list[Cost]:
-    """The same again costs nothing. known: what it said of itself before."""
+    """The same again costs nothing. known: what it said of itself before, as far as that is still told."""
     peer = provider.provider.id
     if known is None:
         size = len(key) + len(peer) + _size_of_addresses(provider)

@@ -141,8 +141,8 @@ class Publishing:
         if better is not None:
             try:
                 await self._superseding.keep(key, partial(self._keep, better))
-            except StoreFailed as error:
-                if not error.in_use:
+            except StoreError:  # of a disk that hangs the better one is in use all the same
+                if _publishes(await self._store.get(key, self._clock.wall()), record):
                     raise
         stored = await self._store.get(key, self._clock.wall())
         if not _publishes(stored, record):  # nor where it was withdrawn, or replaced by a newer one of the node's own

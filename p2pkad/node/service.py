@@ -349,7 +349,7 @@ class KademliaService:
     async def find_providers(self, content: Content, *, count: int | None = 20, timeout: float | None = None) -> PeersFound:
         """Who provides `content`, with addresses where they are known: at most `count`, or all that the k nearest tell of.
 
-        Finding nobody is an empty result. At most 4,096 are found. Raises LocalProtocolError: not a CID or multihash. NoPeers.
+        Finding nobody is an empty result; 16,384 are the most. Raises LocalProtocolError: not a CID or multihash. NoPeers.
         kad-dht r2, "Content provider discovery".
         """
         with self._call():

@@ -90,6 +90,13 @@ async def test_providers_are_yielded_while_others_are_still_asked(node: Kademlia
 
 
 @pytest.mark.scenario("P7")
+async def test_a_stream_of_so_many_says_how_it_ended(node: KademliaService, providers: list[PeerInfo]) -> None:
+    async with node.stream_providers(CONTENT, count=1) as found:
+        assert [info async for info in found] == providers
+        assert (found.asked, found.answered, found.complete) == (2, 1, True)
+
+
+@pytest.mark.scenario("P7")
 async def test_leaving_early_cancels_the_lookup_that_nobody_answers(node: KademliaService) -> None:
     async with node.stream_providers(CONTENT):
         await trio.sleep(0.01)

@@ -56,6 +56,7 @@ async def test_providers_stream_as_they_arrive(network: BehaviourNetwork) -> Non
     assert (providers.asked, providers.answered, providers.complete) == (3, 3, True)
     async with nodes[0].stream_providers(CONTENT, count=1) as providers:
         assert len([info async for info in providers]) == 1
+    assert (providers.asked, providers.complete) == (0, True), "it knew one itself"
 
 
 @pytest.mark.scenario("P7", "V8")

@@ -266,11 +266,6 @@ def test_closest_prints_peers_in_the_order_they_came(type_in, node):
     assert [each["id"] for each in ended.objects] == [str(BOB), str(ALICE)]
 
 
-def test_closest_in_a_network_of_nobody_has_found_nothing(type_in, node):
-    node.answers["closest_peers"] = peers_found()
-    assert type_in("closest", "/demo/x", "--bootstrap", PEER).code == exits.NOT_FOUND
-
-
 def test_ping_needs_no_network_when_it_is_told_where(type_in, node):
     node.answers["ping"] = 0.0031
     assert type_in("ping", PEER, "--count", "1").out == "3.100 ms\n"

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import pytest
 
 from p2pkad.core.goals import (
+    ADDRESSES_OF_ONE_ANSWER,
+    ANSWERS,
     MOST_ADDRESSES,
-    MOST_ADDRESSES_OF_ONE,
-    MOST_PROVIDERS,
+    PROVIDERS_OF_ONE_ANSWER,
     ClosestPeers,
     Failure,
     OnePeer,
@@ -94,7 +95,7 @@ def test_a_quorum_counts_equal_best_answers_and_the_own_copy() -> None:
 
 
 @pytest.mark.scenario("H4")
-@pytest.mark.parametrize("told", [b"worse", b"the best"])
+@pytest.mark.parametrize("told", [b"a worse one", b"the best"])
 def test_of_the_values_that_many_tell_one_is_kept(told: bytes) -> None:
     size, many = 1 << 20, 30
     goal = Value(b"key", quorum=0, select=largest, own=(ALICE, Record(b"key", b"the best" + bytes(size))))
@@ -125,29 +126,41 @@ def place(number: int) -> Address:
 @pytest.mark.scenario("H4")
 def test_of_the_providers_that_liars_tell_so_many_are_kept() -> None:
     goal = Providers(b"key", count=None)
-    for liar in range(3):
-        names = [PeerId(b"%d/%d" % (liar, number)) for number in range(MOST_PROVIDERS)]
+    for liar in range(ANSWERS + 1):
+        assert len(goal.found) == liar * PROVIDERS_OF_ONE_ANSWER, "each leaves room for what others tell"
+        names = [PeerId(b"%d/%d" % (liar, number)) for number in range(2 * PROVIDERS_OF_ONE_ANSWER)]
         goal.on_reply(ALICE, providers(*(PeerInfo(name) for name in names)))
-    assert len(goal.found) == MOST_PROVIDERS
+    assert len(goal.found) == ANSWERS * PROVIDERS_OF_ONE_ANSWER
     goal.on_reply(ALICE, providers(PeerInfo(PeerId(b"0/0"), (HOME,))))
     assert goal.found[PeerId(b"0/0")].addresses == (HOME,), "of those that are known more is heard"
 
 
+def test_of_the_providers_that_it_has_itself_all_are_found() -> None:
+    known = [PeerInfo(PeerId(b"%d" % number)) for number in range(2 * PROVIDERS_OF_ONE_ANSWER)]
+    assert len(Providers(b"key", count=None, known=known).found) == len(known)
+
+
 @pytest.mark.scenario("H4")
 def test_of_the_addresses_that_liars_tell_so_many_are_kept() -> None:
-    goal, number = Providers(b"key", count=None), 0
-    for provider in range(MOST_ADDRESSES // MOST_ADDRESSES_OF_ONE + 5):
-        for _ in range(3):  # and no two of them tell the same
-            number += MOST_ADDRESSES_OF_ONE - 1
-            told = tuple(place(number - below) for below in range(MOST_ADDRESSES_OF_ONE - 1))
-            goal.on_reply(ALICE, providers(PeerInfo(PeerId(b"%d" % provider), told)))
+    goal, many = Providers(b"key", count=None), 64
+    for liar in range(ANSWERS + 1):
+        kept = [len(info.addresses) for info in goal.found.values()]
+        assert sum(kept) == liar * ADDRESSES_OF_ONE_ANSWER, "each leaves room for what others tell"
+        told = [
+            PeerInfo(
+                PeerId(b"%d/%d" % (liar // 8, number)),
+                tuple(place((liar * 1000 + number) * many + each) for each in range(many)),
+            )
+            for number in range(ADDRESSES_OF_ONE_ANSWER // many + 5)
+        ]
+        goal.on_reply(ALICE, providers(*told))
     kept = [len(info.addresses) for info in goal.found.values()]
-    assert (max(kept), sum(kept)) == (MOST_ADDRESSES_OF_ONE, MOST_ADDRESSES)
+    assert (max(kept), sum(kept)) == (MOST_ADDRESSES, ANSWERS * ADDRESSES_OF_ONE_ANSWER)
     one = OnePeer(BOB)
-    for number in range(MOST_ADDRESSES_OF_ONE + 5):
+    for number in range(MOST_ADDRESSES + 5):
         one.on_reply(ALICE, FindNodeReply((PeerInfo(BOB, (place(number),)),)))
     assert one.info is not None
-    assert len(one.info.addresses) == MOST_ADDRESSES_OF_ONE
+    assert len(one.info.addresses) == MOST_ADDRESSES
 
 
 @pytest.mark.scenario("P5")

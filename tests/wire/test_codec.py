@@ -225,7 +225,6 @@ def test_the_publisher_and_the_time_to_live_of_rust_are_kept():
     assert encode_reply(PutValueReply(request.key, request.record)) == body
 
 
-@pytest.mark.scenario("W5")
 @pytest.mark.scenario("H4")
 @pytest.mark.parametrize("length", [64, 65, 1_000_000])
 def test_a_time_that_is_too_long_for_one_is_none(length):
@@ -233,6 +232,7 @@ def test_a_time_that_is_too_long_for_one_is_none(length):
     assert len(request.record.time_received) == (length if length <= 64 else 0)
 
 
+@pytest.mark.scenario("W5")
 @pytest.mark.parametrize("publisher", [b"x", ALICE[:-1], ALICE + b"x", b"\x00\x00", b"\x12\x20", b"\x16\x20" + bytes(32)])
 def test_a_publisher_that_is_no_peer_id_is_none(publisher):
     request = decode_request(field(2, KEY) + field(3, record() + field(666, publisher)))
