@@ -98,7 +98,7 @@ class Backbone(INotifee):
             self._close_quietly,
             self.freed,
         )
-        self.identifier = Identifier(host, observed, self._told)
+        self.identifier = Identifier(host, observed, self.identified, self._told)
         self.deadlines = Deadlines()
         swarm.register_notifee(self)
 

@@ -168,7 +168,7 @@ class GuestBackbone(Backbone):
             dial_timeout=swarm.connection_config.dial_timeout or HostConfig.dial_timeout,
         )
         super().__init__(host, config, ObservedAddrManager())
-        self.identifier: GuestIdentifier = GuestIdentifier(host, self._observed, self._told)
+        self.identifier: GuestIdentifier = GuestIdentifier(host, self._observed, self.identified, self._told)
         self.faults = tuple(faults_of(host))
         self._own: set[INetConn] = set()
         self._until_detached = trio.CancelScope()

@@ -26,6 +26,7 @@ from libp2p.host.basic_host import BasicHost
 from libp2p.host.observed_addr_manager import ObservedAddrManager
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
 from libp2p.network.tag_store import TagStoreNotifee
@@ -167,6 +168,12 @@ class ArmouredSwarm(Swarm):
         # A task for each notifee takes as long as half a request, and of streams only an application may want to hear.
         if method not in ("opened_stream", "closed_stream") or any(type(each) not in DEAF for each in self.notifees):
             await super()._notify(method, *args)
+
+    async def notify_disconnected(self, conn: INetConn) -> None:
+        # Not as py-libp2p, which remembers for ever who was connected once, in order not to dial them again at once.
+        assert isinstance(conn, SwarmConn)
+        self.remove_conn(conn)  # one that was over as it began had left before it was entered
+        await self._notify("disconnected", conn)
 
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
         """For the application's own protocols: a dial as ours, to the addresses in the host's peer store, or the router's."""

@@ -69,9 +69,10 @@ AGENT = "p2pkad"
 
 
 class Identifier:
-    """Asks, answers, pushes and is pushed to. told: called with each peer's news, while it is connected.
+    """Asks, answers, pushes and is pushed to.
 
-    agent: what this host says that it is.
+    known: what is known of a connected peer. told: called with each peer's news, while it is connected. agent: what this host
+    says that it is.
     """
 
     agent = AGENT
@@ -80,10 +81,12 @@ class Identifier:
         self,
         host: BasicHost,
         observed: ObservedAddrManager,
+        known: Callable[[PeerId], PeerDescription | None],
         told: Callable[[PeerId, PeerDescription], None],
     ) -> None:
         self._host = host
         self._observed = observed
+        self._known = known
         self._told = told
         self._pushes: dict[PeerId, int] = {}
         self._allowance = Allowance(PUSHES_AT_ONCE, PUSHES_PER_SECOND, most=1000)
@@ -169,8 +172,9 @@ class Identifier:
                 if len(received) > MAX_MESSAGE:
                     raise RemoteProtocolError("identify push: it is too long", peer=peer)
             message = parse(received)
-            self._pushes[peer] = self._pushes.get(peer, 0) + 1
-            await self._absorb(peer, message)
+            if foreign_id(peer) in self._host.get_network().connections:  # else nobody would forget it any more
+                self._pushes[peer] = self._pushes.get(peer, 0) + 1
+            await self._absorb(peer, message, self._known(peer))
         if scope.cancelled_caught:
             await pipe.reset()
         else:
@@ -199,7 +203,8 @@ class Identifier:
         """A push was read to its end, and is known."""
         await pipe.finish()
 
-    async def _absorb(self, peer: PeerId, message: Identify) -> None:
+    async def _absorb(self, peer: PeerId, message: Identify, before: PeerDescription | None = None) -> None:
+        """Tell what a peer says of itself. before: what was known; a push need not repeat it (identify, "identify/push")."""
         await update_peerstore_from_identify(self._host.get_peerstore(), foreign_id(peer), message)
         found = (decode_address(raw, peer) for raw in message.listen_addrs)
         addresses = tuple(address for address in found if address is not None)
@@ -210,6 +215,13 @@ class Identifier:
             addresses=addresses,
             observed=observed,
         )
+        if before is not None:
+            news = PeerDescription(
+                agent=news.agent or before.agent,
+                protocols=news.protocols or before.protocols,
+                addresses=news.addresses or before.addresses,
+                observed=news.observed or before.observed,
+            )
         self._told(peer, news)
 
     def _note_observed(self, connection: SwarmConn, message: Identify) -> None:

@@ -76,7 +76,8 @@ class SystemResolver:
     async def texts(self, name: str) -> list[str]:
         """See `Resolver`."""
         try:
-            return await ServerResolver(dns.asyncresolver.get_default_resolver()).texts(name)
+            # Each time anew: a machine that has moved has other name servers.
+            return await ServerResolver(dns.asyncresolver.Resolver()).texts(name)
         except dns.resolver.NoResolverConfiguration as error:
             raise NameFailed(f"{name}: this machine knows no name server") from error
 

@@ -105,15 +105,19 @@ class Pipe:
         """
         if isinstance(self._muxed, Stream) and self._muxed.over:
             return
-        with trio.move_on_after(LINGER):
-            try:
-                while await self.read():
-                    pass
-                self.forget()
-            except StreamLost:
-                await self.reset()
-            return
-        await self.leave()
+        over = False
+        try:
+            with trio.move_on_after(LINGER):
+                try:
+                    while await self.read():
+                        pass
+                    self.forget()
+                except StreamLost:
+                    await self.reset()
+                over = True
+        finally:  # also when the caller is cancelled: leaving waits for nobody
+            if not over:
+                await self.leave()
 
     async def leave(self) -> None:
         """After this end has closed the stream: read no more, and forget it. What was written arrives, as slowly as it is read.

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 from aioquic.quic import events
-from aioquic.quic.packet import QuicErrorCode
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 from libp2p.abc import IMuxedConn
 from libp2p.connection_types import ConnectionType
 from libp2p.io.exceptions import ConnectionClosedError
@@ -189,7 +189,7 @@ class Connection(IMuxedConn):
                 raise HandshakeFailure(f"Peer ID mismatch: {peer}")
         except HandshakeFailure as error:
             self._failure = error
-            self._core.close(error_code=BAD_CERTIFICATE)
+            self._core.close(error_code=BAD_CERTIFICATE, frame_type=QuicFrameType.CRYPTO)
             return
         self.peer_id = peer
         self._handshake.set()
@@ -313,7 +313,8 @@ class Connection(IMuxedConn):
     async def refuse(self, data: bytes) -> None:
         """Answer its first datagram with a refusal, and be over."""
         self.receive(data, self._remote)
-        self._core.close(error_code=QuicErrorCode.CONNECTION_REFUSED)
+        # Of a frame, as a transport's error: aioquic tells an application's in a handshake without its code.
+        self._core.close(error_code=QuicErrorCode.CONNECTION_REFUSED, frame_type=QuicFrameType.PADDING)
         await self.close()
 
     def get_remote_address(self) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -13,12 +14,13 @@ from multiaddr import Multiaddr
 
 from p2pkad.config import HostConfig
 from p2pkad.core.peers import PeerId
-from p2pkad.errors import ConfigError
+from p2pkad.errors import ConfigError, P2pkadError
 from p2pkad.identity import KEY_FILE
 from p2pkad.net.base import Connected, Gone, Identified
 from p2pkad.net.libp2p import new_host
+from p2pkad.net.libp2p.yamux import Connection
 from p2pkad.node.service import KademliaService
-from tests.net.libp2p.ends import LOOPBACK, PATIENCE, an_end, eventually
+from tests.net.libp2p.ends import LOOPBACK, PATIENCE, an_end, eventually, soon
 from tests.support.worlds import peer_id
 
 
@@ -219,6 +221,42 @@ async def test_of_a_connection_that_is_over_neither_end_keeps_anything():
         await caller.network.disconnect(called.id)
         await eventually(lambda: len(called.told(Gone)) == 1)
         await eventually(lambda: (tasks(), open_files()) == before)
+
+
+@pytest.mark.scenario("H2")
+async def test_of_peers_that_have_left_nothing_is_remembered():
+    async with an_end() as called:
+        swarm = called.host.get_network()
+        tables = {
+            id(table): (name, table)
+            for part in (swarm, swarm.auto_connector, swarm.backbone, swarm.backbone.identifier)
+            for name, table in vars(part).items()
+            if isinstance(table, dict | list | set)
+        }
+        before = {name: len(table) for name, table in tables.values()}
+        for number in range(1, 6):
+            async with an_end() as caller:
+                await caller.ask(called)
+            await called.hears(Gone, count=number)
+        assert {name: len(table) for name, table in tables.values()} == before
+
+
+@pytest.mark.scenario("H2")
+async def test_a_connection_that_is_over_as_it_begins_is_not_kept(monkeypatch):
+    async def ends_at_once(self: Connection) -> None:
+        self.event_started.set()
+        await trio.lowlevel.checkpoint()  # as where the other end hangs up right behind its handshake
+        self._end()
+        await self._hang_up()
+
+    async with an_end() as caller, an_end() as called:
+        before = tasks()
+        monkeypatch.setattr(Connection, "start", ends_at_once)
+        for _ in range(5):
+            with suppress(P2pkadError):
+                await caller.network.connect(called.info, soon())
+        await eventually(lambda: tasks() == before)
+        assert [end.host.get_network().connections for end in (caller, called)] == [{}, {}]
 
 
 @pytest.mark.long

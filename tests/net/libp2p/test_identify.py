@@ -134,6 +134,23 @@ async def test_of_a_peer_that_pushes_all_the_time_the_latest_is_heard_now_and_th
         await eventually(lambda: str(other.told(Identified)[-1].addresses[0]) == "/ip4/8.8.8.8/tcp/100")
 
 
+@pytest.mark.scenario("M2")
+async def test_what_a_push_leaves_out_is_as_it_was():
+    async with an_end() as one, an_end() as other:
+        await one.ask(other)
+        before = await other.hears(Identified)
+        stream = await one.host.new_stream(other.host.get_id(), [PUSH])
+        address = Multiaddr("/ip4/8.8.8.8/tcp/1").to_bytes()
+        await stream.write(encode_frame(Identify(listen_addrs=[address]).SerializeToString(), 4096))
+        await stream.close()
+        after = await other.hears(Identified, count=2)
+        assert (after.server, [each.text for each in after.addresses]) == (True, ["/ip4/8.8.8.8/tcp/1"])
+        description = other.network.description(one.id)
+        assert description is not None
+        assert (description.agent, description.observed is not None) == ("p2pkad", True)
+        assert before.addresses != after.addresses
+
+
 @pytest.mark.parametrize(
     ("remote", "told"),
     [
@@ -169,8 +186,11 @@ async def test_a_silent_peer_does_not_keep_others_from_a_push(monkeypatch):
         for peer in (silent, other):
             await one.network.connect(peer.info, soon())
         await other.hears(Identified)
+        await silent.hears(Identified)
         await one.network.set_server(True)
         assert (await other.hears(Identified, count=2)).server
+        for connection in one.host.get_network().get_connections():
+            assert not connection.muxed_conn.streams, "what was given up is left"
 
 
 async def test_an_answer_in_several_parts_is_one():

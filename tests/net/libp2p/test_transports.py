@@ -14,6 +14,7 @@ import trio
 import trio.testing
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
+from aioquic.quic.packet import QuicErrorCode
 from libp2p.io.exceptions import ConnectionClosedError
 from multiaddr import Multiaddr
 
@@ -28,9 +29,9 @@ from p2pkad.net.libp2p import new_host
 from p2pkad.net.libp2p.arrivals import Arrivals
 from p2pkad.net.libp2p.host import ArmouredSwarm
 from p2pkad.net.libp2p.quic import UNPROVEN, Listener
-from p2pkad.net.libp2p.quic_connection import Connection
-from p2pkad.net.libp2p.quic_core import WINDOW
-from p2pkad.net.libp2p.transport import Stream
+from p2pkad.net.libp2p.quic_connection import BAD_CERTIFICATE, Connection
+from p2pkad.net.libp2p.quic_core import WINDOW, Core
+from p2pkad.net.libp2p.transport import Place, Stream
 from p2pkad.wire.addresses import parse_address
 from tests.net.libp2p.ends import PATIENCE, End, an_end, ends, eventually, soon
 from tests.net.libp2p.test_dialer import PEER
@@ -609,26 +610,57 @@ async def test_a_peer_without_a_certificate_is_not_let_in_and_is_told(busy, monk
 
     monkeypatch.setattr(Listener, "_send", send)
     async with an_end(**at("quic", dial_timeout=PATIENCE)) as called:
-        transport = called.host.get_network()._transports[2]
-        configuration = transport.configuration(is_client=True)
-        configuration.certificate = configuration.private_key = None
-        core = QuicConnection(configuration=configuration)
-        core.connect(("127.0.0.1", port_of(called)), now=trio.current_time())
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            stranger.setblocking(False)
-            with trio.move_on_after(PATIENCE):
-                while core._close_event is None:
-                    timer = core.get_timer()
-                    if timer is not None and trio.current_time() >= timer:
-                        core.handle_timer(now=trio.current_time())
-                    for data, to in core.datagrams_to_send(now=trio.current_time()):
-                        stranger.sendto(data, to)
-                    await trio.sleep(0.01)
-                    with suppress(BlockingIOError):
-                        core.receive_datagram(stranger.recv(65536), ("127.0.0.1", port_of(called)), now=trio.current_time())
-        assert core._close_event is not None
-        assert core._close_event.error_code >= 0x100
+        assert await how_it_ends(called, certificate=False) >= QuicErrorCode.CRYPTO_ERROR
         assert not called.told(Connected)
+
+
+async def how_it_ends(called: End, *, certificate: bool = True) -> int:
+    """The code with which a listener ends the connection of a stranger that speaks QUIC, and nothing above it."""
+    configuration = called.host.get_network()._transports[2].configuration(is_client=True)
+    if not certificate:
+        configuration.certificate = configuration.private_key = None
+    core = QuicConnection(configuration=configuration)
+    there = ("127.0.0.1", port_of(called))
+    core.connect(there, now=trio.current_time())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.setblocking(False)
+        with trio.move_on_after(PATIENCE):
+            while core._close_event is None:
+                timer = core.get_timer()
+                if timer is not None and trio.current_time() >= timer:
+                    core.handle_timer(now=trio.current_time())
+                for data, to in core.datagrams_to_send(now=trio.current_time()):
+                    stranger.sendto(data, to)
+                await trio.sleep(0.01)
+                with suppress(BlockingIOError):
+                    core.receive_datagram(stranger.recv(65536), there, now=trio.current_time())
+    assert core._close_event is not None
+    return core._close_event.error_code
+
+
+async def test_a_stranger_that_is_not_let_in_over_quic_is_told_so_in_the_terms_of_quic(monkeypatch):
+    async def nobody(place: Place) -> bool:
+        return False
+
+    async with an_end(**at("quic")) as called:
+        monkeypatch.setattr(called.host.get_network()._transports[2], "admit", nobody)
+        assert await how_it_ends(called) == QuicErrorCode.CONNECTION_REFUSED
+
+
+async def test_a_listener_over_quic_is_told_that_it_is_taken_for_somebody_else(monkeypatch):
+    said: list[int] = []
+
+    def ending(core: Core, ending: Any = Core.ending) -> Exception | None:
+        if not core._is_client and core._close_event is not None:
+            said.append(core._close_event.error_code)
+        return ending(core)
+
+    monkeypatch.setattr(Core, "ending", ending)
+    async with an_end(**at("quic")) as called, an_end() as caller:
+        with pytest.raises(PeerUnreachable, match="another peer answers there"):
+            await caller.network.connect(PeerInfo(PEER, called.info.addresses), soon())
+        await eventually(lambda: said)
+    assert said[0] == BAD_CERTIFICATE
 
 
 def test_identities_of_every_kind_have_a_certificate():
