@@ -90,7 +90,7 @@ def rust_language(binary: Path) -> Language:
 def js_language(directory: Path) -> Language:
     """The peer of `peers/js`, as `builds.js_peer` makes it, on the Node that was installed with it."""
     (node,) = directory.glob("node_modules/node-*/bin/node")
-    return Language((str(node), str(directory / "main.js")))
+    return Language((str(node), str(directory / "peer.mjs")))
 
 
 def py_language() -> Language:

@@ -31,6 +31,9 @@ NPM = """#!/bin/sh
 grep -q broken package.json && {{ echo "package.json:1: broken" >&2; exit 1; }}
 mkdir -p node_modules/node-somewhere/bin
 echo > node_modules/node-somewhere/bin/node
+mkdir -p node_modules/.bin
+printf '#!/bin/sh\\ncp main.js peer.mjs\\n' > node_modules/.bin/esbuild
+chmod 755 node_modules/.bin/esbuild
 echo built >> {log}
 """
 
@@ -63,6 +66,7 @@ def peer(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     (directory / main).write_text("a program")
     for other in builds.JS_PACKAGES if name == "npm" else ():
         (directory / other).write_text("a name")
+        (directory / "main.js").write_text("a program")
     programs.mkdir()
     (programs / name).write_text(compiler.format(log=log) if name == "npm" else compiler)
     (programs / name).chmod(0o755)
@@ -121,14 +125,13 @@ def test_a_missing_toolchain_is_loud_and_no_error(
 
 @pytest.mark.parametrize("peer", ["js"], indirect=True)
 def test_sources_of_js_change_without_another_installation(peer: Peer) -> None:
-    (peer.main.parent / "main.js").write_text("a program")
     first = peer.build()
     assert first is not None
     (peer.main.parent / "main.js").write_text("another program")
     second = peer.build()
     assert second not in (None, first)
-    assert (second / "main.js").read_text() == "another program"
-    assert js_language(second).command == (str(second / "node_modules/node-somewhere/bin/node"), str(second / "main.js"))
+    assert (second / "peer.mjs").read_text() == "another program"
+    assert js_language(second).command == (str(second / "node_modules/node-somewhere/bin/node"), str(second / "peer.mjs"))
     assert peer.built == 1
 
 
