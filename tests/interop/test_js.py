@@ -102,6 +102,22 @@ async def test_js_keeps_a_server_that_turned_client_and_others_do_without_it(js:
         assert [info.id for info in await other.closest_peers(KEY)] == [peer_id(js.id)]
 
 
+async def test_the_js_peer_lets_a_whole_network_in_at_once(js: Peer) -> None:
+    """By itself js-libp2p has ten strangers shake hands at a time. go, which it turns away, dials it again after seconds."""
+    hello = b"\x13/multistream/1.0.0\n"
+    _, _, host, _, port, *_ = js.address.split("/")
+    async with contextlib.AsyncExitStack() as stack:
+        strangers = [await stack.enter_async_context(await trio.open_tcp_stream(host, int(port))) for _ in range(30)]
+        with trio.fail_after(PATIENCE):
+            for stranger in strangers:
+                await stranger.send_all(hello)
+            for stranger in strangers:
+                heard = b""
+                while len(heard) < len(hello) and (more := await stranger.receive_some(len(hello) - len(heard))):
+                    heard += more
+                assert heard == hello
+
+
 async def test_two_pings_of_js_at_once_are_answered(js: Peer, raw: Network) -> None:
     """Its connection monitor, and its routing table: where one fails it hangs up, see js-hangs-up."""
     await ask(raw, js, FindNode(raw.id))

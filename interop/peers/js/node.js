@@ -9,8 +9,10 @@ import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
 
-// All peers of a test share one host, which libp2p lets in five times a second.
+// All peers of a test share one host, which libp2p lets in five times a second, and they come at once: of those that shake
+// hands it turns the eleventh away.
 const CONNECTIONS_A_SECOND = 1000
+const HANDSHAKES_AT_ONCE = 1000
 
 // To one peer. By default it is one, and the verb would be in the way of the routing table, or the other way round.
 const PINGS_AT_ONCE = 8
@@ -32,7 +34,10 @@ export class Node {
       connectionEncrypters: [noise()],
       streamMuxers: [yamux()],
       connectionGater: { denyDialMultiaddr: () => false },
-      connectionManager: { inboundConnectionThreshold: CONNECTIONS_A_SECOND },
+      connectionManager: {
+        inboundConnectionThreshold: CONNECTIONS_A_SECOND,
+        maxIncomingPendingConnections: HANDSHAKES_AT_ONCE
+      },
       connectionMonitor: monitor(config.pingInterval),
       services: {
         identify: identify(),
