@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from math import inf
@@ -31,6 +32,7 @@ LOOKUPS_AT_ONCE = 4
 """Providers without addresses that are looked up at a time."""
 
 NOBODY_ASKED = Outcome(closest=(), ending=Ending.NOBODY, asked=0, answered=0, failed=0, late=0)
+ENOUGH_HERE = replace(NOBODY_ASKED, ending=Ending.REACHED)
 
 
 class Finding:
@@ -63,11 +65,11 @@ class Finding:
         asked_at = self._clock.wall()
         own = await self._own_copy(key)
         goal = Value(key, quorum, partial(self._validators.select, key), own)
-        outcome = None if goal.reached else await self._look_up_beside_own(goal, timeout, have_own=own is not None)
-        asked, answered, complete = _how(outcome)
+        outcome = ENOUGH_HERE if goal.reached else await self._look_up_beside_own(goal, timeout, have_own=own is not None)
+        asked, answered, complete = outcome.asked, outcome.answered, outcome.complete
         if goal.best is None:
             raise NotFound(key_text(key), asked=asked, answered=answered, complete=complete)
-        if outcome is not None and outcome.answered:
+        if answered:
             self._publishing.correct(goal, outcome, asked_at)
         if quorum > len(goal.holders):
             raise QuorumNotMet(
@@ -88,7 +90,7 @@ class Finding:
         """
         deadline = self._deadline(timeout)
         goal = await self._providers_goal(key, count)
-        outcome = None if goal.reached else await self._look_up_beside_own(goal, timeout, have_own=goal.fruitful)
+        outcome = ENOUGH_HERE if goal.reached else await self._look_up_beside_own(goal, timeout, have_own=goal.fruitful)
         found = list(goal.found.values())[:count]
         located: dict[PeerId, PeerInfo] = {}
         rest = iter(found)
@@ -205,8 +207,8 @@ class ProviderStream:
     async def follow(self, look_up: Callable[..., Awaitable[Outcome]]) -> None:
         """Let the goal be looked up, and whoever iterates see what it finds. look_up: is told of `progress`."""
         try:
-            outcome = None if self._goal.reached else await look_up(progress=self._progress)
-            self.asked, self.answered, self.complete = _how(outcome)
+            outcome = ENOUGH_HERE if self._goal.reached else await look_up(progress=self._progress)
+            self.asked, self.answered, self.complete = outcome.asked, outcome.answered, outcome.complete
         except (NoPeers, LocalLimit) as error:
             self._error = error
         self._over = True
@@ -230,11 +232,5 @@ class ProviderStream:
         raise StopAsyncIteration
 
 
-def _peers_found(peers: Sequence[PeerInfo], outcome: Outcome | None) -> PeersFound:
-    asked, answered, complete = _how(outcome)
-    return PeersFound(peers=tuple(peers), asked=asked, answered=answered, complete=complete)
-
-
-def _how(outcome: Outcome | None) -> tuple[int, int, bool]:
-    """asked, answered and complete. None: nobody had to be asked."""
-    return (0, 0, True) if outcome is None else (outcome.asked, outcome.answered, outcome.complete)
+def _peers_found(peers: Sequence[PeerInfo], outcome: Outcome) -> PeersFound:
+    return PeersFound(peers=tuple(peers), asked=outcome.asked, answered=outcome.answered, complete=outcome.complete)
